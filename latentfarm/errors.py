@@ -1,0 +1,151 @@
+"""Every exception of the farm. Each class says what it means and whether trying again can help.
+
+LatentfarmError
+├── InvalidInput            the caller's fault: names the field and what is allowed
+│   ├── NotSupported        a field whose feature is not built
+│   ├── UnknownModel
+│   └── IdempotencyMismatch
+├── Conflict                a request that races another one
+├── NotFound
+├── BadMessage              what came out of Redis is no message of ours
+├── RenderError             why a render did not end well; carries an `ErrorClass`
+│   ├── TransientError      storage, database or network: try again, nobody is charged
+│   ├── DeviceMemoryError
+│   ├── DeviceError         the device's context is not to be trusted: the child must exit
+│   ├── NonFiniteError
+│   ├── LatentsError        stage-one latents missing, altered or made for another spec
+│   ├── ModelError          weights missing, cut short or of another shape
+│   └── SpecError           the spec asks for what the model cannot do; only seen at the worker
+└── ServiceUnavailable      SQL, Redis or S3 did not answer
+"""
+
+from enum import StrEnum
+
+
+class ErrorClass(StrEnum):
+    """What kind of failure ended an attempt. `retry.decide` has the policy for each."""
+
+    TRANSIENT = "transient"  # storage, database, network: nobody's fault
+    MEMORY = "memory"  # the device had too little
+    DEVICE = "device"  # any other error of the device
+    NON_FINITE = "non_finite"  # NaN or infinity in latents or pixels
+    POISON = "poison"  # the process died while this render ran alone
+    LATENTS = "latents"  # stage one must be run again
+    MODEL = "model"  # files of the model are not usable
+    USER = "user"  # the spec cannot be rendered, however often it is tried
+
+
+class LatentfarmError(Exception):
+    """Base of everything that the farm raises on purpose."""
+
+    retryable = False
+
+
+class InvalidInput(LatentfarmError):  # noqa: N818 - names a state of the input, as HTTP does
+    """A value that is not allowed.
+
+    Args:
+        field: dotted path of the field, such as `refiner.high_noise_frac`.
+        message: what is wrong, in one sentence.
+        allowed: what would be right, such as `1 to 200`.
+    """
+
+    code = "invalid"
+
+    def __init__(self, field: str, message: str, allowed: str = "") -> None:
+        super().__init__(f"{field}: {message}" + (f" (allowed: {allowed})" if allowed else ""))
+        self.field = field
+        self.message = message
+        self.allowed = allowed
+
+
+class NotSupported(InvalidInput):
+    """A known field whose feature is not built yet: refused, never ignored."""
+
+    code = "not_supported"
+
+
+class UnknownModel(InvalidInput):
+    """A model name that is not in the registry."""
+
+    code = "unknown_model"
+
+
+class IdempotencyMismatch(InvalidInput):
+    """An Idempotency-Key that came before with another body."""
+
+    code = "idempotency_mismatch"
+
+
+class Conflict(LatentfarmError):  # noqa: N818 - named as HTTP names it
+    """The first call with the same Idempotency-Key has not ended yet."""
+
+    retryable = True
+
+
+class NotFound(LatentfarmError):  # noqa: N818 - named as HTTP names it
+    """No such job or image."""
+
+
+class BadMessage(LatentfarmError):  # noqa: N818 - says what it is
+    """A payload from Redis that cannot be read; `payload` is what came."""
+
+    def __init__(self, message: str, payload: object = None) -> None:
+        super().__init__(message)
+        self.payload = payload
+
+
+class ServiceUnavailable(LatentfarmError):  # noqa: N818 - named as HTTP names it
+    """SQL, Redis or S3 did not answer in time."""
+
+    retryable = True
+
+
+class RenderError(LatentfarmError):
+    """Why a render did not end well."""
+
+    error_class = ErrorClass.DEVICE
+    retryable = True
+
+
+class TransientError(RenderError):
+    """Storage, database or network failed: the render is tried again and not charged."""
+
+    error_class = ErrorClass.TRANSIENT
+
+
+class DeviceMemoryError(RenderError):
+    """The device had too little memory, also for the smallest batch."""
+
+    error_class = ErrorClass.MEMORY
+
+
+class DeviceError(RenderError):
+    """The device failed in a way that leaves its context dead; the child must exit."""
+
+    error_class = ErrorClass.DEVICE
+
+
+class NonFiniteError(RenderError):
+    """NaN or infinity, also after decoding once more in float32. Never delivered as a black image."""
+
+    error_class = ErrorClass.NON_FINITE
+
+
+class LatentsError(RenderError):
+    """Stage-one latents are missing, altered, or were made for another spec."""
+
+    error_class = ErrorClass.LATENTS
+
+
+class ModelError(RenderError):
+    """A file of the model is missing, cut short, or of another shape than its config says."""
+
+    error_class = ErrorClass.MODEL
+
+
+class SpecError(RenderError):
+    """The model cannot do what the spec asks; trying again cannot help."""
+
+    error_class = ErrorClass.USER
+    retryable = False

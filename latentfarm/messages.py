@@ -1,0 +1,50 @@
+"""What crosses Redis: a version and up to 8 pairs of (render id, fence). Never prompts or tensors."""
+
+from dataclasses import dataclass
+
+from latentfarm.errors import BadMessage
+from latentfarm.states import Lane, Stage
+
+VERSION = 1
+CHUNK = 8
+"""Most renders in one message."""
+TASK = "latentfarm.deliver"
+"""Explicit Celery task name: it must not change when a module moves."""
+
+Pair = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One chunk: `renders` are (render id, fence) pairs of one queue."""
+
+    renders: tuple[Pair, ...]
+
+    def encode(self) -> dict[str, object]:
+        """The JSON-ready form, under 1 KB for 8 renders."""
+        return {"v": VERSION, "renders": [list(pair) for pair in self.renders]}
+
+
+def decode(payload: object) -> Message:
+    """Reads what came out of Redis.
+
+    Raises:
+        BadMessage: it is not a message of ours, or of a version that this worker does not know.
+    """
+    if not isinstance(payload, dict) or payload.get("v") != VERSION:
+        raise BadMessage(f"not a message of version {VERSION}", payload)
+    renders = payload.get("renders")
+    if not isinstance(renders, list) or not 1 <= len(renders) <= CHUNK:
+        raise BadMessage(f"a message holds 1 to {CHUNK} renders", payload)
+    return Message(tuple(_pair(entry, payload) for entry in renders))
+
+
+def _pair(entry: object, payload: object) -> Pair:
+    if not isinstance(entry, list) or len(entry) != 2 or not all(type(part) is int for part in entry):
+        raise BadMessage("each render is a pair of integers: id and fence", payload)
+    return entry[0], entry[1]
+
+
+def queue_name(stage: Stage, model: str, lane: Lane) -> str:
+    """The Redis list in which renders of this stage, model and lane wait."""
+    return f"{stage.label}.{model}.{lane.value}"

@@ -1,0 +1,152 @@
+"""`RenderSpec`: what a user asks for. Diffusers' names and meanings wherever diffusers has the parameter.
+
+This module knows what a value may be on its own; `validation` knows what fits a model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from latentfarm.states import Lane
+
+MAX_PROMPT_CHARS = 8_192
+MAX_STEPS = 200
+SEED_RANGE = 2**53
+"""Seeds stay below 2^53, so that every JSON reader keeps them exact."""
+
+Prompt = Annotated[str, StringConstraints(max_length=MAX_PROMPT_CHARS)]
+Size = tuple[Annotated[int, Field(ge=0, le=16_384)], Annotated[int, Field(ge=0, le=16_384)]]
+Steps = Annotated[int, Field(ge=1, le=MAX_STEPS)]
+Guidance = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
+Score = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
+MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=64)]
+MetadataValue = Annotated[str, StringConstraints(max_length=512)]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class RefinerSpec(_Frozen):
+    """How the refiner takes over from the base."""
+
+    mode: Literal["ensemble", "image"] = Field(
+        "ensemble",
+        description="`ensemble`: an ensemble of expert denoisers, the refiner takes the low-noise end.",
+    )
+    high_noise_frac: float = Field(
+        0.8,
+        gt=0,
+        lt=1,
+        description="Share of the schedule that the base denoises: `denoising_end` of the base.",
+    )
+    strength: float | None = Field(None, ge=0, le=1, description="For mode `image` only.")
+    num_inference_steps: Steps | None = Field(
+        None, description="Steps of the refiner's schedule; in mode `ensemble` the same as the base's."
+    )
+    guidance_scale: Guidance | None = Field(
+        None, description="Guidance of the refiner; the base's when absent."
+    )
+    aesthetic_score: Score = Field(6.0, description="Aesthetic score that the refiner is told.")
+    negative_aesthetic_score: Score = Field(2.5, description="Aesthetic score of the negative branch.")
+
+
+class OutputSpec(_Frozen):
+    """The file that the image becomes."""
+
+    format: Literal["png", "webp", "jpeg"] = Field("png", description="Image format.")
+    quality: int | None = Field(None, ge=1, le=100, description="For webp and jpeg.")
+
+
+class RenderSpec(_Frozen):
+    """One request for images. Immutable; sizes are `[height, width]` as in diffusers."""
+
+    model: str = Field("tiny", min_length=1, max_length=64, description="A name in the model registry.")
+    prompt: Prompt = Field(
+        description="What to paint; text for the first encoder, and the second without `prompt_2`."
+    )
+    prompt_2: Prompt | None = Field(None, description="Text for the second encoder.")
+    negative_prompt: Prompt | None = Field(None, description="What to avoid.")
+    negative_prompt_2: Prompt | None = Field(None, description="What to avoid, for the second encoder.")
+    width: int | None = Field(
+        None, ge=8, le=16_384, multiple_of=8, description="Pixels; the model's size when absent."
+    )
+    height: int | None = Field(
+        None, ge=8, le=16_384, multiple_of=8, description="Pixels; the model's size when absent."
+    )
+    num_images: int = Field(1, ge=1, le=10_000, description="Image i has the seed `(seed + i) mod 2^53`.")
+    seed: int | None = Field(None, ge=0, lt=SEED_RANGE, description="Drawn when absent; always reported.")
+    num_inference_steps: Steps = Field(50, description="Denoising steps of the whole schedule.")
+    guidance_scale: Guidance = Field(5.0, description="Classifier-free guidance; 1 and below: none.")
+    guidance_rescale: float = Field(0.0, ge=0, le=1, description="As in diffusers.")
+    eta: float = Field(
+        0.0, ge=0, le=1, description="Noise that DDIM adds back; other samplers do not take it."
+    )
+    clip_skip: int | None = Field(
+        None, ge=0, le=30, description="Layers of the text encoders to leave out at the end."
+    )
+    timesteps: tuple[Annotated[int, Field(ge=0, lt=1000)], ...] | None = Field(
+        None,
+        max_length=MAX_STEPS,
+        description="A schedule of one's own, falling; in place of `num_inference_steps`.",
+    )
+    sigmas: tuple[Annotated[float, Field(ge=0, le=1000)], ...] | None = Field(
+        None, max_length=MAX_STEPS, description="A noise schedule of one's own, falling."
+    )
+    sampler: str | None = Field(None, max_length=64, description="What diffusers calls a scheduler.")
+    sigma_schedule: str | None = Field(
+        None, max_length=64, description="default, karras, exponential or beta."
+    )
+    timestep_spacing: str | None = Field(None, max_length=64, description="leading, linspace or trailing.")
+    original_size: Size | None = Field(None, description="Micro-conditioning: size before cropping.")
+    target_size: Size | None = Field(None, description="Micro-conditioning: the size wanted.")
+    crops_coords_top_left: Size | None = Field(None, description="Micro-conditioning: where the crop began.")
+    negative_original_size: Size | None = Field(None, description="The same, for the negative branch.")
+    negative_target_size: Size | None = Field(None, description="The same, for the negative branch.")
+    negative_crops_coords_top_left: Size | None = Field(
+        None, description="The same, for the negative branch."
+    )
+    image: str | None = Field(None, description="Not supported yet.")
+    mask_image: str | None = Field(None, description="Not supported yet.")
+    strength: float | None = Field(None, description="Not supported yet.")
+    padding_mask_crop: int | None = Field(None, description="Not supported yet.")
+    refiner: RefinerSpec | None = Field(None, description="How the refiner takes over; null: base alone.")
+    loras: tuple[dict[str, Any], ...] = Field((), description="Not supported yet.")
+    embeddings: tuple[str, ...] = Field((), description="Not supported yet.")
+    output: OutputSpec = Field(OutputSpec(), description="The file that the image becomes.")
+    reproducible: bool = Field(
+        default=False, description="Bit-equal on the same device, library versions and thread count."
+    )
+    lane: Lane = Field(Lane.INTERACTIVE, description="Where the job waits.")
+    priority: int = Field(0, ge=-10, le=10, description="Within the lane; higher goes first.")
+    keep_latents: int = Field(
+        3_600, ge=0, le=604_800, description="Seconds that base latents are kept after the end."
+    )
+    metadata: dict[MetadataKey, MetadataValue] = Field(
+        default_factory=dict, max_length=16, description="The user's own strings."
+    )
+    webhook: str | None = Field(None, description="Not supported yet.")
+
+    def seed_of(self, index: int) -> int:
+        """Seed of image `index`, counted from 0. The spec must have a seed."""
+        if self.seed is None:
+            raise ValueError("the seed was not drawn yet")
+        return (self.seed + index) % SEED_RANGE
+
+    def picture(self) -> dict[str, Any]:
+        """The fields that the picture depends on, JSON-ready: what is stored once per distinct spec."""
+        return self.model_dump(mode="json", exclude=set(JOB_FIELDS))
+
+
+#: Fields that belong to the job, not to the picture.
+JOB_FIELDS = ("num_images", "seed", "lane", "priority", "keep_latents", "metadata", "webhook")
+
+
+def digest(picture: dict[str, Any]) -> bytes:
+    """SHA-256 of a picture's canonical JSON: 32 bytes, equal for equal pictures."""
+    text = json.dumps(picture, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).digest()

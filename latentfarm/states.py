@@ -1,0 +1,95 @@
+"""States, stages, and the one table that says which may follow which.
+
+`docs/states.md` is drawn from `TRANSITIONS`; a test compares them.
+"""
+
+from enum import IntEnum, StrEnum
+
+
+class Stage(IntEnum):
+    """Which part of the work a render waits for or is in."""
+
+    BASE = 0
+    REFINE = 1
+    SEAL = 2  # pack finished images into a shard
+
+    @property
+    def label(self) -> str:
+        """The lower-case name that queues, URLs and metrics carry."""
+        return self.name.lower()
+
+
+class Lane(StrEnum):
+    """Where a job waits."""
+
+    INTERACTIVE = "interactive"
+    BULK = "bulk"
+
+
+class RenderState(IntEnum):
+    """The life of one render."""
+
+    QUEUED = 0
+    """In SQL only. The scheduler (or the API, right after its commit) dispatches it."""
+    DISPATCHED = 1
+    """A message for it is, or was, in Redis. A worker claims it; the scheduler sends again what was lost."""
+    RUNNING = 2
+    """An incarnation owns it. That incarnation finishes, fails or releases it; its parent, or the
+    scheduler once the lease is over, takes it back."""
+    SUCCEEDED = 3
+    """Final: the object is visible."""
+    FAILED = 4
+    """Final: the attempts tell why."""
+    CANCELLED = 5
+    """Final: the job was cancelled before this render had ended."""
+
+    @property
+    def label(self) -> str:
+        """The lower-case name that URLs and metrics carry."""
+        return self.name.lower()
+
+
+class JobState(StrEnum):
+    """The life of a job; follows from its renders."""
+
+    QUEUED = "queued"  # accepted, nothing has run yet
+    RUNNING = "running"  # a worker has claimed one of its renders
+    SUCCEEDED = "succeeded"  # every image is there
+    FAILED = "failed"  # at least one render failed; the finished images stay readable
+    CANCELLED = "cancelled"  # the user said so before the end
+
+
+S = RenderState
+
+#: (from, to) -> who does it, and why.
+TRANSITIONS: dict[tuple[RenderState, RenderState], str] = {
+    (S.QUEUED, S.DISPATCHED): "dispatch: there is room in the queue's window",
+    (S.DISPATCHED, S.RUNNING): "worker: claimed",
+    (S.RUNNING, S.QUEUED): "worker: stage done, try again, or drained; parent or scheduler: rescued",
+    (S.RUNNING, S.SUCCEEDED): "worker: the last stage is done and its object is there",
+    (S.RUNNING, S.FAILED): "worker, parent or scheduler: out of tries or starts",
+    (S.QUEUED, S.CANCELLED): "API: the job was cancelled",
+    (S.DISPATCHED, S.CANCELLED): "API: the job was cancelled",
+    (S.RUNNING, S.CANCELLED): "API: the job was cancelled; the worker learns it by its fence",
+}
+
+LIVE = frozenset({S.QUEUED, S.DISPATCHED, S.RUNNING})
+FINAL = frozenset(RenderState) - LIVE
+FINAL_JOB = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED})
+
+
+def may_follow(before: RenderState, after: RenderState) -> bool:
+    """Whether a render in state `before` may enter `after`."""
+    return (before, after) in TRANSITIONS
+
+
+def final_job_state(*, cancelled: bool, failed: int) -> JobState:
+    """How a job ends whose renders are all final.
+
+    Args:
+        cancelled: whether cancel came before the end.
+        failed: how many of its renders failed.
+    """
+    if cancelled:
+        return JobState.CANCELLED
+    return JobState.FAILED if failed else JobState.SUCCEEDED
