@@ -1,0 +1,109 @@
+"""SeaweedFS as one small process (`weed mini`) that speaks S3."""
+
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from latentfarm.embedded import binaries, ports
+from latentfarm.embedded.program import Program
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
+
+# Its parts, each with an HTTP port and a gRPC port.
+PARTS = ("s3", "master", "volume", "filer", "admin")
+REGION = "us-east-1"
+
+
+class Seaweed:
+    """The object store of a stack; `port` has a port for each of `PARTS`."""
+
+    def __init__(
+        self, data: Path, log: Path, port: dict[str, int], keys: tuple[str, str], bucket: str
+    ) -> None:
+        self.data = data
+        self.log = log
+        self.port = port
+        self.access_key_id, self.secret_access_key = keys
+        self.bucket = bucket
+        self.url = f"http://{ports.HOST}:{port['s3']}"
+
+    def program(self) -> Program:
+        """How the supervisor runs it."""
+        return Program(
+            name="s3",
+            argv=(str(binaries.weed()), *self._flags()),
+            log=self.log,
+            env={
+                **binaries.plain_environment(),
+                "AWS_ACCESS_KEY_ID": self.access_key_id,
+                "AWS_SECRET_ACCESS_KEY": self.secret_access_key,
+                # Its own settings are looked for at home, its logs and caches go to the temporary folder.
+                "HOME": str(self.data),
+                "TMPDIR": str(self.data),
+            },
+            cwd=self.data,
+            prepare=self._remove_sockets,
+            ready=self._answers,
+        )
+
+    def _flags(self) -> tuple[str, ...]:
+        return (
+            "-logtostderr=true",
+            "mini",
+            "-dir=.",
+            f"-ip={ports.HOST}",
+            f"-ip.bind={ports.HOST}",
+            "-master.telemetry=false",
+            "-webdav=false",
+            "-admin.ui=false",
+            "-s3.port.iceberg=0",
+            "-s3.port.lance=0",
+            # Limits, not sizes: a volume file grows as it is filled.
+            "-master.volumeSizeLimitMB=256",
+            "-volume.max=4096",
+            "-volume.preStopSeconds=0",
+            f"-bucket={self.bucket}",
+            # Relative to the working folder: a socket's path may be no longer than 107 bytes.
+            "-filer.localSocket=filer.sock",
+            "-s3.localSocket=s3.sock",
+            *(f"-{part}.port={self.port[part]}" for part in PARTS),
+        )
+
+    def _remove_sockets(self) -> None:
+        """Its gRPC sockets lie in /tmp whatever it is told, and stay there after kill -9."""
+        for part in PARTS:
+            name = f"seaweedfs-{part}-grpc-{self.port[part] + ports.GRPC_OFFSET}.sock"
+            with contextlib.suppress(OSError):
+                (Path("/tmp") / name).unlink(missing_ok=True)  # noqa: S108  the path is SeaweedFS's own
+
+    def _answers(self) -> bool:
+        client = self._client()
+        try:
+            found = client.list_buckets()["Buckets"]
+            if self.bucket not in {bucket["Name"] for bucket in found}:
+                client.create_bucket(Bucket=self.bucket)
+            client.list_objects_v2(Bucket=self.bucket, MaxKeys=1)
+        finally:
+            client.close()
+        return True
+
+    def _client(self) -> "S3Client":
+        import boto3
+        from botocore.config import Config
+
+        quick = Config(
+            signature_version="s3v4",
+            connect_timeout=2,
+            read_timeout=5,
+            retries={"total_max_attempts": 1},
+            s3={"addressing_style": "path"},
+        )
+        return boto3.client(
+            "s3",
+            endpoint_url=self.url,
+            region_name=REGION,
+            aws_access_key_id=self.access_key_id,
+            aws_secret_access_key=self.secret_access_key,
+            config=quick,
+        )
