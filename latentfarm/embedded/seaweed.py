@@ -80,9 +80,7 @@ class Seaweed:
     def _answers(self) -> bool:
         client = self._client()
         try:
-            found = client.list_buckets()["Buckets"]
-            if self.bucket not in {bucket["Name"] for bucket in found}:
-                client.create_bucket(Bucket=self.bucket)
+            # Refused until the server has made the bucket that `-bucket` names.
             client.list_objects_v2(Bucket=self.bucket, MaxKeys=1)
         finally:
             client.close()

@@ -27,7 +27,7 @@ class Stack:
         self.folder = Folder(folder)
         self.supervisor = supervisor or Supervisor()
         self._environment: dict[str, str] = {}
-        self._copy: str | None = None
+        self._copy: Path | None = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -91,10 +91,10 @@ class Stack:
         install = binaries.postgres_install()
         if who is None or identity.can_run(install, who):
             return install
-        copy = identity.readable_copy(install, who, self.folder.recall("postgres_copy"))
-        self._copy = str(copy)
-        self.folder.remember("postgres_copy", self._copy)
-        return copy
+        before = self.folder.recall("postgres_copy")
+        self._copy = identity.readable_copy(install, who, Path(before) if before else None)
+        self.folder.remember("postgres_copy", str(self._copy))
+        return self._copy
 
     def _valkey(self, port: dict[str, int]) -> Valkey:
         return Valkey(

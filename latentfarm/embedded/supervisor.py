@@ -12,7 +12,7 @@ from typing import Self
 
 from latentfarm.embedded.errors import StackError, StartError
 from latentfarm.embedded.keeper import Keeper
-from latentfarm.embedded.program import Program, State, Status
+from latentfarm.embedded.program import Program, Status
 
 
 class Supervisor:
@@ -36,24 +36,17 @@ class Supervisor:
         """Start programs, each as soon as those in its `after` are ready; returns at once.
 
         Raises:
-            StackError: for a name that is taken, or an `after` that is neither running nor added here.
+            StackError: for a name that is taken, or needs that cannot be met.
         """
-        known = set(self._keepers)
+        everything = {name: keeper.program for name, keeper in self._keepers.items()}
         for program in programs:
-            if program.name in known:
+            if program.name in everything:
                 raise StackError(f"there is a program {program.name!r} already")
-            known.add(program.name)
+            everything[program.name] = program
+        start_order(everything)
+        self._keepers.update({program.name: Keeper(program, self._keepers) for program in programs})
         for program in programs:
-            missing = set(program.after) - known
-            if missing:
-                raise StackError(f"{program.name} comes after {sorted(missing)}, which is not there")
-        order = start_order(
-            {**{k: v.program for k, v in self._keepers.items()}, **{p.name: p for p in programs}}
-        )
-        added = {program.name for program in programs}
-        self._keepers.update({p.name: Keeper(p, self._keepers) for p in programs})
-        for name in (name for layer in order for name in layer if name in added):
-            self._keepers[name].open()
+            self._keepers[program.name].open()
 
     def wait_ready(self, names: Iterable[str] | None = None, timeout: float = 120.0) -> None:
         """Wait until the programs (all when None) are ready.
@@ -71,10 +64,6 @@ class Supervisor:
         """The state of every program, in the order in which they were added."""
         return [keeper.status() for keeper in tuple(self._keepers.values())]
 
-    def failed(self) -> list[str]:
-        """Names of the programs that gave up."""
-        return [keeper.name for keeper in tuple(self._keepers.values()) if keeper.state is State.FAILED]
-
     def stop(self) -> None:
         """Stop all programs, those that need others first; returns when no process is left."""
         layers = start_order({name: keeper.program for name, keeper in self._keepers.items()})
@@ -90,8 +79,12 @@ def start_order(programs: dict[str, Program]) -> list[list[str]]:
     """Layers of names such that each program comes after all that it needs.
 
     Raises:
-        StackError: for a circle of needs.
+        StackError: for a circle of needs, or a need that is not among them.
     """
+    for name, program in programs.items():
+        missing = set(program.after) - set(programs)
+        if missing:
+            raise StackError(f"{name} comes after {sorted(missing)}, which is not there")
     layers: list[list[str]] = []
     placed: set[str] = set()
     while len(placed) < len(programs):
