@@ -16,13 +16,17 @@ Pair = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One chunk: `renders` are (render id, fence) pairs of one queue."""
+    """One chunk: `renders` are (render id, fence) pairs of one queue.
+
+    `alone`: the one render in it was in flight when a process died; nothing may run beside it.
+    """
 
     renders: tuple[Pair, ...]
+    alone: bool = False
 
     def encode(self) -> dict[str, object]:
         """The JSON-ready form, under 1 KB for 8 renders."""
-        return {"v": VERSION, "renders": [list(pair) for pair in self.renders]}
+        return {"v": VERSION, "renders": [list(pair) for pair in self.renders], "alone": self.alone}
 
 
 def decode(payload: object) -> Message:
@@ -36,7 +40,10 @@ def decode(payload: object) -> Message:
     renders = payload.get("renders")
     if not isinstance(renders, list) or not 1 <= len(renders) <= CHUNK:
         raise BadMessage(f"a message holds 1 to {CHUNK} renders", payload)
-    return Message(tuple(_pair(entry, payload) for entry in renders))
+    alone = payload.get("alone", False)
+    if not isinstance(alone, bool):
+        raise BadMessage("`alone` is true or false", payload)
+    return Message(tuple(_pair(entry, payload) for entry in renders), alone)
 
 
 def _pair(entry: object, payload: object) -> Pair:

@@ -1,7 +1,8 @@
 """The samplers that the farm offers: names, the diffusers class of each, and what each one takes.
 
 Data, no code of diffusers: the API validates with this table without importing torch, and the
-engine builds from it. Which class takes what was read from the signatures of diffusers 0.42.
+engine builds from it. Which class takes what was read from the signatures of diffusers 0.42, and
+a test holds the table against them.
 """
 
 from dataclasses import dataclass, field
@@ -20,7 +21,9 @@ class Sampler:
         sigma_schedules: values of `sigma_schedule` that it takes besides `default`.
         config: settings on top of the model's own scheduler config.
         takes_timesteps, takes_sigmas, takes_eta: whether those spec fields apply.
-        spacing: whether `timestep_spacing` applies.
+        spacing: whether `timestep_spacing` applies, and what the class takes when nobody says.
+        max_steps: above it diffusers raises, whatever the model's config says.
+        seeds_itself: draws from a noise source of its own, which must be given the image's seed.
     """
 
     cls: str
@@ -30,26 +33,42 @@ class Sampler:
     takes_timesteps: bool = False
     takes_sigmas: bool = False
     takes_eta: bool = False
-    spacing: bool = True
+    spacing: str | None = "linspace"
+    max_steps: int = 1000
+    seeds_itself: bool = False
 
 
 _ALL = ("karras", "exponential", "beta")
+_MULTISTEP = "DPMSolverMultistepScheduler"
 
 SAMPLERS: dict[str, Sampler] = {
     "euler": Sampler("EulerDiscreteScheduler", sigma_schedules=_ALL, takes_timesteps=True, takes_sigmas=True),
     "euler_ancestral": Sampler("EulerAncestralDiscreteScheduler"),
     "dpmpp_2m": Sampler(
-        "DPMSolverMultistepScheduler",
+        _MULTISTEP,
         sigma_schedules=_ALL,
         config={"algorithm_type": "dpmsolver++"},
         takes_timesteps=True,
     ),
     "dpmpp_2m_sde": Sampler(
-        "DPMSolverMultistepScheduler",
+        _MULTISTEP,
         sigma_schedules=_ALL,
         config={"algorithm_type": "sde-dpmsolver++"},
         takes_timesteps=True,
     ),
+    "dpmpp_sde": Sampler("DPMSolverSDEScheduler", order=2, sigma_schedules=_ALL, seeds_itself=True),
+    "dpmpp_single": Sampler(
+        "DPMSolverSinglestepScheduler", sigma_schedules=_ALL, takes_timesteps=True, spacing=None
+    ),
+    "dpm2": Sampler("KDPM2DiscreteScheduler", order=2, sigma_schedules=_ALL),
+    "dpm2_ancestral": Sampler("KDPM2AncestralDiscreteScheduler", order=2, sigma_schedules=_ALL),
     "heun": Sampler("HeunDiscreteScheduler", order=2, sigma_schedules=_ALL, takes_timesteps=True),
-    "ddim": Sampler("DDIMScheduler", takes_eta=True),
+    "lms": Sampler("LMSDiscreteScheduler", sigma_schedules=_ALL),
+    "ddim": Sampler("DDIMScheduler", takes_eta=True, spacing="leading"),
+    "ddpm": Sampler("DDPMScheduler", takes_timesteps=True, spacing="leading"),
+    "pndm": Sampler("PNDMScheduler", spacing="leading"),
+    "unipc": Sampler("UniPCMultistepScheduler", sigma_schedules=_ALL),
+    "deis": Sampler("DEISMultistepScheduler", sigma_schedules=_ALL),
+    "lcm": Sampler("LCMScheduler", takes_timesteps=True, spacing=None, max_steps=50),
+    "tcd": Sampler("TCDScheduler", takes_timesteps=True, takes_eta=True, spacing=None, max_steps=50),
 }

@@ -1,0 +1,104 @@
+"""What happens to jobs on behalf of users: submit and cancel. Commit first, then send."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from latentfarm.dispatch import Records, dispatch
+from latentfarm.errors import IdempotencyMismatch, NotFound, ServiceUnavailable
+from latentfarm.spec import SEED_RANGE
+from latentfarm.states import Lane
+from latentfarm.validation import complete
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from uuid import UUID
+
+    from latentfarm.broker import Sender
+    from latentfarm.records import Job, Queue
+    from latentfarm.registry import Registry
+    from latentfarm.spec import RenderSpec
+
+
+class JobRecords(Records, Protocol):
+    """What these use cases need of SQL, besides what dispatch needs."""
+
+    def add_job(
+        self, job_id: UUID, spec: RenderSpec, *, tenant: str, key: str | None = None, fingerprint: bytes = b""
+    ) -> tuple[int | None, tuple[bytes, UUID] | None]:
+        """Stores a job, or finds whose the key is."""
+
+    def queues(self) -> list[Queue]:
+        """All queues."""
+
+    def get_job(self, job_id: UUID, *, tenant: str) -> Job | None:
+        """One job of a tenant."""
+
+    def mark_cancelled(self, job_id: UUID, *, tenant: str) -> bool:
+        """Writes down that the job is unwanted."""
+
+    def cancel_renders(self, job_id: UUID) -> int:
+        """Ends its live renders."""
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """`replayed`: the Idempotency-Key came before with the same body, and this is the job of then."""
+
+    job_id: UUID
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Farm:
+    """What the use cases stand on. `new_id` is a parameter so that tests can count ids."""
+
+    records: JobRecords
+    sender: Sender
+    registry: Registry
+    new_id: Callable[[], UUID]
+
+    def submit(self, spec: RenderSpec, *, tenant: str = "", key: str | None = None) -> Submitted:
+        """Validates a spec, stores the job, and sends its first renders when they are interactive.
+
+        Raises:
+            InvalidInput: the spec does not fit its model, or the key came before with another body.
+        """
+        fingerprint = hashlib.sha256(spec.model_dump_json().encode()).digest()
+        full = complete(spec, self.registry.get(spec.model))
+        if full.seed is None:
+            full = full.model_copy(update={"seed": secrets.randbelow(SEED_RANGE)})
+        job_id = self.new_id()
+        queue_id, known = self.records.add_job(job_id, full, tenant=tenant, key=key, fingerprint=fingerprint)
+        if known is not None:
+            if known[0] != fingerprint:
+                raise IdempotencyMismatch("Idempotency-Key", "this key came before with another body")
+            return Submitted(known[1], replayed=True)
+        if full.lane is Lane.INTERACTIVE and queue_id is not None:
+            self._dispatch_now(queue_id)
+        return Submitted(job_id, replayed=False)
+
+    def _dispatch_now(self, queue_id: int) -> None:
+        """Saves the scheduler's reaction time. Not needed: what fails here the scheduler does."""
+        for queue in self.records.queues():
+            if queue.id == queue_id:
+                try:
+                    dispatch(self.records, self.sender, queue)
+                except ServiceUnavailable:
+                    return
+
+    def cancel(self, job_id: UUID, *, tenant: str = "") -> Job:
+        """Takes a job back, wherever its renders are; a job that has ended stays as it is.
+
+        Raises:
+            NotFound: the tenant has no such job.
+        """
+        if self.records.mark_cancelled(job_id, tenant=tenant):
+            self.records.cancel_renders(job_id)
+        job = self.records.get_job(job_id, tenant=tenant)
+        if job is None:
+            raise NotFound(f"no job {job_id}")
+        return job

@@ -1,0 +1,140 @@
+"""Frozen records that travel between SQL, the worker, the scheduler and the API."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from uuid import UUID
+
+    from latentfarm.errors import ErrorClass
+    from latentfarm.states import JobState, Lane, RenderState, Stage
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectRef:
+    """An object in the bucket: key, SHA-256 (32 bytes) and size in bytes."""
+
+    key: str
+    sha256: bytes
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A render that this incarnation now owns.
+
+    Attributes:
+        fence: the one that every further write must carry.
+        picture: the stored part of the spec, see `RenderSpec.picture`.
+        key: where the object of this claim goes; it is planned in SQL already.
+        latents: what the base stage left; only for the refine stage.
+        alone: it was in flight when a process died, so nothing may run beside it.
+    """
+
+    render_id: int
+    fence: int
+    job_id: UUID
+    ordinal: int
+    stage: Stage
+    lane: Lane
+    picture: dict[str, Any]
+    seed: int
+    key: str
+    alone: bool
+    latents: ObjectRef | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A stage that ended well; its object is in the bucket."""
+
+    render_id: int
+    fence: int
+    ref: ObjectRef
+    steps: int
+    notes: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A stage that did not end well."""
+
+    render_id: int
+    fence: int
+    error_class: ErrorClass
+    message: str
+    steps: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """A render that dispatch took out of the backlog: what a message is made of."""
+
+    render_id: int
+    fence: int
+    alone: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """A row of `queues`. `wait_s` is the measured time from message to claim."""
+
+    id: int
+    name: str
+    stage: Stage
+    model: str
+    lane: Lane
+    wait_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """One image of a job as users see it.
+
+    Attributes:
+        error: class and message of the last failed attempt; only when failed.
+    """
+
+    index: int
+    seed: int
+    state: RenderState
+    stage: Stage
+    ref: ObjectRef | None
+    notes: dict[str, Any]
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One record of what a user asked for."""
+
+    id: UUID
+    kind: str
+    tenant: str
+    state: JobState
+    lane: Lane
+    priority: int
+    seed: int
+    num_images: int
+    remaining: int
+    failed: int
+    keep_latents: int
+    spec: dict[str, Any]
+    metadata: dict[str, str]
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A row of the outbox. `type` is `job.running`, `image.succeeded`, ..."""
+
+    id: int
+    job_id: UUID
+    type: str
+    data: dict[str, Any]
+    created_at: datetime

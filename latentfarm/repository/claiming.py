@@ -1,0 +1,135 @@
+"""A worker takes renders: one fenced UPDATE for any number of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import text
+
+from latentfarm.keys import image_key, latents_key
+from latentfarm.records import Claimed, ObjectRef
+from latentfarm.repository.settling import mark_started
+from latentfarm.states import Lane, RenderState, Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import Connection, Row
+
+    from latentfarm.messages import Pair
+
+# Locked in id order, so that two claims of the same message cannot wait for each other in a circle.
+_CLAIM = text("""
+    WITH w AS (SELECT * FROM unnest(CAST(:ids AS bigint[]), CAST(:fences AS int[])) AS w(id, fence)),
+    locked AS (
+        SELECT r.id FROM renders r JOIN w ON w.id = r.id AND w.fence = r.fence
+        WHERE r.state = :dispatched AND EXISTS (SELECT FROM workers WHERE id = :worker AND ended_at IS NULL)
+        ORDER BY r.id FOR UPDATE OF r),
+    taken AS (
+        UPDATE renders r SET state = :running, fence = r.fence + 1, starts = r.starts + 1, owner = :worker
+        FROM locked WHERE r.id = locked.id RETURNING r.*)
+    SELECT t.id, t.fence, t.job_id, t.ordinal, t.stage, t.seed, t.suspect, t.queue_id, t.sent_at, s.body, j.lane
+    FROM taken t JOIN specs s ON s.id = t.spec_id JOIN jobs j ON j.id = t.job_id ORDER BY t.id
+""")
+
+_ATTEMPTS = text("""
+    INSERT INTO attempts (render_id, fence, stage, queue_id, worker_id, waited_s)
+    SELECT id, fence, stage, queue, :worker, EXTRACT(EPOCH FROM clock_timestamp() - sent)
+    FROM unnest(CAST(:ids AS bigint[]), CAST(:fences AS int[]), CAST(:stages AS smallint[]),
+                CAST(:queues AS int[]), CAST(:sent AS timestamptz[])) AS t(id, fence, stage, queue, sent)
+""")
+
+_PLAN = text("""
+    INSERT INTO objects (render_id, fence, kind, state, key)
+    SELECT id, fence, kind, 'planned', key
+    FROM unnest(CAST(:ids AS bigint[]), CAST(:fences AS int[]), CAST(:kinds AS text[]), CAST(:keys AS text[]))
+         AS t(id, fence, kind, key)
+""")
+
+_LATENTS = text("""
+    SELECT DISTINCT ON (render_id) render_id, key, sha256, size FROM objects
+    WHERE render_id = ANY (CAST(:ids AS bigint[])) AND kind = 'latents' AND state = 'visible'
+    ORDER BY render_id, fence DESC
+""")
+
+
+def claim(connection: Connection, worker: int, pairs: Sequence[Pair]) -> list[Claimed]:
+    """Takes those of `pairs` (render id, fence) that are still dispatched under that fence.
+
+    Also opens an attempt for each and plans its object, so that a later upload needs no commit of its
+    own before it. Refused as a whole when the incarnation has ended.
+    """
+    rows = connection.execute(
+        _CLAIM,
+        {
+            "ids": [pair[0] for pair in pairs],
+            "fences": [pair[1] for pair in pairs],
+            "worker": worker,
+            "dispatched": int(RenderState.DISPATCHED),
+            "running": int(RenderState.RUNNING),
+        },
+    ).all()
+    if not rows:
+        return []
+    latents = _latents(connection, [row.id for row in rows if row.stage == Stage.REFINE])
+    claimed = [_claimed(row, latents.get(row.id)) for row in rows]
+    _open_attempts(connection, worker, rows)
+    _plan(connection, claimed)
+    mark_started(connection, [row.job_id for row in rows])
+    return claimed
+
+
+def _claimed(row: Row[tuple[object, ...]], latents: ObjectRef | None) -> Claimed:
+    stage = Stage(row.stage)
+    ends_here = stage is Stage.REFINE or row.body["refiner"] is None
+    key = (
+        image_key(row.id, row.fence, row.body["output"]["format"])
+        if ends_here
+        else latents_key(row.id, row.fence)
+    )
+    return Claimed(
+        render_id=row.id,
+        fence=row.fence,
+        job_id=row.job_id,
+        ordinal=row.ordinal,
+        stage=stage,
+        lane=Lane(row.lane),
+        picture=row.body,
+        seed=row.seed,
+        key=key,
+        alone=row.suspect,
+        latents=latents,
+    )
+
+
+def _latents(connection: Connection, ids: list[int]) -> dict[int, ObjectRef]:
+    if not ids:
+        return {}
+    rows = connection.execute(_LATENTS, {"ids": ids}).all()
+    return {row.render_id: ObjectRef(row.key, bytes(row.sha256), row.size) for row in rows}
+
+
+def _open_attempts(connection: Connection, worker: int, rows: Sequence[Row[tuple[object, ...]]]) -> None:
+    connection.execute(
+        _ATTEMPTS,
+        {
+            "worker": worker,
+            "ids": [row.id for row in rows],
+            "fences": [row.fence for row in rows],
+            "stages": [row.stage for row in rows],
+            "queues": [row.queue_id for row in rows],
+            "sent": [row.sent_at for row in rows],
+        },
+    )
+
+
+def _plan(connection: Connection, claimed: Sequence[Claimed]) -> None:
+    connection.execute(
+        _PLAN,
+        {
+            "ids": [item.render_id for item in claimed],
+            "fences": [item.fence for item in claimed],
+            "kinds": ["latents" if item.key.endswith(".safetensors") else "image" for item in claimed],
+            "keys": [item.key for item in claimed],
+        },
+    )

@@ -1,0 +1,197 @@
+"""`Repository`: the statements of this package, each in a transaction of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+import psycopg.errors
+from sqlalchemy.exc import OperationalError
+
+from latentfarm.database import transact
+from latentfarm.errors import Conflict
+from latentfarm.repository import (
+    cancelling,
+    dispatching,
+    failing,
+    reading,
+    submitting,
+    working,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+    from uuid import UUID
+
+    from sqlalchemy import Connection, Engine, RowMapping
+
+    from latentfarm.messages import Pair
+    from latentfarm.records import Event, Image, Job, Pick, Queue
+    from latentfarm.spec import RenderSpec
+    from latentfarm.states import Stage
+
+T = TypeVar("T")
+
+
+class Repository:
+    """All records of the farm. Thread-safe; every method commits before it returns."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    def transact(self, work: Callable[[Connection], T]) -> T:
+        """Runs several statements in one transaction."""
+        return transact(self.engine, work)
+
+    def add_job(
+        self, job_id: UUID, spec: RenderSpec, *, tenant: str, key: str | None = None, fingerprint: bytes = b""
+    ) -> tuple[int | None, tuple[bytes, UUID] | None]:
+        """Stores a job with its renders, or finds that its Idempotency-Key came before.
+
+        Returns:
+            (queue id, None) for a new job, (None, (fingerprint, job id)) for a known key.
+
+        Raises:
+            Conflict: a request with the same key is still at it after 2 s.
+        """
+
+        def work(connection: Connection) -> tuple[int | None, tuple[bytes, UUID] | None]:
+            if key is not None:
+                known = submitting.remember_key(connection, tenant, key, fingerprint, job_id)
+                if known is not None:
+                    return None, known
+            return submitting.add_job(connection, job_id, spec, tenant=tenant), None
+
+        try:
+            return self.transact(work)
+        except OperationalError as error:
+            if isinstance(error.orig, psycopg.errors.LockNotAvailable):
+                raise Conflict("the first request with this Idempotency-Key has not ended yet") from error
+            raise
+
+    def known_key(self, tenant: str, key: str) -> tuple[bytes, UUID] | None:
+        """Fingerprint and job of an Idempotency-Key, if it came before."""
+        return self.transact(lambda c: submitting.known_key(c, tenant, key))
+
+    def get_job(self, job_id: UUID, *, tenant: str) -> Job | None:
+        """See `reading.get_job`."""
+        return self.transact(lambda c: reading.get_job(c, job_id, tenant=tenant))
+
+    def list_jobs(self, *, tenant: str, before: UUID, limit: int) -> list[Job]:
+        """See `reading.list_jobs`."""
+        return self.transact(lambda c: reading.list_jobs(c, tenant=tenant, before=before, limit=limit))
+
+    def images(self, job_id: UUID, *, first: int = 0, limit: int = 1000) -> list[Image]:
+        """See `reading.images`."""
+        return self.transact(lambda c: reading.images(c, job_id, first=first, limit=limit))
+
+    def events(self, jobs: Sequence[UUID], *, after: int) -> list[Event]:
+        """See `reading.events`."""
+        return self.transact(lambda c: reading.events(c, jobs, after=after))
+
+    def live_counts(self) -> list[tuple[str, Any, int]]:
+        """See `reading.live_counts`."""
+        return self.transact(reading.live_counts)
+
+    def live_workers(self) -> list[RowMapping]:
+        """See `reading.live_workers`."""
+        return self.transact(reading.live_workers)
+
+    def worker_ends(self) -> dict[str, int]:
+        """See `reading.worker_ends`."""
+        return self.transact(reading.worker_ends)
+
+    def mark_cancelled(self, job_id: UUID, *, tenant: str) -> bool:
+        """See `cancelling.mark_cancelled`."""
+        return self.transact(lambda c: cancelling.mark_cancelled(c, job_id, tenant=tenant))
+
+    def cancel_renders(self, job_id: UUID) -> int:
+        """See `cancelling.cancel_renders`."""
+        return self.transact(lambda c: cancelling.cancel_renders(c, job_id))
+
+    def queues(self) -> list[Queue]:
+        """See `dispatching.queues`."""
+        return self.transact(dispatching.queues)
+
+    def pick(self, queue: Queue, *, window_per_worker: int) -> tuple[list[Pick], int]:
+        """Takes renders out of the backlog while there is room in the queue's window.
+
+        Returns:
+            The picks, and how many live workers serve the queue.
+        """
+
+        def work(connection: Connection) -> tuple[list[Pick], int]:
+            dispatching.lock_queue(connection, queue.id)
+            workers = dispatching.count_workers(connection, queue)
+            room = window_per_worker * max(1, workers) - dispatching.count_dispatched(connection, queue.id)
+            return (dispatching.pick(connection, queue.id, room) if room > 0 else []), workers
+
+        return self.transact(work)
+
+    def count_dispatched(self, queue: Queue) -> int:
+        """See `dispatching.count_dispatched`."""
+        return self.transact(lambda c: dispatching.count_dispatched(c, queue.id))
+
+    def take_lost(self, queue: Queue, *, after_s: float, room: int) -> list[Pick]:
+        """See `dispatching.take_lost`; under the queue's lock."""
+
+        def work(connection: Connection) -> list[Pick]:
+            dispatching.lock_queue(connection, queue.id)
+            return dispatching.take_lost(connection, queue.id, after_s=after_s, room=room)
+
+        return self.transact(work)
+
+    def register(
+        self,
+        *,
+        host: str,
+        pid: int,
+        device: str,
+        stages: Sequence[Stage],
+        models: Sequence[str],
+        lease_s: float,
+    ) -> int:
+        """See `working.register`; makes the queues that the incarnation will consume."""
+
+        def work(connection: Connection) -> int:
+            return working.register(
+                connection, host=host, pid=pid, device=device, stages=stages, models=models, lease_s=lease_s
+            )
+
+        return self.transact(work)
+
+    def renew(self, worker: int, *, lease_s: float) -> bool:
+        """See `working.renew`."""
+        return self.transact(lambda c: working.renew(c, worker, lease_s=lease_s))
+
+    def mark_ready(self, worker: int, info: dict[str, Any]) -> None:
+        """See `working.mark_ready`."""
+        self.transact(lambda c: working.mark_ready(c, worker, info))
+
+    def end_worker(self, worker: int, reason: str) -> list[int]:
+        """Ends an incarnation and takes back what it was running; returns the renders."""
+
+        def work(connection: Connection) -> list[int]:
+            working.end(connection, [worker], reason)
+            return failing.rescue(connection, [worker], reason)
+
+        return self.transact(work)
+
+    def rescue_expired(self, *, lease_s: float) -> tuple[list[int], list[int]]:
+        """Ends incarnations whose lease is over and takes back their renders.
+
+        Returns:
+            (incarnations ended, renders taken back).
+        """
+
+        def work(connection: Connection) -> tuple[list[int], list[int]]:
+            dead = working.expired(connection, lease_s=lease_s)
+            working.end(connection, dead, "lease expired")
+            owners = sorted({*dead, *working.strays(connection)})
+            return dead, failing.rescue(connection, owners, "lease expired") if owners else []
+
+        return self.transact(work)
+
+    def still_held(self, pairs: Sequence[Pair]) -> set[Pair]:
+        """See `working.still_held`."""
+        return self.transact(lambda c: working.still_held(c, pairs)) if pairs else set()

@@ -1,0 +1,161 @@
+"""A stage does not end well: failed, given back, or its process died."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from sqlalchemy import text
+
+from latentfarm.database import CHANNEL_WORK, notify
+from latentfarm.errors import ErrorClass
+from latentfarm.repository.settling import add_event, change_queued, settle
+from latentfarm.repository.submitting import queue_id
+from latentfarm.retry import GiveUp, Retry, decide, decide_death
+from latentfarm.states import Lane, RenderState, Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from uuid import UUID
+
+    from sqlalchemy import Connection, Row
+
+    from latentfarm.messages import Pair
+    from latentfarm.records import Failure
+
+    Render = Row[tuple[object, ...]]
+
+_LOCK = text("""
+    WITH w AS (SELECT * FROM unnest(CAST(:ids AS bigint[]), CAST(:fences AS int[])) AS w(id, fence))
+    SELECT r.* FROM renders r JOIN w ON w.id = r.id AND w.fence = r.fence
+    WHERE r.state = :running ORDER BY r.id FOR UPDATE OF r
+""")
+
+_LOCK_OWNED = text("""
+    SELECT * FROM renders WHERE owner = ANY (CAST(:workers AS bigint[])) AND state = :running ORDER BY id FOR UPDATE
+""")
+
+# `fence` rises, so whoever still works on it can write nothing any more.
+_BACK = text("""
+    UPDATE renders SET state = :queued, fence = fence + 1, owner = NULL, tries = tries + :charge,
+        starts = starts - :refund, suspect = :suspect, stage = :stage, queue_id = :queue,
+        due_at = now() + make_interval(secs => :delay_s)
+    WHERE id = :id
+""")
+
+_FAIL = text("""
+    UPDATE renders SET state = :failed, fence = fence + 1, owner = NULL, tries = tries + :charge WHERE id = :id
+""")
+
+_CLOSE = text("""
+    UPDATE attempts SET ended_at = now(), outcome = :outcome, error_class = :error_class, message = :message,
+        steps = :steps
+    WHERE render_id = :id AND fence = :fence
+""")
+
+_QUEUE = text("SELECT model, lane FROM queues WHERE id = :queue")
+
+
+def fail(connection: Connection, failures: Sequence[Failure]) -> set[Pair]:
+    """Records failures and decides for each: back to its queue, or `failed` for good.
+
+    Returns:
+        The pairs that were still held; the others had been cancelled or superseded.
+    """
+    by_id = {(item.render_id, item.fence): item for item in failures}
+    rows = connection.execute(_LOCK, {**_pairs(list(by_id)), "running": int(RenderState.RUNNING)}).all()
+    ends: list[Render] = []
+    backs: list[Render] = []
+    for row in rows:
+        failure = by_id[row.id, row.fence]
+        decision = decide(failure.error_class, tries=row.tries, starts=row.starts)
+        _close(connection, row, "failed", failure.error_class.value, failure.message, failure.steps)
+        (ends if isinstance(decision, GiveUp) else backs).append(row)
+        _apply(connection, row, decision, suspect=row.suspect)
+    _count(connection, ends, backs)
+    return {(row.id, row.fence) for row in rows}
+
+
+def release(connection: Connection, pairs: Sequence[Pair]) -> set[Pair]:
+    """Gives renders back unfinished (the worker drains): charged nothing, and the start is refunded."""
+    rows = connection.execute(_LOCK, {**_pairs(pairs), "running": int(RenderState.RUNNING)}).all()
+    for row in rows:
+        _close(connection, row, "released", None, None, None)
+        _apply(connection, row, Retry(0.0, 0), suspect=row.suspect, refund=1)
+    _count(connection, [], rows)
+    return {(row.id, row.fence) for row in rows}
+
+
+def rescue(connection: Connection, workers: Sequence[int], reason: str) -> list[int]:
+    """Takes back all that ended incarnations were running.
+
+    A render that was alone in its process is charged; its neighbours become suspects and run alone.
+
+    Returns:
+        Ids of the renders that were taken back or failed.
+    """
+    rows = connection.execute(
+        _LOCK_OWNED, {"workers": list(workers), "running": int(RenderState.RUNNING)}
+    ).all()
+    ends: list[Render] = []
+    backs: list[Render] = []
+    for row in rows:
+        decision = decide_death(alone=row.suspect, tries=row.tries, starts=row.starts)
+        error_class = ErrorClass.POISON.value if row.suspect else None
+        _close(connection, row, "lost", error_class, reason, None)
+        (ends if isinstance(decision, GiveUp) else backs).append(row)
+        _apply(connection, row, decision, suspect=True)
+    _count(connection, ends, backs)
+    return [row.id for row in rows]
+
+
+def _apply(
+    connection: Connection, row: Render, decision: Retry | GiveUp, *, suspect: bool, refund: int = 0
+) -> None:
+    if isinstance(decision, GiveUp):
+        values = {"id": row.id, "failed": int(RenderState.FAILED), "charge": decision.charge}
+        connection.execute(_FAIL, values)
+        return
+    stage, queue = Stage(row.stage), row.queue_id
+    if decision.rewind and stage is Stage.REFINE:
+        model, lane = connection.execute(_QUEUE, {"queue": queue}).one()
+        stage, queue = Stage.BASE, queue_id(connection, Stage.BASE, model, Lane(lane))
+    connection.execute(
+        _BACK,
+        {
+            "id": row.id,
+            "queued": int(RenderState.QUEUED),
+            "charge": decision.charge,
+            "refund": refund,
+            "suspect": suspect,
+            "stage": int(stage),
+            "queue": queue,
+            "delay_s": decision.delay_s,
+        },
+    )
+    notify(connection, CHANNEL_WORK, queue)
+
+
+def _count(connection: Connection, ends: Sequence[Render], backs: Sequence[Render]) -> None:
+    change_queued(connection, [row.job_id for row in backs], +1)
+    failed: dict[UUID, int] = defaultdict(int)
+    for row in ends:
+        failed[row.job_id] += 1
+        add_event(connection, row.job_id, "image.failed", {"index": row.ordinal})
+    settle(connection, {job: (count, count) for job, count in failed.items()})
+
+
+def _close(
+    connection: Connection,
+    row: Render,
+    outcome: str,
+    error_class: str | None,
+    message: str | None,
+    steps: int | None,
+) -> None:
+    values = {"id": row.id, "fence": row.fence, "outcome": outcome, "error_class": error_class}
+    connection.execute(_CLOSE, {**values, "message": message and message[:2000], "steps": steps})
+
+
+def _pairs(pairs: Sequence[Pair]) -> dict[str, list[int]]:
+    return {"ids": [pair[0] for pair in pairs], "fences": [pair[1] for pair in pairs]}

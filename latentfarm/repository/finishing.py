@@ -1,0 +1,140 @@
+"""A stage ends well: the object becomes visible, and the render moves on, in one transaction."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from sqlalchemy import text
+
+from latentfarm.database import CHANNEL_WORK, notify
+from latentfarm.repository.settling import add_event, change_queued, settle
+from latentfarm.repository.submitting import queue_id
+from latentfarm.states import Lane, RenderState, Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from uuid import UUID
+
+    from sqlalchemy import Connection, Row
+
+    from latentfarm.messages import Pair
+    from latentfarm.records import Done
+
+# The fence: only the incarnation that holds the render under this very fence may go on.
+_LOCK = text("""
+    WITH w AS (SELECT * FROM unnest(CAST(:ids AS bigint[]), CAST(:fences AS int[])) AS w(id, fence))
+    SELECT r.id, r.fence, r.job_id, r.ordinal, r.queue_id FROM renders r
+    JOIN w ON w.id = r.id AND w.fence = r.fence
+    WHERE r.state = :running ORDER BY r.id FOR UPDATE OF r
+""")
+
+# What an earlier try of the same call has committed already: its object is visible under that fence.
+_REPLAYED = text("""
+    WITH w AS (SELECT * FROM unnest(CAST(:ids AS bigint[]), CAST(:fences AS int[])) AS w(id, fence))
+    SELECT o.render_id, o.fence FROM objects o JOIN w ON w.id = o.render_id AND w.fence = o.fence
+    WHERE o.state = 'visible'
+""")
+
+_SUCCEED = text("""
+    UPDATE renders SET state = :succeeded, owner = NULL, suspect = false WHERE id = ANY (CAST(:ids AS bigint[]))
+""")
+
+_REFINE_QUEUE = text("SELECT model, lane FROM queues WHERE id = :queue")
+
+_HAND_OVER = text("""
+    UPDATE renders SET state = :queued, stage = :refine, queue_id = :queue, fence = fence + 1, tries = 0,
+                       owner = NULL, suspect = false, due_at = now()
+    WHERE id = ANY (CAST(:ids AS bigint[]))
+""")
+
+_SHOW = text("""
+    UPDATE objects o SET state = 'visible', sha256 = d.sha256, size = d.size, notes = CAST(d.notes AS jsonb)
+    FROM unnest(CAST(:ids AS bigint[]), CAST(:fences AS int[]), CAST(:shas AS bytea[]), CAST(:sizes AS bigint[]),
+                CAST(:notes AS text[])) AS d(id, fence, sha256, size, notes)
+    WHERE o.render_id = d.id AND o.fence = d.fence
+""")
+
+_CLOSE = text("""
+    UPDATE attempts a SET ended_at = now(), outcome = :outcome, steps = d.steps
+    FROM unnest(CAST(:ids AS bigint[]), CAST(:fences AS int[]), CAST(:steps AS smallint[])) AS d(id, fence, steps)
+    WHERE a.render_id = d.id AND a.fence = d.fence
+""")
+
+
+def finish(connection: Connection, done: Sequence[Done]) -> set[Pair]:
+    """The last stage is done: `running -> succeeded`, the image becomes visible, jobs may end.
+
+    Returns:
+        The (render id, fence) pairs that were accepted, now or by an earlier try of the same call.
+        The others were cancelled or superseded; their objects stay planned and are collected.
+    """
+    rows, accepted, fresh = _lock(connection, done)
+    if fresh:
+        ids = [item.render_id for item in fresh]
+        connection.execute(_SUCCEED, {"ids": ids, "succeeded": int(RenderState.SUCCEEDED)})
+        _show(connection, fresh, "succeeded")
+        _tell_images(connection, rows)
+        ended: dict[UUID, int] = defaultdict(int)
+        for row in rows:
+            ended[row.job_id] += 1
+        settle(connection, {job: (count, 0) for job, count in ended.items()})
+    return accepted
+
+
+def hand_over(connection: Connection, done: Sequence[Done]) -> set[Pair]:
+    """The base stage is done: its latents become visible **and** the refine stage is queued.
+
+    Returns:
+        The accepted pairs, as in `finish`.
+    """
+    rows, accepted, fresh = _lock(connection, done)
+    by_queue: dict[int, list[int]] = defaultdict(list)
+    for row in rows:
+        by_queue[row.queue_id].append(row.id)
+    for base_queue, ids in by_queue.items():
+        model, lane = connection.execute(_REFINE_QUEUE, {"queue": base_queue}).one()
+        queue = queue_id(connection, Stage.REFINE, model, Lane(lane))
+        values = {"queued": int(RenderState.QUEUED), "refine": int(Stage.REFINE), "queue": queue, "ids": ids}
+        connection.execute(_HAND_OVER, values)
+        notify(connection, CHANNEL_WORK, queue)
+    if fresh:
+        _show(connection, fresh, "handed_over")
+        change_queued(connection, [row.job_id for row in rows], +1)
+    return accepted
+
+
+def _lock(
+    connection: Connection, done: Sequence[Done]
+) -> tuple[Sequence[Row[tuple[object, ...]]], set[Pair], list[Done]]:
+    pairs = {"ids": [item.render_id for item in done], "fences": [item.fence for item in done]}
+    rows = connection.execute(_LOCK, {**pairs, "running": int(RenderState.RUNNING)}).all()
+    held = {(row.id, row.fence) for row in rows}
+    replayed = {(row.render_id, row.fence) for row in connection.execute(_REPLAYED, pairs)}
+    return rows, held | replayed, [item for item in done if (item.render_id, item.fence) in held]
+
+
+def _show(connection: Connection, done: Sequence[Done], outcome: str) -> None:
+    pairs = {"ids": [item.render_id for item in done], "fences": [item.fence for item in done]}
+    connection.execute(
+        _SHOW,
+        {
+            **pairs,
+            "shas": [item.ref.sha256 for item in done],
+            "sizes": [item.ref.size for item in done],
+            "notes": [json.dumps(item.notes) for item in done],
+        },
+    )
+    connection.execute(_CLOSE, {**pairs, "steps": [item.steps for item in done], "outcome": outcome})
+
+
+_TELL = text("SELECT id FROM jobs WHERE id = ANY (CAST(:ids AS uuid[])) AND lane = 'interactive'")
+
+
+def _tell_images(connection: Connection, rows: Sequence[Row[tuple[object, ...]]]) -> None:
+    """One event per image of interactive jobs; bulk jobs would fill the outbox with them."""
+    wanted = set(connection.execute(_TELL, {"ids": list({row.job_id for row in rows})}).scalars())
+    for row in rows:
+        if row.job_id in wanted:
+            add_event(connection, row.job_id, "image.succeeded", {"index": row.ordinal})

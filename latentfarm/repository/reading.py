@@ -1,0 +1,117 @@
+"""What the API shows. Every statement carries the tenant."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import text
+
+from latentfarm.records import Event, Image, Job, ObjectRef
+from latentfarm.states import JobState, Lane, RenderState, Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from uuid import UUID
+
+    from sqlalchemy import Connection, RowMapping
+
+_COLUMNS = """
+    j.id, j.kind, j.tenant, j.state, j.lane, j.priority, j.seed, j.num_images, j.remaining, j.failed,
+    j.keep_latents, s.body AS spec, j.user_metadata, j.created_at, j.started_at, j.finished_at
+"""
+
+_JOB = text(f"""
+    SELECT {_COLUMNS} FROM jobs j JOIN specs s ON s.id = j.spec_id WHERE j.id = :id AND j.tenant = :tenant
+""")  # noqa: S608 - no input in it
+
+_JOBS = text(f"""
+    SELECT {_COLUMNS} FROM jobs j JOIN specs s ON s.id = j.spec_id
+    WHERE j.tenant = :tenant AND j.id < :before ORDER BY j.id DESC LIMIT :limit
+""")  # noqa: S608 - no input in it
+
+_IMAGES = text("""
+    SELECT r.ordinal, r.seed, r.state, r.stage, o.key, o.sha256, o.size, o.notes,
+           (SELECT a.error_class || ': ' || a.message FROM attempts a
+            WHERE a.render_id = r.id AND a.error_class IS NOT NULL AND r.state = 4
+            ORDER BY a.fence DESC LIMIT 1) AS error
+    FROM renders r
+    LEFT JOIN objects o ON o.render_id = r.id AND o.kind = 'image' AND o.state = 'visible'
+    WHERE r.job_id = :id AND r.ordinal >= :first ORDER BY r.ordinal LIMIT :limit
+""")
+
+_EVENTS = text("""
+    SELECT o.id, o.job_id, o.type, o.data, o.created_at FROM outbox o
+    WHERE o.job_id = ANY (CAST(:ids AS uuid[])) AND o.id > :after ORDER BY o.id LIMIT 1000
+""")
+
+_COUNTS = text("""
+    SELECT q.name, r.state, count(*) AS n FROM renders r JOIN queues q ON q.id = r.queue_id
+    WHERE r.state < 3 GROUP BY q.name, r.state
+""")
+
+_WORKERS = text("""
+    SELECT id, host, pid, device, stages, assigned_models, ready, info,
+           EXTRACT(EPOCH FROM lease_until - now())::float AS lease_left_s
+    FROM workers WHERE ended_at IS NULL ORDER BY id
+""")
+
+_ENDS = text("SELECT coalesce(end_reason, ''), count(*) FROM workers WHERE ended_at IS NOT NULL GROUP BY 1")
+
+
+def get_job(connection: Connection, job_id: UUID, *, tenant: str) -> Job | None:
+    """The job, or None when there is none or it is another tenant's."""
+    row = connection.execute(_JOB, {"id": job_id, "tenant": tenant}).mappings().first()
+    return None if row is None else _job(row)
+
+
+def list_jobs(connection: Connection, *, tenant: str, before: UUID, limit: int) -> list[Job]:
+    """Jobs older than `before`, newest first. UUIDv7 ids sort by time."""
+    rows = connection.execute(_JOBS, {"tenant": tenant, "before": before, "limit": limit}).mappings()
+    return [_job(row) for row in rows]
+
+
+def images(connection: Connection, job_id: UUID, *, first: int = 0, limit: int = 1000) -> list[Image]:
+    """The images of a job by index, from `first` on. The caller has checked the tenant."""
+    rows = connection.execute(_IMAGES, {"id": job_id, "first": first, "limit": limit}).mappings()
+    return [_image(row) for row in rows]
+
+
+def events(connection: Connection, jobs: Sequence[UUID], *, after: int) -> list[Event]:
+    """Outbox rows of the given jobs with an id over `after`, oldest first, at most 1,000."""
+    rows = connection.execute(_EVENTS, {"ids": list(jobs), "after": after})
+    return [Event(*row) for row in rows]
+
+
+def live_counts(connection: Connection) -> list[tuple[str, RenderState, int]]:
+    """(queue, state, renders) over all live renders; for metrics."""
+    return [(row.name, RenderState(row.state), row.n) for row in connection.execute(_COUNTS)]
+
+
+def live_workers(connection: Connection) -> list[RowMapping]:
+    """Incarnations that have not ended, with `lease_left_s`."""
+    return list(connection.execute(_WORKERS).mappings())
+
+
+def worker_ends(connection: Connection) -> dict[str, int]:
+    """How many incarnations ended for each reason."""
+    return {row[0]: row[1] for row in connection.execute(_ENDS)}
+
+
+def _job(row: RowMapping) -> Job:
+    fields = dict(row)
+    metadata = fields.pop("user_metadata")
+    fields["state"], fields["lane"] = JobState(fields["state"]), Lane(fields["lane"])
+    return Job(metadata=metadata, **fields)
+
+
+def _image(row: RowMapping) -> Image:
+    ref = ObjectRef(row["key"], bytes(row["sha256"]), row["size"]) if row["key"] else None
+    return Image(
+        index=row["ordinal"],
+        seed=row["seed"],
+        state=RenderState(row["state"]),
+        stage=Stage(row["stage"]),
+        ref=ref,
+        notes=row["notes"] or {},
+        error=row["error"],
+    )

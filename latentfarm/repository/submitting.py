@@ -1,0 +1,133 @@
+"""A job comes in: specs, jobs, renders and the idempotency key, in one transaction."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import text
+
+from latentfarm.messages import queue_name
+from latentfarm.spec import digest
+from latentfarm.states import JobState, Stage
+
+if TYPE_CHECKING:
+    from typing import Any
+    from uuid import UUID
+
+    from sqlalchemy import Connection
+
+    from latentfarm.spec import RenderSpec
+    from latentfarm.states import Lane
+
+_SPEC = text("""
+    WITH added AS (
+        INSERT INTO specs (digest, body) VALUES (:digest, CAST(:body AS jsonb))
+        ON CONFLICT (digest) DO NOTHING RETURNING id)
+    SELECT id FROM added UNION ALL SELECT id FROM specs WHERE digest = :digest
+""")
+
+_QUEUE = text("""
+    WITH added AS (
+        INSERT INTO queues (name, stage, model, lane) VALUES (:name, :stage, :model, :lane)
+        ON CONFLICT (name) DO NOTHING RETURNING id)
+    SELECT id FROM added UNION ALL SELECT id FROM queues WHERE name = :name
+""")
+
+_JOB = text("""
+    INSERT INTO jobs (id, tenant, kind, spec_id, lane, priority, state, seed, num_images, remaining, queued,
+                      keep_latents, user_metadata)
+    VALUES (:id, :tenant, 'single', :spec_id, :lane, :priority, :state, :seed, :n, :n, :n,
+            :keep_latents, CAST(:metadata AS jsonb))
+""")
+
+_RENDERS = text("""
+    INSERT INTO renders (job_id, spec_id, seed, ordinal, queue_id, stage, priority)
+    SELECT :job_id, :spec_id, (CAST(:seed AS numeric) + i) % 9007199254740992, i, :queue_id, :stage, :priority
+    FROM generate_series(0, :n - 1) AS i
+""")
+
+_KEY = text("""
+    INSERT INTO idempotency (tenant, key, fingerprint, job_id) VALUES (:tenant, :key, :fingerprint, :job_id)
+    ON CONFLICT (tenant, key) DO NOTHING RETURNING job_id
+""")
+
+_KNOWN_KEY = text("SELECT fingerprint, job_id FROM idempotency WHERE tenant = :tenant AND key = :key")
+
+
+def add_spec(connection: Connection, picture: dict[str, Any]) -> int:
+    """Stores a picture once and gives its id."""
+    parameters = {"digest": digest(picture), "body": _json(picture)}
+    # A racing insert of the same digest is waited for and then seen only by the next statement.
+    found = connection.execute(_SPEC, parameters).first() or connection.execute(_SPEC, parameters).one()
+    return int(found[0])
+
+
+def queue_id(connection: Connection, stage: Stage, model: str, lane: Lane) -> int:
+    """The id of a queue, made when it is first needed."""
+    parameters = {
+        "name": queue_name(stage, model, lane),
+        "stage": int(stage),
+        "model": model,
+        "lane": lane.value,
+    }
+    found = connection.execute(_QUEUE, parameters).first() or connection.execute(_QUEUE, parameters).one()
+    return int(found[0])
+
+
+def add_job(connection: Connection, job_id: UUID, spec: RenderSpec, *, tenant: str) -> int:
+    """Stores a job and its renders, all queued for the base stage.
+
+    Args:
+        spec: complete, with a seed.
+
+    Returns:
+        The id of the queue that they wait in.
+    """
+    queue = queue_id(connection, Stage.BASE, spec.model, spec.lane)
+    shared = {
+        "spec_id": add_spec(connection, spec.picture()),
+        "priority": spec.priority,
+        "seed": spec.seed,
+        "n": spec.num_images,
+    }
+    job = {
+        "id": job_id,
+        "tenant": tenant,
+        "lane": spec.lane.value,
+        "state": JobState.QUEUED.value,
+        "keep_latents": spec.keep_latents,
+        "metadata": _json(spec.metadata),
+    }
+    connection.execute(_JOB, {**shared, **job})
+    connection.execute(_RENDERS, {**shared, "job_id": job_id, "queue_id": queue, "stage": int(Stage.BASE)})
+    return queue
+
+
+def remember_key(
+    connection: Connection, tenant: str, key: str, fingerprint: bytes, job_id: UUID
+) -> tuple[bytes, UUID] | None:
+    """Takes an Idempotency-Key for a new job, or tells whose it is.
+
+    Waits at most 2 s for a racing transaction with the same key; then PostgreSQL raises LockNotAvailable.
+
+    Returns:
+        None when the key is new; else the fingerprint and the job that it came with before.
+    """
+    connection.execute(text("SET LOCAL lock_timeout = '2s'"))
+    parameters = {"tenant": tenant, "key": key, "fingerprint": fingerprint, "job_id": job_id}
+    if connection.execute(_KEY, parameters).first() is not None:
+        connection.execute(text("SET LOCAL lock_timeout = DEFAULT"))
+        return None
+    return known_key(connection, tenant, key)
+
+
+def known_key(connection: Connection, tenant: str, key: str) -> tuple[bytes, UUID] | None:
+    """Fingerprint and job of an Idempotency-Key, if it came before."""
+    known = connection.execute(_KNOWN_KEY, {"tenant": tenant, "key": key}).first()
+    return known and (bytes(known.fingerprint), known.job_id)
+
+
+def _json(value: object) -> str:
+    import json
+
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,124 @@
+"""What the scheduler puts right from time to time. Each sweep is harmless when two run it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from sqlalchemy import text
+
+from latentfarm.repository.cancelling import cancel_renders
+from latentfarm.repository.settling import end_job
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from sqlalchemy import Connection
+
+_TRY_LOCK = text("SELECT pg_try_advisory_xact_lock(4712, :duty)")
+
+_ABANDONED = text("""
+    SELECT o.render_id, o.fence, o.key FROM objects o JOIN renders r ON r.id = o.render_id
+    WHERE o.state = 'planned' AND o.created_at < now() - make_interval(secs => :after_s)
+      AND NOT (r.state = 2 AND r.fence = o.fence)
+    ORDER BY o.created_at LIMIT :limit FOR UPDATE OF o SKIP LOCKED
+""")
+
+_OLD_LATENTS = text("""
+    SELECT o.render_id, o.fence, o.key FROM jobs j
+    JOIN renders r ON r.job_id = j.id
+    JOIN objects o ON o.render_id = r.id AND o.kind = 'latents'
+    WHERE j.finished_at < now() - make_interval(secs => j.keep_latents)
+      AND j.finished_at > now() - interval '30 days' AND o.state = 'visible'
+    ORDER BY j.finished_at LIMIT :limit FOR UPDATE OF o SKIP LOCKED
+""")
+
+_FORGET = text("""
+    DELETE FROM objects o USING unnest(CAST(:ids AS bigint[]), CAST(:fences AS int[])) AS d(id, fence)
+    WHERE o.render_id = d.id AND o.fence = d.fence
+""")
+
+_CANCELLED_OPEN = text("""
+    SELECT id FROM jobs WHERE finished_at IS NULL AND cancelled_at < now() - interval '2 s' ORDER BY id LIMIT 100
+""")
+
+_SETTLED_OPEN = text("""
+    SELECT j.id, j.failed, j.cancelled_at IS NOT NULL AS cancelled FROM jobs j
+    WHERE j.finished_at IS NULL AND j.created_at < now() - interval '10 s' AND j.id > :after
+      AND NOT EXISTS (SELECT FROM renders r WHERE r.job_id = j.id AND r.state < 3)
+    ORDER BY j.id LIMIT 100
+""")
+
+_RECOUNT = text("""
+    SELECT j.id FROM jobs j WHERE j.id = :id AND j.finished_at IS NULL FOR UPDATE
+""")
+
+_OLD_KEYS = text("DELETE FROM idempotency WHERE created_at < now() - interval '48 h'")
+
+_PARTITIONS = text("""
+    SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+    WHERE i.inhparent = 'outbox'::regclass
+""")
+
+AbandonedObject = tuple[int, int, str]
+
+
+def try_duty(connection: Connection, duty: int) -> bool:
+    """Takes a duty for this transaction; False when another scheduler is at it."""
+    return bool(connection.execute(_TRY_LOCK, {"duty": duty}).scalar_one())
+
+
+def abandoned_objects(connection: Connection, *, after_s: float, limit: int) -> list[AbandonedObject]:
+    """Planned objects that can never become visible: (render id, fence, key)."""
+    return [tuple(row) for row in connection.execute(_ABANDONED, {"after_s": after_s, "limit": limit})]
+
+
+def old_latents(connection: Connection, *, limit: int) -> list[AbandonedObject]:
+    """Latents of jobs that ended longer ago than they asked to keep them."""
+    return [tuple(row) for row in connection.execute(_OLD_LATENTS, {"limit": limit})]
+
+
+def forget_objects(connection: Connection, found: list[AbandonedObject]) -> None:
+    """Deletes the rows of objects that are no longer in the bucket."""
+    values = {"ids": [item[0] for item in found], "fences": [item[1] for item in found]}
+    connection.execute(_FORGET, values)
+
+
+def half_cancelled(connection: Connection) -> int:
+    """Finishes cancels whose API process died between its two commits; returns how many renders."""
+    jobs = connection.execute(_CANCELLED_OPEN).scalars().all()
+    return sum(cancel_renders(connection, job) for job in jobs)
+
+
+def end_settled(connection: Connection, after: UUID) -> list[UUID]:
+    """Ends jobs whose renders are all final, should a counter ever be wrong; looks at 100 from `after` on."""
+    rows = connection.execute(_SETTLED_OPEN, {"after": after}).all()
+    ended = []
+    for row in rows:
+        if connection.execute(_RECOUNT, {"id": row.id}).first() is None:
+            continue
+        if end_job(connection, row.id, cancelled=row.cancelled, failed=row.failed):
+            ended.append(row.id)
+    return ended
+
+
+def forget_keys(connection: Connection) -> None:
+    """Drops Idempotency-Keys after 48 hours."""
+    connection.execute(_OLD_KEYS)
+
+
+def rotate_outbox(connection: Connection, *, keep_days: int) -> None:
+    """Makes the partitions of today and the two days to come, drops those older than `keep_days`."""
+    today = datetime.now(UTC).date()
+    for ahead in range(3):
+        day = today + timedelta(days=ahead)
+        connection.execute(
+            text(
+                f"CREATE TABLE IF NOT EXISTS outbox_{day:%Y%m%d} PARTITION OF outbox"
+                f" FOR VALUES FROM ('{day}T00:00:00Z') TO ('{day + timedelta(days=1)}T00:00:00Z')"
+            )
+        )
+    oldest = f"outbox_{today - timedelta(days=keep_days):%Y%m%d}"
+    for name in connection.execute(_PARTITIONS).scalars().all():
+        if name < oldest and name != "outbox_default":
+            connection.execute(text(f"DROP TABLE IF EXISTS {name}"))

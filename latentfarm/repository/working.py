@@ -1,0 +1,101 @@
+"""Incarnations: register, renew the lease, end. All in the time of the database."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from sqlalchemy import text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from sqlalchemy import Connection
+
+    from latentfarm.messages import Pair
+    from latentfarm.states import Stage
+
+_REGISTER = text("""
+    INSERT INTO workers (host, pid, device, stages, assigned_models, lease_until)
+    VALUES (:host, :pid, :device, :stages, :models, now() + make_interval(secs => :lease_s)) RETURNING id
+""")
+
+_RENEW = text("""
+    UPDATE workers SET lease_until = now() + make_interval(secs => :lease_s)
+    WHERE id = :id AND ended_at IS NULL RETURNING id
+""")
+
+_READY = text("UPDATE workers SET ready = true, info = CAST(:info AS jsonb) WHERE id = :id")
+
+_END = text("""
+    UPDATE workers SET ended_at = now(), end_reason = :reason
+    WHERE id = ANY (CAST(:ids AS bigint[])) AND ended_at IS NULL RETURNING id
+""")
+
+# A database that has just started knows leases that nobody could renew: they get one more lease.
+_EXPIRED = text("""
+    SELECT id FROM workers WHERE ended_at IS NULL AND lease_until < now()
+      AND pg_postmaster_start_time() < now() - make_interval(secs => :lease_s)
+    ORDER BY id FOR UPDATE SKIP LOCKED
+""")
+
+# An incarnation that has ended cannot own anything; this finds what a crash between two commits left.
+_STRAYS = text("""
+    SELECT DISTINCT r.owner FROM renders r JOIN workers w ON w.id = r.owner
+    WHERE r.state = 2 AND w.ended_at IS NOT NULL
+""")
+
+_HELD = text("""
+    SELECT r.id, r.fence FROM renders r
+    JOIN unnest(CAST(:ids AS bigint[]), CAST(:fences AS int[])) AS w(id, fence)
+      ON w.id = r.id AND w.fence = r.fence
+    WHERE r.state = 2
+""")
+
+
+def register(
+    connection: Connection,
+    *,
+    host: str,
+    pid: int,
+    device: str,
+    stages: Sequence[Stage],
+    models: Sequence[str],
+    lease_s: float,
+) -> int:
+    """Adds an incarnation with a lease; returns its id."""
+    values = {"host": host, "pid": pid, "device": device, "lease_s": lease_s}
+    lists = {"stages": [int(stage) for stage in stages], "models": list(models)}
+    return int(connection.execute(_REGISTER, {**values, **lists}).scalar_one())
+
+
+def renew(connection: Connection, worker: int, *, lease_s: float) -> bool:
+    """Extends the lease; False when the incarnation was ended, and must stop."""
+    return connection.execute(_RENEW, {"id": worker, "lease_s": lease_s}).first() is not None
+
+
+def mark_ready(connection: Connection, worker: int, info: dict[str, Any]) -> None:
+    """The child is warm. `info`: device name, versions, model hashes."""
+    connection.execute(_READY, {"id": worker, "info": json.dumps(info)})
+
+
+def end(connection: Connection, workers: Sequence[int], reason: str) -> list[int]:
+    """Ends incarnations, so that they can claim nothing more; returns those that had not ended before."""
+    return list(connection.execute(_END, {"ids": list(workers), "reason": reason}).scalars())
+
+
+def expired(connection: Connection, *, lease_s: float) -> list[int]:
+    """Incarnations whose lease is over; none while the database is younger than one lease."""
+    return list(connection.execute(_EXPIRED, {"lease_s": lease_s}).scalars())
+
+
+def strays(connection: Connection) -> list[int]:
+    """Ended incarnations that still own running renders."""
+    return list(connection.execute(_STRAYS).scalars())
+
+
+def still_held(connection: Connection, pairs: Sequence[Pair]) -> set[Pair]:
+    """Which (render id, fence) pairs are still running under that fence."""
+    values = {"ids": [pair[0] for pair in pairs], "fences": [pair[1] for pair in pairs]}
+    return {(row.id, row.fence) for row in connection.execute(_HELD, values)}

@@ -1,0 +1,74 @@
+"""Every setting of the farm. Read by entry points only: `Settings()` looks at the environment.
+
+Each has a name in `deploy/env.example`, which a test holds against this class.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_MODELS_FILE = Path(__file__).resolve().parent.parent / "models" / "models.toml"
+
+
+class Settings(BaseSettings):
+    """Environment variables with the prefix `LATENTFARM_`."""
+
+    model_config = SettingsConfigDict(env_prefix="LATENTFARM_", extra="ignore", frozen=True)
+
+    database_url: str = Field(
+        "postgresql+psycopg://latentfarm@127.0.0.1:5432/latentfarm",
+        description="PostgreSQL, as SQLAlchemy writes it.",
+    )
+    database_pool: int = Field(8, ge=1, description="Connections per process, at most.")
+    redis_url: str = Field("redis://127.0.0.1:6379/0", description="Redis 6.2 or newer, or Valkey.")
+    s3_endpoint_url: str = Field("http://127.0.0.1:8333", description="S3 as the services reach it.")
+    s3_public_url: str | None = Field(
+        None, description="S3 as users reach it: signs links. Default: the endpoint."
+    )
+    s3_bucket: str = Field("latentfarm", description="Bucket; `latentfarm doctor` says when it is missing.")
+    s3_region: str = Field("us-east-1", description="Region that requests are signed for.")
+    s3_access_key_id: str = Field("latentfarm", description="S3 access key.")
+    s3_secret_access_key: SecretStr = Field(SecretStr(""), description="S3 secret key.")
+    link_s: int = Field(900, ge=1, le=86_400, description="Seconds that a link to an image is good for.")
+
+    models_file: Path = Field(_MODELS_FILE, description="The model registry, models.toml.")
+    models: str = Field(
+        "", description="Models that a worker loads, comma-separated; empty: all of the registry."
+    )
+
+    api_host: str = Field(
+        "127.0.0.1", description="Address that the API listens on; loopback only, until keys exist."
+    )
+    api_port: int = Field(8400, ge=0, le=65_535, description="Port of the API.")
+    api_url: str = Field("http://127.0.0.1:8400", description="Where clients find the API.")
+    scheduler_port: int = Field(0, ge=0, le=65_535, description="Port of the scheduler's /metrics; 0: none.")
+
+    worker_metrics_port: int = Field(
+        0, ge=0, le=65_535, description="Port of a worker's own /metrics; 0: none."
+    )
+    torch_threads: int = Field(1, ge=1, description="Threads of one forward on a CPU; part of provenance.")
+    lease_s: float = Field(
+        20.0, gt=0, description="Seconds after which a silent worker's renders are taken back."
+    )
+    renew_s: float = Field(4.0, gt=0, description="Seconds between two renewals of the lease.")
+    stall_s: float = Field(
+        15.0, gt=0, description="Least seconds without a step before a child counts as stalled."
+    )
+    load_s: float = Field(
+        900.0, gt=0, description="Seconds that a child may take to load and warm its models."
+    )
+    drain_s: float = Field(20.0, ge=0, description="Seconds that a child may take to stop after SIGTERM.")
+
+    sweep_s: float = Field(1.0, gt=0, description="Seconds between two sweeps of a scheduler duty.")
+    collect_after_s: float = Field(
+        600.0, ge=0, description="Seconds after which an unfinished upload is removed."
+    )
+    outbox_days: int = Field(7, ge=1, description="Days that job events are kept.")
+
+    log_level: str = Field(
+        "INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="DEBUG, INFO, WARNING, ERROR."
+    )
+    log_json: bool | None = Field(None, description="JSON lines; default: when there is no terminal.")

@@ -1,0 +1,156 @@
+"""The object store: put, get, delete, link. SHA-256 goes with every put and is checked at every get."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from typing import TYPE_CHECKING, Protocol
+
+from latentfarm.errors import LatentsError, TransientError
+from latentfarm.records import ObjectRef
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from boto3.session import Session
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import ObjectIdentifierTypeDef
+
+TIMEOUT_S = 10
+
+
+class ObjectStore(Protocol):
+    """What the farm needs of a bucket."""
+
+    def put(self, key: str, data: bytes, content_type: str) -> ObjectRef:
+        """Stores an object; the same key and bytes may be put again."""
+
+    def get(self, ref: ObjectRef) -> bytes:
+        """Reads an object and checks its size and digest.
+
+        Raises:
+            LatentsError: it is not there, or is not what was put.
+            TransientError: the store did not answer.
+        """
+
+    def delete(self, keys: Sequence[str]) -> None:
+        """Removes objects; those that are not there are no error."""
+
+
+class S3Store:
+    """An S3-compatible bucket through boto3.
+
+    Args:
+        endpoint_url: where the services reach it.
+        public_url: where users reach it; SigV4 signs the host, so links need it.
+    """
+
+    def __init__(
+        self,
+        *,
+        endpoint_url: str,
+        bucket: str,
+        region: str,
+        access_key_id: str,
+        secret_access_key: str,
+        public_url: str | None = None,
+        connections: int = 16,
+    ) -> None:
+        self.bucket = bucket
+        session = _session(access_key_id, secret_access_key)
+        self.client = _client(session, endpoint_url, region, connections)
+        self._signer = _client(session, public_url or endpoint_url, region, 1)
+
+    def put(self, key: str, data: bytes, content_type: str) -> ObjectRef:
+        """See `ObjectStore.put`. The store itself refuses bytes that do not match the digest."""
+        digest = hashlib.sha256(data).digest()
+        with _transient(f"put {key}"):
+            self.client.put_object(
+                Bucket=self.bucket,
+                Key=key,
+                Body=data,
+                ContentType=content_type,
+                ChecksumSHA256=base64.b64encode(digest).decode(),
+            )
+        return ObjectRef(key, digest, len(data))
+
+    def get(self, ref: ObjectRef) -> bytes:
+        """See `ObjectStore.get`."""
+        with _transient(f"get {ref.key}"):
+            try:
+                data = self.client.get_object(Bucket=self.bucket, Key=ref.key)["Body"].read()
+            except self.client.exceptions.NoSuchKey as error:
+                raise LatentsError(f"{ref.key} is not in the bucket") from error
+        if len(data) != ref.size or hashlib.sha256(data).digest() != ref.sha256:
+            raise LatentsError(
+                f"{ref.key} is not what was stored: {len(data)} of {ref.size} bytes or another digest"
+            )
+        return data
+
+    def stream(self, key: str, chunk: int = 65_536) -> Iterator[bytes]:
+        """The bytes of an object, for passing through."""
+        with _transient(f"get {key}"):
+            body = self.client.get_object(Bucket=self.bucket, Key=key)["Body"]
+        yield from body.iter_chunks(chunk)
+
+    def delete(self, keys: Sequence[str]) -> None:
+        """See `ObjectStore.delete`."""
+        for start in range(0, len(keys), 1000):
+            batch: list[ObjectIdentifierTypeDef] = [{"Key": key} for key in keys[start : start + 1000]]
+            with _transient("delete objects"):
+                self.client.delete_objects(Bucket=self.bucket, Delete={"Objects": batch, "Quiet": True})
+
+    def list_keys(self, prefix: str) -> Iterator[str]:
+        """All keys under a prefix."""
+        for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix):
+            yield from (entry["Key"] for entry in page.get("Contents", []))
+
+    def link(self, key: str, *, seconds: int) -> str:
+        """A signed link for reading one object. Signing asks nobody."""
+        return self._signer.generate_presigned_url(
+            "get_object", Params={"Bucket": self.bucket, "Key": key}, ExpiresIn=seconds
+        )
+
+
+class _transient:  # noqa: N801 - reads as a verb where it is used
+    """Turns what boto3 raises for network and server trouble into TransientError."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        import botocore.exceptions
+        import urllib3.exceptions
+
+        network = (
+            botocore.exceptions.BotoCoreError,
+            botocore.exceptions.ClientError,
+            urllib3.exceptions.HTTPError,
+            OSError,
+        )
+        if isinstance(error, network):
+            raise TransientError(f"object store: {self.what}: {error}") from error
+
+
+def _session(access_key_id: str, secret_access_key: str) -> Session:
+    import boto3
+
+    return boto3.session.Session(aws_access_key_id=access_key_id, aws_secret_access_key=secret_access_key)
+
+
+def _client(session: Session, endpoint: str, region: str, connections: int) -> S3Client:
+    from botocore.config import Config
+
+    # boto3 would sign links with the old SigV2 unless told, and S3-compatible servers refuse that.
+    config = Config(
+        signature_version="s3v4",
+        s3={"addressing_style": "path"},
+        connect_timeout=5,
+        read_timeout=TIMEOUT_S,
+        retries={"max_attempts": 4, "mode": "standard"},
+        max_pool_connections=connections,
+    )
+    return session.client("s3", endpoint_url=endpoint, region_name=region, config=config)

@@ -1,0 +1,208 @@
+"""The rows of the farm, as SQLAlchemy tables. `migrations/` makes them; a test compares both.
+
+`renders` is the table that is rewritten all the time: it is narrow, holds no text, keeps free space
+in its pages, and its indexes cover live states only, so its cost does not grow with what is finished.
+"""
+
+from sqlalchemy import (
+    REAL,
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Sequence,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def _now() -> Column[object]:
+    return Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now())
+
+
+specs = Table(
+    "specs",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("digest", LargeBinary, nullable=False, unique=True, comment="SHA-256 of the canonical JSON"),
+    Column("body", JSONB, nullable=False, comment="RenderSpec.picture()"),
+)
+
+queues = Table(
+    "queues",
+    metadata,
+    Column("id", Integer, Identity(), primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("stage", SmallInteger, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("lane", Text, nullable=False),
+    Column(
+        "wait_s", REAL, nullable=False, server_default="0", comment="measured seconds from message to claim"
+    ),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", UUID(as_uuid=True), primary_key=True),
+    _now(),
+    Column("tenant", Text, nullable=False, server_default=""),
+    Column("kind", Text, nullable=False),
+    Column("spec_id", ForeignKey("specs.id"), nullable=False),
+    Column("lane", Text, nullable=False),
+    Column("priority", SmallInteger, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("seed", BigInteger, nullable=False),
+    Column("num_images", Integer, nullable=False),
+    Column("remaining", Integer, nullable=False, comment="renders that are not final"),
+    Column("queued", Integer, nullable=False, comment="renders in state queued"),
+    Column("failed", Integer, nullable=False, server_default="0"),
+    Column("keep_latents", Integer, nullable=False, comment="seconds after the end"),
+    Column("user_metadata", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    Column("started_at", DateTime(timezone=True)),
+    Column("finished_at", DateTime(timezone=True)),
+    Column("cancelled_at", DateTime(timezone=True)),
+    Index("ix_jobs_tenant_id", "tenant", "id"),
+    Index("ix_jobs_open", "id", postgresql_where=text("finished_at IS NULL")),
+    Index("ix_jobs_finished_at", "finished_at"),
+)
+
+renders = Table(
+    "renders",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("job_id", UUID(as_uuid=True), ForeignKey("jobs.id"), nullable=False),
+    Column("spec_id", BigInteger, nullable=False),
+    Column("seed", BigInteger, nullable=False),
+    Column("ordinal", Integer, nullable=False, comment="index of the image in its job"),
+    Column("queue_id", Integer, nullable=False),
+    Column("fence", Integer, nullable=False, server_default="0"),
+    Column("state", SmallInteger, nullable=False, server_default="0"),
+    Column("stage", SmallInteger, nullable=False),
+    Column("priority", SmallInteger, nullable=False, server_default="0"),
+    Column(
+        "tries", SmallInteger, nullable=False, server_default="0", comment="charged failures in this stage"
+    ),
+    Column("starts", SmallInteger, nullable=False, server_default="0", comment="claims in all"),
+    Column("sends", SmallInteger, nullable=False, server_default="0", comment="messages since dispatched"),
+    Column("suspect", Boolean, nullable=False, server_default=text("false")),
+    Column("owner", BigInteger, comment="the incarnation that runs it"),
+    Column("due_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("sent_at", DateTime(timezone=True)),
+    UniqueConstraint("job_id", "ordinal"),
+    # Order of the queue. Only queued renders are in it, however many are finished.
+    Index(
+        "ix_renders_due",
+        "queue_id",
+        text("priority DESC"),
+        "due_at",
+        "id",
+        postgresql_where=text("state = 0"),
+    ),
+    Index("ix_renders_dispatched", "queue_id", "sent_at", postgresql_where=text("state = 1")),
+    Index("ix_renders_running", "owner", postgresql_where=text("state = 2")),
+    postgresql_with={
+        "fillfactor": "70",
+        "autovacuum_vacuum_scale_factor": "0.02",
+        "autovacuum_vacuum_threshold": "1000",
+        "autovacuum_vacuum_cost_delay": "0",
+    },
+)
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True, comment="one incarnation"),
+    _now(),
+    Column("host", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("device", Text, nullable=False),
+    Column("stages", ARRAY(SmallInteger), nullable=False),
+    Column("assigned_models", ARRAY(Text), nullable=False),
+    Column("lease_until", DateTime(timezone=True), nullable=False),
+    Column("ready", Boolean, nullable=False, server_default=text("false")),
+    Column("info", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    Column("ended_at", DateTime(timezone=True)),
+    Column("end_reason", Text),
+    Index("ix_workers_live", "lease_until", postgresql_where=text("ended_at IS NULL")),
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("render_id", BigInteger, primary_key=True),
+    Column("fence", Integer, primary_key=True),
+    Column("stage", SmallInteger, nullable=False),
+    Column("queue_id", Integer, nullable=False),
+    Column("worker_id", BigInteger, nullable=False),
+    Column("started_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("waited_s", REAL, nullable=False, comment="from the last message to the claim"),
+    Column("ended_at", DateTime(timezone=True)),
+    Column("steps", SmallInteger),
+    Column("outcome", Text),
+    Column("error_class", Text),
+    Column("message", Text),
+    Index("ix_attempts_started_at", "started_at"),
+)
+
+objects = Table(
+    "objects",
+    metadata,
+    Column("render_id", BigInteger, primary_key=True),
+    Column("fence", Integer, primary_key=True),
+    _now(),
+    Column("kind", Text, nullable=False, comment="latents or image"),
+    Column("state", Text, nullable=False, comment="planned or visible"),
+    Column("key", Text, nullable=False),
+    Column("sha256", LargeBinary),
+    Column("size", BigInteger),
+    Column("notes", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    Index("ix_objects_planned", "created_at", postgresql_where=text("state = 'planned'")),
+    Index("ix_objects_latents", "render_id", postgresql_where=text("kind = 'latents'")),
+)
+
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    _now(),
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("job_id", UUID(as_uuid=True), nullable=False),
+    Index("ix_idempotency_created_at", "created_at"),
+)
+
+outbox_id = Sequence("outbox_id_seq", metadata=metadata)
+
+#: Job events, and later webhooks. Partitioned by day: old days are dropped, never deleted row by row.
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", BigInteger, outbox_id, server_default=outbox_id.next_value(), primary_key=True),
+    Column("created_at", DateTime(timezone=True), server_default=func.now(), primary_key=True),
+    Column("job_id", UUID(as_uuid=True), nullable=False),
+    Column("type", Text, nullable=False),
+    Column("data", JSONB, nullable=False),
+    Index("ix_outbox_job_id", "job_id", "id"),
+    postgresql_partition_by="RANGE (created_at)",
+)
