@@ -1,0 +1,129 @@
+"""Prompts and sizes -> what the UNet is conditioned on. Stock's own methods, with stock's defaults."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+
+from latentfarm.states import Stage
+
+if TYPE_CHECKING:
+    from latentfarm.spec import RenderSpec
+    from worker.engine.model import LoadedModel
+
+
+class Conditioning(NamedTuple):
+    """Rows are the negative branch, when there is one, then the positive one.
+
+    Attributes:
+        prompt_embeds: `[rows, tokens, width]`.
+        pooled_embeds: `[rows, width]`.
+        time_ids: `[rows, 6]`, or `[rows, 5]` where aesthetic scores take the place of the target size.
+        guidance_embed: `[1, width]`, or None.
+    """
+
+    prompt_embeds: torch.Tensor
+    pooled_embeds: torch.Tensor
+    time_ids: torch.Tensor
+    guidance_embed: torch.Tensor | None
+
+
+def condition(pipe: Any, model: LoadedModel, spec: RenderSpec, stage: Stage, guidance: float) -> Conditioning:
+    """Encodes the prompts of a spec and sets up its size conditioning.
+
+    The refiner is told the same prompts and sizes as the base: what two pipeline calls with the
+    same arguments would be. It has one tokenizer, so the second prompts have no effect on it.
+    """
+    guided = guidance > 1 and pipe.unet.config.time_cond_proj_dim is None
+    with model.encoding:
+        positive, negative, pooled, negative_pooled = pipe.encode_prompt(
+            prompt=spec.prompt,
+            prompt_2=spec.prompt_2,
+            device=model.device,
+            num_images_per_prompt=1,
+            do_classifier_free_guidance=guided,
+            negative_prompt=spec.negative_prompt,
+            negative_prompt_2=spec.negative_prompt_2,
+            clip_skip=spec.clip_skip,
+        )
+    ids, negative_ids = _time_ids(pipe, spec, stage, positive.dtype, _projection_width(pipe, pooled))
+    if guided:
+        positive = torch.cat([negative, positive])
+        pooled = torch.cat([negative_pooled, pooled])
+        ids = torch.cat([negative_ids, ids])
+    place = model.device
+    embed = _guidance_embed(pipe, guidance, model)
+    return Conditioning(positive.to(place), pooled.to(place), ids.to(place), embed)
+
+
+def _projection_width(pipe: Any, pooled: torch.Tensor) -> int:
+    if pipe.text_encoder_2 is None:
+        return int(pooled.shape[-1])
+    return int(pipe.text_encoder_2.config.projection_dim)
+
+
+def _time_ids(
+    pipe: Any, spec: RenderSpec, stage: Stage, dtype: torch.dtype, width: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    size = (spec.height, spec.width)
+    original, target = spec.original_size or size, spec.target_size or size
+    crops = spec.crops_coords_top_left or (0, 0)
+    negative_crops = spec.negative_crops_coords_top_left or (0, 0)
+    if stage is Stage.REFINE and spec.refiner is not None:
+        ids, negative_ids = pipe._get_add_time_ids(  # noqa: SLF001 - stock's own arithmetic
+            tuple(original),
+            tuple(crops),
+            tuple(target),
+            spec.refiner.aesthetic_score,
+            spec.refiner.negative_aesthetic_score,
+            tuple(spec.negative_original_size or original),
+            tuple(negative_crops),
+            tuple(spec.negative_target_size or target),
+            dtype=dtype,
+            text_encoder_projection_dim=width,
+        )
+        return ids, negative_ids
+    ids = pipe._get_add_time_ids(  # noqa: SLF001 - stock's own arithmetic
+        tuple(original), tuple(crops), tuple(target), dtype=dtype, text_encoder_projection_dim=width
+    )
+    if spec.negative_original_size is None or spec.negative_target_size is None:
+        return ids, ids  # stock: one of the two alone, or the negative crop alone, has no effect
+    negative_ids = pipe._get_add_time_ids(  # noqa: SLF001 - stock's own arithmetic
+        tuple(spec.negative_original_size),
+        tuple(negative_crops),
+        tuple(spec.negative_target_size),
+        dtype=dtype,
+        text_encoder_projection_dim=width,
+    )
+    return ids, negative_ids
+
+
+def _guidance_embed(pipe: Any, guidance: float, model: LoadedModel) -> torch.Tensor | None:
+    width = pipe.unet.config.time_cond_proj_dim
+    if width is None:
+        return None
+    embed: torch.Tensor = pipe.get_guidance_scale_embedding(torch.tensor(guidance - 1).repeat(1), width)
+    return embed.to(device=model.device, dtype=model.dtype)
+
+
+def cut_warnings(pipe: Any, model: LoadedModel, spec: RenderSpec) -> tuple[str, ...]:
+    """One sentence for each prompt of the spec that the encoders read only the start of."""
+    texts = {
+        "prompt": spec.prompt,
+        "prompt_2": spec.prompt_2,
+        "negative_prompt": spec.negative_prompt,
+        "negative_prompt_2": spec.negative_prompt_2,
+    }
+    tokenizer = pipe.tokenizer or pipe.tokenizer_2
+    limit = tokenizer.model_max_length
+    found = []
+    for field, text in texts.items():
+        # Each token stands for one character at least: short texts need no counting.
+        if text is None or len(text) <= limit - 2:
+            continue
+        with model.encoding:
+            count = len(tokenizer(text, verbose=False).input_ids)
+        if count > limit:
+            found.append(f"{field} was cut: {count} tokens where the encoder reads {limit}")
+    return tuple(found)

@@ -1,0 +1,108 @@
+"""Finished latents -> a result: the image, or what the refiner goes on with."""
+
+from __future__ import annotations
+
+import copy
+import os
+import platform
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from latentfarm.errors import NonFiniteError
+from latentfarm.states import Stage
+from worker.engine.header import header_of
+from worker.engine.order import Handover, Picture
+
+if TYPE_CHECKING:
+    from worker.engine.model import LoadedModel
+    from worker.engine.sample import Sample
+
+
+def finish(sample: Sample) -> Handover | Picture:
+    """The result of a sample whose steps are all done.
+
+    Raises:
+        NonFiniteError: NaN or infinity in the latents; or in the pixels, also after decoding once
+            more in float32. Never a black image.
+    """
+    if not torch.isfinite(sample.latents).all():
+        raise NonFiniteError(f"latents are not finite after {sample.index} steps")
+    if sample.order.stage is Stage.BASE and sample.order.spec.refiner is not None:
+        return Handover(sample.latents.cpu(), header_of(sample))
+    pipe = sample.model.pipelines[sample.order.stage]
+    return Picture(_pixels(pipe, _decode(pipe, sample.latents)), notes_of(sample), sample.warnings)
+
+
+def _decode(pipe: Any, latents: torch.Tensor) -> torch.Tensor:
+    """One image at a time: a constant shape, and the one that stock has. Gives `[1, 3, height, width]`."""
+    image = _through(pipe.vae, latents)
+    if not torch.isfinite(image).all():
+        image = _through(copy.deepcopy(pipe.vae).to(torch.float32), latents)
+    if not torch.isfinite(image).all():
+        raise NonFiniteError("pixels are not finite, also with the VAE in float32")
+    return image
+
+
+def _through(vae: Any, latents: torch.Tensor) -> torch.Tensor:
+    latents = latents.to(vae.dtype)
+    mean, std = getattr(vae.config, "latents_mean", None), getattr(vae.config, "latents_std", None)
+    if mean is not None and std is not None:
+        mean, std = (torch.tensor(value).view(1, 4, 1, 1).to(latents) for value in (mean, std))
+        latents = latents * std / vae.config.scaling_factor + mean
+    else:
+        latents = latents / vae.config.scaling_factor
+    image: torch.Tensor = vae.decode(latents, return_dict=False)[0]
+    return image
+
+
+def _pixels(pipe: Any, image: torch.Tensor) -> torch.Tensor:
+    """`[1, 3, height, width]`, -1 to 1 -> `[height, width, 3]`, uint8, on the CPU, rounded as stock rounds."""
+    array = pipe.image_processor.postprocess(image, output_type="np")[0]
+    return torch.from_numpy((array * 255).round().astype("uint8"))
+
+
+def notes_of(sample: Sample) -> dict[str, str]:
+    """What provenance adds to the spec: on the same of these, a reproducible render is bit-equal."""
+    model = sample.model
+    notes = {
+        "bucket": str(model.bucket),
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "device": device_name(model),
+        "threads": str(torch.get_num_threads()),
+        "sampler": type(sample.sampler).__name__,
+        "steps_done": str(sample.index),
+        "versions": _versions(),
+    }
+    if Stage.BASE in model.hashes:
+        notes["model_hash"] = model.hashes[Stage.BASE]
+    handover = sample.order.handover
+    if handover is not None:
+        notes["refiner_hash"] = model.hashes[Stage.REFINE]
+        notes["model_hash"] = handover.header.get("model_hash", notes.get("model_hash", ""))
+        notes["base_steps_done"] = handover.header.get("steps_done", "")
+    return notes
+
+
+def device_name(model: LoadedModel) -> str:
+    """The device's name, and for a CPU the instruction set that torch uses on it."""
+    if model.device.type == "cuda":
+        return torch.cuda.get_device_name(model.device)
+    if model.device.type == "cpu":
+        return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
+    return f"{model.device.type} {platform.machine()} {os.uname().sysname}"
+
+
+def _versions() -> str:
+    import diffusers
+    import transformers
+
+    import latentfarm
+
+    parts = {
+        "latentfarm": latentfarm.__version__,
+        "torch": torch.__version__,
+        "diffusers": diffusers.__version__,
+        "transformers": transformers.__version__,
+    }
+    return " ".join(f"{name}={version}" for name, version in parts.items())

@@ -1,0 +1,74 @@
+"""Which samples go through the next UNet forward together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from latentfarm.states import Lane
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from worker.engine.sample import GroupKey, Sample
+
+PATIENCE = 16
+"""Forwards that a sample is passed over at most before its group leads, whatever its lane."""
+
+
+class Group(NamedTuple):
+    """Samples for one forward.
+
+    Attributes:
+        limit: rows that the forward may have; 1: one sample with just its own rows.
+        pool: how many samples of the same key were in flight.
+    """
+
+    samples: list[Sample]
+    limit: int
+    pool: int
+
+    @property
+    def rows(self) -> int:
+        """Rows that the samples fill."""
+        return sum(sample.rows for sample in self.samples)
+
+    @property
+    def reproducible(self) -> bool:
+        """Whether the forward must have the model's constant shape."""
+        return any(sample.reproducible for sample in self.samples)
+
+
+def choose(active: Sequence[Sample], limit_of: Callable[[GroupKey], int]) -> Group:
+    """Picks the leader, then fills its forward with samples of the same key, first come first served.
+
+    The leader is whoever was passed over too long, else an interactive sample, else the oldest.
+
+    Args:
+        active: at least one sample, none finished.
+        limit_of: rows of a forward for a key.
+    """
+    lead = min(active, key=_urgency)
+    mates = sorted((sample for sample in active if sample.key == lead.key), key=_urgency)
+    limit = limit_of(lead.key)
+    if limit == 1:
+        return Group([lead], 1, len(mates))
+    chosen: list[Sample] = []
+    room = max(limit, lead.rows)
+    for sample in mates:
+        if sample.rows <= room:
+            chosen.append(sample)
+            room -= sample.rows
+    return Group(chosen, limit, len(mates))
+
+
+def _urgency(sample: Sample) -> tuple[int, int, int]:
+    if sample.skipped >= PATIENCE:
+        return (0, -sample.skipped, sample.arrival)
+    return (1 if sample.order.lane is Lane.INTERACTIVE else 2, 0, sample.arrival)
+
+
+def note_skipped(active: Sequence[Sample], group: Group) -> None:
+    """Counts the forward for those that were passed over and forgets it for those that were in it."""
+    chosen = {id(sample) for sample in group.samples}
+    for sample in active:
+        sample.skipped = 0 if id(sample) in chosen else sample.skipped + 1

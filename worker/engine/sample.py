@@ -1,0 +1,91 @@
+"""A render inside the engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    import torch
+
+    from latentfarm.states import Stage
+    from worker.engine.model import LoadedModel
+    from worker.engine.order import Order
+
+
+class GroupKey(NamedTuple):
+    """What samples must share to go through one UNet forward.
+
+    Attributes:
+        latents: `(4, height / 8, width / 8)`.
+        tokens: length of the prompt embeddings.
+    """
+
+    model: str
+    stage: Stage
+    latents: tuple[int, ...]
+    tokens: int
+
+
+@dataclass(slots=True, eq=False)
+class Sample:
+    """Everything that one render needs for its next step. Plain data: it can be written down.
+
+    Attributes:
+        latents: `[1, 4, height / 8, width / 8]` on the device.
+        prompt_embeds: `[rows, tokens, width]`, the negative row first; 2 rows when guided, else 1.
+        pooled_embeds: `[rows, width]`.
+        time_ids: `[rows, 6]` (base) or `[rows, 5]` (refiner with aesthetic scores).
+        guidance_embed: `[1, width]` for UNets that take guidance as an input, else None.
+        timesteps: of this stage, on the CPU, in the dtype that the sampler made.
+        sampler: its own; set up at the first of `timesteps`.
+        generator: on the CPU, seeded with the image's seed at the start of the stage.
+        step_options: what this sampler's `step` takes of `eta` and `generator`.
+        index: UNet evaluations done.
+        arrival: order of admission; smaller is older.
+        skipped: forwards of others since its own last one.
+    """
+
+    order: Order
+    model: LoadedModel
+    latents: torch.Tensor
+    prompt_embeds: torch.Tensor
+    pooled_embeds: torch.Tensor
+    time_ids: torch.Tensor
+    guidance_embed: torch.Tensor | None
+    timesteps: torch.Tensor
+    sampler: Any
+    generator: torch.Generator
+    step_options: dict[str, Any]
+    guidance_scale: float
+    guidance_rescale: float
+    warnings: tuple[str, ...] = ()
+    index: int = 0
+    arrival: int = 0
+    skipped: int = 0
+    key: GroupKey = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.key = GroupKey(
+            self.model.name, self.order.stage, tuple(self.latents.shape[1:]), self.prompt_embeds.shape[1]
+        )
+
+    @property
+    def rows(self) -> int:
+        """Rows of a forward that it fills: 2 when guided, else 1."""
+        return self.prompt_embeds.shape[0]
+
+    @property
+    def total(self) -> int:
+        """UNet evaluations of this stage."""
+        return len(self.timesteps)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the last step is done."""
+        return self.index >= self.total
+
+    @property
+    def reproducible(self) -> bool:
+        """Whether it may run in forwards of the model's constant shape only."""
+        return self.order.spec.reproducible

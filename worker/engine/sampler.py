@@ -1,0 +1,57 @@
+"""Builds the sampler of one sample: what diffusers calls a scheduler."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+from latentfarm.errors import SpecError
+from latentfarm.samplers import SAMPLERS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from latentfarm.samplers import Sampler
+    from latentfarm.spec import RenderSpec
+
+
+def build(spec: RenderSpec, config: Mapping[str, Any], seed: int) -> Any:
+    """A fresh sampler of the spec's kind.
+
+    Args:
+        spec: complete; its `sampler`, `sigma_schedule` and `timestep_spacing` are read.
+        config: of the model's own scheduler, which the spec's settings are laid over.
+        seed: of the image; for samplers that draw from a noise source of their own.
+
+    Raises:
+        SpecError: no such sampler.
+    """
+    import diffusers
+
+    row = SAMPLERS.get(spec.sampler or "")
+    if row is None:
+        raise SpecError(f"no sampler {spec.sampler!r}")
+    return getattr(diffusers, row.cls).from_config(config, **_settings(spec, row, seed))
+
+
+def _settings(spec: RenderSpec, row: Sampler, seed: int) -> dict[str, object]:
+    settings = dict(row.config)
+    if spec.sigma_schedule is not None:
+        settings |= {f"use_{name}_sigmas": spec.sigma_schedule == name for name in row.sigma_schedules}
+    if spec.timestep_spacing is not None and row.spacing is not None:
+        settings["timestep_spacing"] = spec.timestep_spacing
+    if row.seeds_itself:
+        settings["noise_sampler_seed"] = seed
+    return settings
+
+
+def config_digest(sampler: Any) -> str:
+    """SHA-256 of a sampler's class and settings: two stages must agree on it. Its seed does not count."""
+    config = {
+        key: value
+        for key, value in sampler.config.items()
+        if not key.startswith("_") and key != "noise_sampler_seed"
+    }
+    text = json.dumps([type(sampler).__name__, config], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
