@@ -102,6 +102,11 @@ class Broker:
         message = Message(tuple((pick.render_id, pick.fence) for pick in group), alone=group[0].alone)
         self.app.send_task(TASK, args=[message.encode()], queue=queue, producer=producer, retry=False)
 
+    def close(self) -> None:
+        """Closes its connections."""
+        self.app.close()
+        self.redis.close()
+
     def length(self, queue: str) -> int:
         """See `Sender.length`."""
         import redis.exceptions

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import ObjectIdentifierTypeDef
 
+    from latentfarm.settings import Settings
+
 TIMEOUT_S = 10
 
 
@@ -60,6 +62,18 @@ class S3Store:
         session = _session(access_key_id, secret_access_key)
         self.client = _client(session, endpoint_url, region, connections)
         self._signer = _client(session, public_url or endpoint_url, region, 1)
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> S3Store:
+        """The store that the settings name."""
+        return cls(
+            endpoint_url=settings.s3_endpoint_url,
+            bucket=settings.s3_bucket,
+            region=settings.s3_region,
+            access_key_id=settings.s3_access_key_id,
+            secret_access_key=settings.s3_secret_access_key.get_secret_value(),
+            public_url=settings.s3_public_url,
+        )
 
     def put(self, key: str, data: bytes, content_type: str) -> ObjectRef:
         """See `ObjectStore.put`. The store itself refuses bytes that do not match the digest."""

@@ -1,0 +1,104 @@
+"""Fixtures that need real services. One stack per test run, a database of its own for each test."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+from pydantic import SecretStr
+
+from latentfarm.broker import Broker
+from latentfarm.database import connect
+from latentfarm.embedded.stack import Stack
+from latentfarm.repository.facade import Repository
+from latentfarm.settings import Settings
+from latentfarm.storage import S3Store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _clean_environment() -> None:
+    """What the shell sets must not reach the tests."""
+    for name in [name for name in os.environ if name.startswith("LATENTFARM_")]:
+        del os.environ[name]
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """PostgreSQL, Redis and S3, all real, on free loopback ports."""
+    with Stack(tmp_path_factory.mktemp("stack")) as stack:
+        yield stack
+
+
+def _admin(stack: Stack) -> str:
+    return stack.environment()["LATENTFARM_DATABASE_URL"].replace("+psycopg", "")
+
+
+@pytest.fixture(scope="session")
+def template(stack: Stack) -> str:
+    """Name of a migrated database that each test's own is cloned from."""
+    name = "template_farm"
+    with psycopg.connect(_admin(stack), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    url = _database_url(stack, name)
+    environment = {**os.environ, "LATENTFARM_DATABASE_URL": url}
+    subprocess.run(
+        [sys.executable, "-m", "alembic", "upgrade", "head"], cwd=ROOT, env=environment, check=True
+    )
+    return name
+
+
+def _database_url(stack: Stack, name: str) -> str:
+    return stack.environment()["LATENTFARM_DATABASE_URL"].rsplit("/", 1)[0] + f"/{name}"
+
+
+@pytest.fixture
+def environment(stack: Stack, template: str) -> Iterator[dict[str, str]]:
+    """The variables of a farm of this test's own: a fresh database, a flushed Redis, the shared bucket."""
+    name = f"farm_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(_admin(stack), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+    variables = {**stack.environment(), "LATENTFARM_DATABASE_URL": _database_url(stack, name)}
+    broker = Broker(variables["LATENTFARM_REDIS_URL"])
+    broker.redis.flushall()
+    broker.close()
+    yield variables
+    with psycopg.connect(_admin(stack), autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def settings(environment: dict[str, str]) -> Settings:
+    """Settings of this test's farm."""
+    values = {key.removeprefix("LATENTFARM_").lower(): value for key, value in environment.items()}
+    secret = SecretStr(values.pop("s3_secret_access_key"))
+    return Settings(s3_secret_access_key=secret, **values)  # type: ignore[arg-type]  # pydantic parses the strings
+
+
+@pytest.fixture
+def repository(settings: Settings) -> Iterator[Repository]:
+    engine = connect(settings.database_url, pool=10, application="tests")
+    yield Repository(engine)
+    engine.dispose()
+
+
+@pytest.fixture
+def broker(settings: Settings) -> Iterator[Broker]:
+    broker = Broker(settings.redis_url)
+    yield broker
+    broker.close()
+
+
+@pytest.fixture
+def store(settings: Settings) -> S3Store:
+    return S3Store.from_settings(settings)
