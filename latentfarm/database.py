@@ -47,7 +47,8 @@ def connect(url: str, *, pool: int, application: str) -> Engine:
             "keepalives_interval": 2,
             "keepalives_count": 3,
             "tcp_user_timeout": 15_000,
-            "options": "-c statement_timeout=30000 -c idle_in_transaction_session_timeout=30000",
+            # A process that is frozen in the middle of a transaction must not hold its locks for long.
+            "options": "-c statement_timeout=30000 -c idle_in_transaction_session_timeout=10000",
         },
     )
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from latentfarm.dispatch import Records, dispatch
-from latentfarm.errors import IdempotencyMismatch, NotFound, ServiceUnavailable
+from latentfarm.errors import Conflict, IdempotencyMismatch, NotFound, ServiceUnavailable
 from latentfarm.spec import SEED_RANGE
 from latentfarm.states import Lane
 from latentfarm.validation import complete
@@ -87,7 +87,7 @@ class Farm:
             if queue.id == queue_id:
                 try:
                     dispatch(self.records, self.sender, queue)
-                except ServiceUnavailable:
+                except (Conflict, ServiceUnavailable):
                     return
 
     def cancel(self, job_id: UUID, *, tenant: str = "") -> Job:

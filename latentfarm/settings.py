@@ -44,11 +44,7 @@ class Settings(BaseSettings):
     )
     api_port: int = Field(8400, ge=0, le=65_535, description="Port of the API.")
     api_url: str = Field("http://127.0.0.1:8400", description="Where clients find the API.")
-    scheduler_port: int = Field(0, ge=0, le=65_535, description="Port of the scheduler's /metrics; 0: none.")
 
-    worker_metrics_port: int = Field(
-        0, ge=0, le=65_535, description="Port of a worker's own /metrics; 0: none."
-    )
     torch_threads: int = Field(1, ge=1, description="Threads of one forward on a CPU; part of provenance.")
     lease_s: float = Field(
         20.0, gt=0, description="Seconds after which a silent worker's renders are taken back."

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
+from latentfarm.database import CHANNEL_WORK, notify
 from latentfarm.keys import image_key, latents_key
 from latentfarm.records import Claimed, ObjectRef
 from latentfarm.repository.settling import mark_started
@@ -76,6 +77,9 @@ def claim(connection: Connection, worker: int, pairs: Sequence[Pair]) -> list[Cl
     _open_attempts(connection, worker, rows)
     _plan(connection, claimed)
     mark_started(connection, [row.job_id for row in rows])
+    for queue in {row.queue_id for row in rows}:
+        # The window has room again: the scheduler fills it now rather than at its next round.
+        notify(connection, CHANNEL_WORK, queue)
     return claimed
 
 

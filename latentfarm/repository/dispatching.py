@@ -65,7 +65,11 @@ def _queue(row: RowMapping) -> Queue:
 
 
 def lock_queue(connection: Connection, queue: int) -> None:
-    """Lets one dispatcher at a time look at a queue, until the transaction ends."""
+    """Lets one dispatcher at a time look at a queue, until the transaction ends.
+
+    Waits 2 s at most; then PostgreSQL raises LockNotAvailable.
+    """
+    connection.execute(text("SET LOCAL lock_timeout = '2s'"))
     connection.execute(_LOCK, {"queue": queue})
 
 

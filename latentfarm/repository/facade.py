@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 import psycopg.errors
@@ -19,7 +20,7 @@ from latentfarm.repository import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Any
     from uuid import UUID
 
@@ -31,6 +32,17 @@ if TYPE_CHECKING:
     from latentfarm.states import Stage
 
 T = TypeVar("T")
+
+
+@contextmanager
+def _lock_timeout(message: str) -> Iterator[None]:
+    """Turns a lock that was not to be had in 2 s into Conflict."""
+    try:
+        yield
+    except OperationalError as error:
+        if isinstance(error.orig, psycopg.errors.LockNotAvailable):
+            raise Conflict(message) from error
+        raise
 
 
 class Repository:
@@ -62,12 +74,8 @@ class Repository:
                     return None, known
             return submitting.add_job(connection, job_id, spec, tenant=tenant), None
 
-        try:
+        with _lock_timeout("the first request with this Idempotency-Key has not ended yet"):
             return self.transact(work)
-        except OperationalError as error:
-            if isinstance(error.orig, psycopg.errors.LockNotAvailable):
-                raise Conflict("the first request with this Idempotency-Key has not ended yet") from error
-            raise
 
     def known_key(self, tenant: str, key: str) -> tuple[bytes, UUID] | None:
         """Fingerprint and job of an Idempotency-Key, if it came before."""
@@ -126,7 +134,8 @@ class Repository:
             room = window_per_worker * max(1, workers) - dispatching.count_dispatched(connection, queue.id)
             return (dispatching.pick(connection, queue.id, room) if room > 0 else []), workers
 
-        return self.transact(work)
+        with _lock_timeout(f"another dispatcher holds {queue.name}"):
+            return self.transact(work)
 
     def count_dispatched(self, queue: Queue) -> int:
         """See `dispatching.count_dispatched`."""
@@ -139,7 +148,8 @@ class Repository:
             dispatching.lock_queue(connection, queue.id)
             return dispatching.take_lost(connection, queue.id, after_s=after_s, room=room)
 
-        return self.transact(work)
+        with _lock_timeout(f"another dispatcher holds {queue.name}"):
+            return self.transact(work)
 
     def register(
         self,
@@ -178,19 +188,8 @@ class Repository:
         return self.transact(work)
 
     def rescue_expired(self, *, lease_s: float) -> tuple[list[int], list[int]]:
-        """Ends incarnations whose lease is over and takes back their renders.
-
-        Returns:
-            (incarnations ended, renders taken back).
-        """
-
-        def work(connection: Connection) -> tuple[list[int], list[int]]:
-            dead = working.expired(connection, lease_s=lease_s)
-            working.end(connection, dead, "lease expired")
-            owners = sorted({*dead, *working.strays(connection)})
-            return dead, failing.rescue(connection, owners, "lease expired") if owners else []
-
-        return self.transact(work)
+        """See `failing.rescue_expired`."""
+        return self.transact(lambda c: failing.rescue_expired(c, lease_s=lease_s))
 
     def still_held(self, pairs: Sequence[Pair]) -> set[Pair]:
         """See `working.still_held`."""

@@ -9,6 +9,7 @@ from sqlalchemy import text
 
 from latentfarm.database import CHANNEL_WORK, notify
 from latentfarm.errors import ErrorClass
+from latentfarm.repository import working
 from latentfarm.repository.settling import add_event, change_queued, settle
 from latentfarm.repository.submitting import queue_id
 from latentfarm.retry import GiveUp, Retry, decide, decide_death
@@ -107,6 +108,18 @@ def rescue(connection: Connection, workers: Sequence[int], reason: str) -> list[
         _apply(connection, row, decision, suspect=True)
     _count(connection, ends, backs)
     return [row.id for row in rows]
+
+
+def rescue_expired(connection: Connection, *, lease_s: float) -> tuple[list[int], list[int]]:
+    """Ends incarnations whose lease is over and takes back their renders.
+
+    Returns:
+        (incarnations ended, renders taken back).
+    """
+    dead = working.expired(connection, lease_s=lease_s)
+    working.end(connection, dead, "lease expired")
+    owners = sorted({*dead, *working.strays(connection)})
+    return dead, rescue(connection, owners, "lease expired") if owners else []
 
 
 def _apply(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
+from latentfarm.database import CHANNEL_WORK, notify
 from latentfarm.messages import queue_name
 from latentfarm.spec import digest
 from latentfarm.states import JobState, Stage
@@ -100,6 +101,7 @@ def add_job(connection: Connection, job_id: UUID, spec: RenderSpec, *, tenant: s
     }
     connection.execute(_JOB, {**shared, **job})
     connection.execute(_RENDERS, {**shared, "job_id": job_id, "queue_id": queue, "stage": int(Stage.BASE)})
+    notify(connection, CHANNEL_WORK, queue)
     return queue
 
 

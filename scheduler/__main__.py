@@ -1,0 +1,39 @@
+"""`python -m scheduler`: dispatch and sweeps. Run as many as you like; they do not get in each other's way."""
+
+from __future__ import annotations
+
+import signal
+import threading
+
+from latentfarm.broker import Broker
+from latentfarm.database import connect
+from latentfarm.logs import configure, get_logger
+from latentfarm.repository.facade import Repository
+from latentfarm.settings import Settings
+from latentfarm.storage import S3Store
+from scheduler.duties import Duties
+from scheduler.service import Dispatcher, sweep_until
+
+
+def main() -> None:
+    """Runs until SIGTERM or SIGINT."""
+    settings = Settings()
+    configure("scheduler", level=settings.log_level, as_json=settings.log_json)
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    engine = connect(settings.database_url, pool=settings.database_pool, application="latentfarm scheduler")
+    repository = Repository(engine)
+    broker = Broker(settings.redis_url)
+    dispatcher = Dispatcher(repository, broker, settings.database_url)
+    dispatcher.start()
+    get_logger().info("scheduler_started")
+    sweep_until(stopping, Duties(repository, broker, S3Store.from_settings(settings), settings))
+    dispatcher.stop()
+    dispatcher.join(timeout=5)
+    broker.close()
+    engine.dispose()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""All duties of the scheduler, and what each puts right."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from latentfarm.dispatch import republish
+from latentfarm.repository import dispatching, failing, sweeping
+from scheduler.duty import Duty
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from latentfarm.broker import Broker
+    from latentfarm.repository.facade import Repository
+    from latentfarm.settings import Settings
+    from latentfarm.storage import ObjectStore
+
+BATCH = 500
+HOUR_S = 3600.0
+
+
+class Duties:
+    """The sweeps and what they need.
+
+    `calm_since` is when the database last came back (monotonic seconds): nobody could renew a lease
+    while it was away, so rescue waits one lease from then on.
+    """
+
+    def __init__(
+        self, repository: Repository, broker: Broker, store: ObjectStore, settings: Settings
+    ) -> None:
+        self.repository = repository
+        self.broker = broker
+        self.store = store
+        self.settings = settings
+        self.calm_since = float("-inf")
+        self._checked_up_to = UUID(int=0)
+
+    def all(self) -> list[Duty]:
+        """Every duty, most urgent first."""
+        every_s = self.settings.sweep_s
+        return [
+            Duty("rescue", 1, every_s, self.rescue),
+            Duty("republish", 2, every_s, self.republish),
+            Duty("finish_cancels", 3, 2 * every_s, self.finish_cancels),
+            Duty("measure_waits", 4, 5 * every_s, self.measure_waits),
+            Duty("collect", 5, 10 * every_s, self.collect),
+            Duty("drop_latents", 6, 10 * every_s, self.drop_latents),
+            Duty("recheck_jobs", 7, 10 * every_s, self.recheck_jobs),
+            Duty("rotate", 8, HOUR_S, self.rotate),
+        ]
+
+    def rescue(self, connection: Connection) -> str:
+        """Takes back what incarnations with an expired lease were running."""
+        lease_s = self.settings.lease_s
+        if time.monotonic() < self.calm_since + lease_s:
+            return ""
+        dead, renders = failing.rescue_expired(connection, lease_s=lease_s)
+        return f"ended workers {dead}, took back {len(renders)} renders" if dead or renders else ""
+
+    def republish(self, _: Connection) -> str:
+        """Sends again what Redis has lost; all that is dispatched when Redis was flushed."""
+        flushed = self.broker.lost_everything()
+        queues = self.repository.queues()
+        sent = sum(republish(self.repository, self.broker, queue, flushed=flushed) for queue in queues)
+        if flushed:
+            # Last: should sending fail half way, the next sweep sends all of it again.
+            self.broker.mark_epoch()
+        return f"sent {sent} renders again{' after a flush' if flushed else ''}" if sent else ""
+
+    def finish_cancels(self, connection: Connection) -> str:
+        """Ends the renders of jobs whose cancel was interrupted."""
+        count = sweeping.half_cancelled(connection)
+        return f"cancelled {count} renders" if count else ""
+
+    def measure_waits(self, connection: Connection) -> str:
+        """Measures how long messages wait in each queue."""
+        dispatching.measure_waits(connection)
+        return ""
+
+    def collect(self, connection: Connection) -> str:
+        """Deletes objects that were planned, perhaps uploaded, and can never become visible."""
+        after_s = self.settings.collect_after_s
+        found = sweeping.abandoned_objects(connection, after_s=after_s, limit=BATCH)
+        return self._delete(connection, found)
+
+    def drop_latents(self, connection: Connection) -> str:
+        """Deletes stage-one latents that nobody asked to keep any longer."""
+        return self._delete(connection, sweeping.old_latents(connection, limit=BATCH))
+
+    def _delete(self, connection: Connection, found: list[sweeping.AbandonedObject]) -> str:
+        if not found:
+            return ""
+        self.store.delete([key for _, _, key in found])
+        sweeping.forget_objects(connection, found)
+        return f"deleted {len(found)} objects"
+
+    def recheck_jobs(self, connection: Connection) -> str:
+        """Ends jobs that a wrong counter would leave open."""
+        ended = sweeping.end_settled(connection, self._checked_up_to)
+        return f"ended {len(ended)} jobs" if ended else ""
+
+    def rotate(self, connection: Connection) -> str:
+        """Makes and drops partitions of the outbox; forgets old idempotency keys."""
+        sweeping.rotate_outbox(connection, keep_days=self.settings.outbox_days)
+        sweeping.forget_keys(connection)
+        return ""
