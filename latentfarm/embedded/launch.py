@@ -37,10 +37,22 @@ def arguments(
     return (*shim, str(os.getpid()), *who, str(int(death_signal)), *command)
 
 
+def _found(program: str) -> str:
+    """The program's path; one without a slash is looked for on the PATH."""
+    if "/" in program:
+        return program
+    folders = os.environ.get("PATH", os.defpath).split(":")
+    paths = [f"{folder}/{program}" for folder in folders]
+    return next((path for path in paths if os.access(path, os.X_OK)), program)
+
+
 def main(argv: list[str]) -> int:
     """Exec `argv[4:]`; returns only on failure. 127: not started; 0: the parent was gone already."""
     parent, uid, gid, death_signal = (int(value) for value in argv[:4])
     command = argv[4:]
+    # Before the change of user: Python may lie where that user cannot read, so from then on nothing
+    # may be imported, and the search of os.execvp imports.
+    program = _found(command[0])
     try:
         if uid >= 0:
             os.setgroups([])
@@ -49,7 +61,7 @@ def main(argv: list[str]) -> int:
         die_with_parent(death_signal)
         if os.getppid() != parent:
             return 0
-        os.execvp(command[0], command)  # noqa: S606  to become another program is what this is for
+        os.execv(program, command)  # noqa: S606  to become another program is what this is for
     except OSError as error:
         sys.stderr.write(f"cannot start {command[0]}: {error}\n")
     return 127
