@@ -45,6 +45,9 @@ class Settings(BaseSettings):
     api_port: int = Field(8400, ge=0, le=65_535, description="Port of the API.")
     api_url: str = Field("http://127.0.0.1:8400", description="Where clients find the API.")
 
+    engine: str = Field(
+        "worker.assembly:load", description="module:function that makes a worker's engine; tests have others."
+    )
     torch_threads: int = Field(1, ge=1, description="Threads of one forward on a CPU; part of provenance.")
     lease_s: float = Field(
         20.0, gt=0, description="Seconds after which a silent worker's renders are taken back."

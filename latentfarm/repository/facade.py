@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from latentfarm.messages import Pair
     from latentfarm.records import Event, Image, Job, Pick, Queue
     from latentfarm.spec import RenderSpec
-    from latentfarm.states import Stage
+    from latentfarm.states import RenderState, Stage
 
 T = TypeVar("T")
 
@@ -92,6 +92,31 @@ class Repository:
     def images(self, job_id: UUID, *, first: int = 0, limit: int = 1000) -> list[Image]:
         """See `reading.images`."""
         return self.transact(lambda c: reading.images(c, job_id, first=first, limit=limit))
+
+    def job_page(
+        self, job_id: UUID, *, tenant: str, first: int, limit: int
+    ) -> tuple[Job, dict[RenderState, int], list[Image]] | None:
+        """A job, its images by state, and some of them. A final job has final images only."""
+
+        def work(connection: Connection) -> tuple[Job, dict[RenderState, int], list[Image]] | None:
+            job = reading.get_job(connection, job_id, tenant=tenant)
+            if job is None:
+                return None
+            counts = reading.count_states(connection, job_id)
+            return job, counts, reading.images(connection, job_id, first=first, limit=limit)
+
+        return self.transact(work)
+
+    def image(self, job_id: UUID, *, tenant: str, index: int) -> Image | None:
+        """One image, or None when the tenant has no such job or the job no such image."""
+
+        def work(connection: Connection) -> Image | None:
+            if reading.get_job(connection, job_id, tenant=tenant) is None:
+                return None
+            found = reading.images(connection, job_id, first=index, limit=1)
+            return found[0] if found else None
+
+        return self.transact(work)
 
     def events(self, jobs: Sequence[UUID], *, after: int) -> list[Event]:
         """See `reading.events`."""
@@ -191,6 +216,11 @@ class Repository:
         """See `failing.rescue_expired`."""
         return self.transact(lambda c: failing.rescue_expired(c, lease_s=lease_s))
 
-    def still_held(self, pairs: Sequence[Pair]) -> set[Pair]:
-        """See `working.still_held`."""
-        return self.transact(lambda c: working.still_held(c, pairs)) if pairs else set()
+    def owned(self, worker: int, counters: dict[str, Any]) -> set[Pair]:
+        """Stores the counters of an incarnation, and tells what SQL says it is running."""
+
+        def work(connection: Connection) -> set[Pair]:
+            working.report(connection, worker, counters)
+            return working.owned(connection, worker)
+
+        return self.transact(work)

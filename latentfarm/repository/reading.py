@@ -44,10 +44,18 @@ _EVENTS = text("""
     WHERE o.job_id = ANY (CAST(:ids AS uuid[])) AND o.id > :after ORDER BY o.id LIMIT 1000
 """)
 
+# One branch per partial index: `state < 3` would read every render that ever ended.
 _COUNTS = text("""
-    SELECT q.name, r.state, count(*) AS n FROM renders r JOIN queues q ON q.id = r.queue_id
-    WHERE r.state < 3 GROUP BY q.name, r.state
+    SELECT q.name, live.state, live.n FROM (
+        SELECT queue_id, 0 AS state, count(*) AS n FROM renders WHERE state = 0 GROUP BY queue_id
+        UNION ALL
+        SELECT queue_id, 1, count(*) FROM renders WHERE state = 1 GROUP BY queue_id
+        UNION ALL
+        SELECT queue_id, 2, count(*) FROM renders WHERE state = 2 GROUP BY queue_id
+    ) AS live JOIN queues q ON q.id = live.queue_id
 """)
+
+_STATES = text("SELECT state, count(*) AS n FROM renders WHERE job_id = :id GROUP BY state")
 
 _WORKERS = text("""
     SELECT id, host, pid, device, stages, assigned_models, ready, info,
@@ -74,6 +82,11 @@ def images(connection: Connection, job_id: UUID, *, first: int = 0, limit: int =
     """The images of a job by index, from `first` on. The caller has checked the tenant."""
     rows = connection.execute(_IMAGES, {"id": job_id, "first": first, "limit": limit}).mappings()
     return [_image(row) for row in rows]
+
+
+def count_states(connection: Connection, job_id: UUID) -> dict[RenderState, int]:
+    """How many images of a job are in each state; states without any are left out."""
+    return {RenderState(row.state): row.n for row in connection.execute(_STATES, {"id": job_id})}
 
 
 def events(connection: Connection, jobs: Sequence[UUID], *, after: int) -> list[Event]:

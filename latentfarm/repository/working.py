@@ -46,12 +46,9 @@ _STRAYS = text("""
     WHERE r.state = 2 AND w.ended_at IS NOT NULL
 """)
 
-_HELD = text("""
-    SELECT r.id, r.fence FROM renders r
-    JOIN unnest(CAST(:ids AS bigint[]), CAST(:fences AS int[])) AS w(id, fence)
-      ON w.id = r.id AND w.fence = r.fence
-    WHERE r.state = 2
-""")
+_OWNED = text("SELECT id, fence FROM renders WHERE owner = :worker AND state = 2")
+
+_REPORT = text("UPDATE workers SET info = info || CAST(:report AS jsonb) WHERE id = :worker AND ended_at IS NULL")
 
 
 def register(
@@ -95,7 +92,11 @@ def strays(connection: Connection) -> list[int]:
     return list(connection.execute(_STRAYS).scalars())
 
 
-def still_held(connection: Connection, pairs: Sequence[Pair]) -> set[Pair]:
-    """Which (render id, fence) pairs are still running under that fence."""
-    values = {"ids": [pair[0] for pair in pairs], "fences": [pair[1] for pair in pairs]}
-    return {(row.id, row.fence) for row in connection.execute(_HELD, values)}
+def owned(connection: Connection, worker: int) -> set[Pair]:
+    """What SQL says the incarnation is running: (render id, fence) pairs."""
+    return {(row.id, row.fence) for row in connection.execute(_OWNED, {"worker": worker})}
+
+
+def report(connection: Connection, worker: int, counters: dict[str, Any]) -> None:
+    """Stores the counters of an incarnation where /metrics finds them."""
+    connection.execute(_REPORT, {"worker": worker, "report": json.dumps({"counters": counters})})

@@ -103,6 +103,10 @@ class Engine(Protocol):
 
     counters: Counters
 
+    @property
+    def broken(self) -> BaseException | None:
+        """Set once the device cannot be trusted any more: the child then exits."""
+
     def start(self) -> None:
         """Starts its threads. Models are loaded already."""
 

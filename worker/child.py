@@ -1,0 +1,140 @@
+"""`python -m worker.child`: one incarnation. Started by its parent; wires the parts and runs until told to stop."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import redis
+
+from latentfarm.broker import SOCKET
+from latentfarm.database import connect
+from latentfarm.logs import configure, get_logger
+from latentfarm.progress import ProgressPublisher
+from latentfarm.registry import load_registry
+from latentfarm.repository.facade import Repository
+from latentfarm.settings import Settings
+from latentfarm.storage import S3Store
+from worker.assembly import Assembled, factory
+from worker.committer import Committer
+from worker.consumer import Consumer, Pacer
+from worker.heartbeat import Heartbeat
+from worker.holdings import Holdings
+from worker.inbox import Inbox
+from worker.intake import Intake
+from worker.lifeline import die_with_parent
+from worker.options import chosen_models, parse_stages
+from worker.outflow import Outflow
+from worker.pulse import Pulse
+from worker.watch import Watch
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from latentfarm.registry import ModelEntry
+    from latentfarm.states import Stage
+
+BROKEN = 3
+"""Exit status of a child whose device cannot be trusted any more."""
+COMMIT_S = 10.0
+"""Seconds that the last commits may take while the child drains."""
+
+
+class Child:
+    """The parts of one incarnation, and the order in which they start and stop."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        worker: int,
+        device: str,
+        stages: Sequence[Stage],
+        models: Sequence[ModelEntry],
+    ) -> None:
+        self.worker = worker
+        self._settings = settings
+        database = connect(settings.database_url, pool=4, application=f"latentfarm worker {worker}")
+        self.repository = Repository(database)
+        self.holdings = Holdings()
+        self.committer = Committer(self.repository, worker)
+        self.progress = ProgressPublisher(redis.Redis.from_url(settings.redis_url, **SOCKET))
+        store = S3Store.from_settings(settings)
+        self.outflow = Outflow(self.holdings, self.committer, store, self.progress)
+        self.assembled: Assembled = factory(settings.engine)(
+            models, stages, device=device, threads=settings.torch_threads, listener=self.outflow
+        )
+        self.engine = self.assembled.engine
+        self.inbox = Inbox(max([2, *(entry.bucket for entry in models)]))
+        self.intake = Intake(
+            self.inbox, self.holdings, self.committer, store, self.engine, self.assembled.unusable
+        )
+        self.consumer = Consumer(settings.redis_url, f"worker{worker}", self.inbox, stages, models)
+        self.pacer = Pacer(self.consumer, self.inbox, self.holdings)
+        self.watch = Watch(
+            self.repository,
+            worker,
+            self.holdings,
+            self.committer,
+            self.engine,
+            database_url=settings.database_url,
+            report=self.report,
+        )
+
+    def report(self) -> dict[str, Any]:
+        """Counters since the incarnation began, for metrics."""
+        counters = dataclasses.asdict(self.engine.counters)
+        return {**counters, "held": len(self.holdings), "stage_s": dict(self.outflow.stage_s)}
+
+    def run(self, heartbeat: Heartbeat) -> int:
+        """Serves until SIGTERM or until the device fails; returns the exit status."""
+        pulse = Pulse(self.engine, heartbeat, least_s=self._settings.stall_s, broken=self.consumer.stop)
+        self.engine.start()
+        for part in (self.committer, self.progress, self.intake, self.watch, pulse, self.pacer):
+            part.start()
+        self.repository.mark_ready(self.worker, self.assembled.info)
+        get_logger().info("worker_ready", worker=self.worker, **self.assembled.info)
+        self.consumer.run()
+        self._drain()
+        return BROKEN if self.engine.broken is not None else 0
+
+    def _drain(self) -> None:
+        """No more claims; what is finished is delivered; the rest goes back, charged nothing."""
+        self.pacer.stop()
+        self.intake.stop()
+        unfinished = self.engine.stop()
+        self.committer.release([(order.render_id, order.fence) for order in unfinished])
+        for order in unfinished:
+            self.holdings.remove(order.render_id, order.fence)
+        self.outflow.close()
+        self.committer.release(sorted(self.holdings.pairs()))
+        self.committer.close(COMMIT_S)
+        self.watch.stop()
+        get_logger().info("worker_drained", worker=self.worker, given_back=len(unfinished))
+
+
+def main() -> int:
+    """Loads, serves, drains."""
+    parser = argparse.ArgumentParser(prog="python -m worker.child")
+    parser.add_argument("--worker", type=int, required=True)
+    parser.add_argument("--device", required=True)
+    parser.add_argument("--stages", type=parse_stages, required=True)
+    parser.add_argument("--heartbeat", type=Path, required=True)
+    parser.add_argument("--parent", type=int, required=True)
+    given = parser.parse_args()
+    die_with_parent(given.parent)
+    settings = Settings()
+    configure("worker", level=settings.log_level, as_json=settings.log_json)
+    models = chosen_models(load_registry(settings.models_file), settings.models)
+    with Heartbeat(given.heartbeat) as heartbeat:
+        return Child(settings, given.worker, given.device, given.stages, models).run(heartbeat)
+
+
+if __name__ == "__main__":
+    status = main()
+    sys.stderr.flush()
+    # Threads of libraries may still be inside the device's driver; waiting for them could take for ever.
+    os._exit(status)

@@ -1,0 +1,107 @@
+"""Celery in the child: a task that only fills the inbox, and bulk queues that pause when it is full."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+from latentfarm import messages
+from latentfarm.broker import celery_app
+from latentfarm.errors import BadMessage
+from latentfarm.logs import get_logger
+from latentfarm.messages import TASK, queue_name
+from latentfarm.states import Lane
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from latentfarm.registry import ModelEntry
+    from latentfarm.states import Stage
+    from worker.holdings import Holdings
+    from worker.inbox import Inbox
+
+PACE_S = 0.1
+
+
+class Consumer:
+    """The Celery worker of one child, run in its main thread."""
+
+    def __init__(
+        self, redis_url: str, name: str, inbox: Inbox, stages: Sequence[Stage], models: Sequence[ModelEntry]
+    ) -> None:
+        self._inbox = inbox
+        self._queues = {
+            lane: [queue_name(stage, entry.name, lane) for entry in models for stage in stages]
+            for lane in Lane
+        }
+        self.app = celery_app(redis_url)
+        self.app.task(name=TASK, bind=True)(self._deliver)
+        # Interactive queues come first: Redis hands out of the first list that has something.
+        names = [*self._queues[Lane.INTERACTIVE], *self._queues[Lane.BULK]]
+        self._worker: Any = self.app.Worker(
+            hostname=f"{name}@%h",
+            queues=names,
+            pool="threads",
+            concurrency=2,
+            without_mingle=True,
+            without_gossip=True,
+            without_heartbeat=True,
+            loglevel="WARNING",
+            quiet=True,
+        )
+
+    def _deliver(self, task: Any, payload: object) -> None:
+        """The one task. Never waits: a waiting task would hold its thread against interactive ones."""
+        lane = (
+            Lane.BULK
+            if str(task.request.delivery_info["routing_key"]).endswith(Lane.BULK)
+            else Lane.INTERACTIVE
+        )
+        try:
+            self._inbox.offer(messages.decode(payload), lane)
+        except BadMessage as error:
+            # Dropped: if it stood for a render, SQL knows, and the scheduler sends it again.
+            get_logger().warning("bad_message", error=str(error), payload=repr(payload)[:200])
+
+    def run(self) -> None:
+        """Consumes until the process is told to stop."""
+        self._worker.start()
+
+    def stop(self) -> None:
+        """Ends `run` from another thread."""
+        from celery.worker import state
+
+        state.should_stop = 0
+
+    def set_bulk(self, *, on: bool) -> None:
+        """Consumes the bulk queues, or leaves them to others."""
+        consumer = self._worker.consumer
+        if consumer is None or consumer.task_consumer is None:
+            return
+        act = consumer.add_task_queue if on else consumer.cancel_task_queue
+        for name in self._queues[Lane.BULK]:
+            consumer.call_soon(act, name)
+
+
+class Pacer(threading.Thread):
+    """Switches the bulk queues off while the inbox is full, and on again."""
+
+    def __init__(self, consumer: Consumer, inbox: Inbox, holdings: Holdings) -> None:
+        super().__init__(name="pacer", daemon=True)
+        self._consumer = consumer
+        self._inbox = inbox
+        self._holdings = holdings
+        self._stopping = threading.Event()
+
+    def run(self) -> None:
+        """Until stopped."""
+        on = True
+        while not self._stopping.wait(PACE_S):
+            wanted = self._inbox.wants_bulk(len(self._holdings))
+            if wanted != on:
+                self._consumer.set_bulk(on=wanted)
+                on = wanted
+
+    def stop(self) -> None:
+        """Ends the thread."""
+        self._stopping.set()

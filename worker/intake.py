@@ -1,0 +1,135 @@
+"""Claims what the engine has room for, fetches latents, and gives orders to the engine."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import CancelledError, ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from latentfarm.errors import DeviceError, ErrorClass, LatentsError, ModelError, RenderError, SpecError
+from latentfarm.logs import get_logger
+from latentfarm.records import Failure
+from latentfarm.spec import RenderSpec
+from latentfarm.states import Stage
+from worker import latents
+from worker.engine.order import Order
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from latentfarm.records import Claimed
+    from latentfarm.storage import ObjectStore
+    from worker.committer import Committer
+    from worker.engine.order import Engine
+    from worker.holdings import Holdings
+    from worker.inbox import Inbox
+
+WAIT_S = 0.2
+FETCHERS = 4
+
+
+class Intake(threading.Thread):
+    """From hints to orders. Knows nothing of Celery, so that tests can feed the inbox directly.
+
+    Args:
+        unusable: models that could not be loaded, and why. Their renders are claimed all the same, so
+            that they end with that reason rather than wait for ever.
+    """
+
+    def __init__(
+        self,
+        inbox: Inbox,
+        holdings: Holdings,
+        committer: Committer,
+        store: ObjectStore,
+        engine: Engine,
+        unusable: Mapping[str, str],
+    ) -> None:
+        super().__init__(name="intake", daemon=True)
+        self._inbox = inbox
+        self._holdings = holdings
+        self._committer = committer
+        self._store = store
+        self._engine = engine
+        self._unusable = unusable
+        self._fetchers = ThreadPoolExecutor(FETCHERS, thread_name_prefix="fetch")
+        self._stopping = threading.Event()
+
+    def run(self) -> None:
+        """Until stopped: claim when there is room."""
+        while not self._stopping.is_set():
+            pairs, alone = self._inbox.take(len(self._holdings))
+            if pairs:
+                self._claim(pairs)
+            elif alone:
+                with self._holdings.changed:
+                    self._holdings.changed.wait(WAIT_S)
+            else:
+                with self._inbox.changed:
+                    self._inbox.changed.wait(WAIT_S)
+
+    def _claim(self, pairs: list[tuple[int, int]]) -> None:
+        try:
+            claimed = self._committer.claim(pairs).result()
+        except CancelledError:
+            return
+        except Exception as error:  # noqa: BLE001 - one refused claim must not end the thread
+            # What was claimed all the same, if anything, is found by the watch and given back.
+            get_logger().error("claim_failed", error=repr(error), renders=len(pairs))
+            return
+        for item in claimed:
+            self._holdings.add(item)
+            if item.stage is Stage.REFINE:
+                self._fetchers.submit(self._start, item)
+            else:
+                self._start(item)
+
+    def _start(self, claimed: Claimed) -> None:
+        try:
+            order = self._order(claimed)
+        except RenderError as error:
+            self._refuse(claimed, error)
+        except Exception as error:  # noqa: BLE001 - a render that cannot be started must not hang for ever
+            self._refuse(claimed, DeviceError(f"could not be started: {error!r}"))
+        else:
+            if self._holdings.get(claimed.render_id, claimed.fence):
+                self._engine.submit(order)
+
+    def _order(self, claimed: Claimed) -> Order:
+        try:
+            spec = RenderSpec(**claimed.picture)
+        except ValidationError as error:
+            raise SpecError(f"the stored spec cannot be read: {error.error_count()} errors") from error
+        if spec.model in self._unusable:
+            raise ModelError(self._unusable[spec.model])
+        handover = None
+        if claimed.stage is Stage.REFINE:
+            if claimed.latents is None:
+                raise LatentsError("the base stage left no latents")
+            handover = latents.unpack(self._store.get(claimed.latents))
+        return Order(
+            render_id=claimed.render_id,
+            fence=claimed.fence,
+            stage=claimed.stage,
+            spec=spec,
+            seed=claimed.seed,
+            lane=claimed.lane,
+            handover=handover,
+            alone=claimed.alone,
+        )
+
+    def _refuse(self, claimed: Claimed, error: RenderError) -> None:
+        get_logger().warning("order_refused", render=claimed.render_id, error=str(error))
+        error_class: ErrorClass = error.error_class
+        self._committer.fail(Failure(claimed.render_id, claimed.fence, error_class, str(error)))
+        self._holdings.remove(claimed.render_id, claimed.fence)
+
+    def stop(self) -> None:
+        """No more claims; returns when the last one was handled."""
+        self._stopping.set()
+        self._inbox.clear()
+        if self.is_alive():
+            self.join()
+        self._fetchers.shutdown(wait=True)

@@ -1,0 +1,97 @@
+"""The command line of a worker, and which devices there are. Imports no torch."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import shutil
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from latentfarm.errors import InvalidInput
+from latentfarm.states import Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from latentfarm.registry import ModelEntry, Registry
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a worker serves, and on what."""
+
+    stages: tuple[Stage, ...]
+    devices: tuple[str, ...]
+
+
+def parse(argv: Sequence[str]) -> Options:
+    """Reads the command line; exits with a message when it is wrong."""
+    parser = argparse.ArgumentParser(prog="python -m worker", description="Render on one or more devices.")
+    parser.add_argument("--stages", default="base,refine", help="base, refine, or base,refine (default)")
+    parser.add_argument(
+        "--devices", default="all", help="all (default), cpu, mps, cuda:0, or a list: cuda:0,cuda:1"
+    )
+    given = parser.parse_args(argv)
+    try:
+        return Options(parse_stages(given.stages), parse_devices(given.devices))
+    except InvalidInput as error:
+        parser.error(str(error))
+
+
+def parse_stages(text: str) -> tuple[Stage, ...]:
+    """`base,refine` -> stages.
+
+    Raises:
+        InvalidInput: a name that is no stage of a worker.
+    """
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    known = {"base": Stage.BASE, "refine": Stage.REFINE}
+    for name in names:
+        if name not in known:
+            raise InvalidInput("--stages", f"no stage {name!r}", "base, refine")
+    if not names:
+        raise InvalidInput("--stages", "at least one is needed", "base, refine")
+    return tuple(sorted({known[name] for name in names}))
+
+
+def parse_devices(text: str) -> tuple[str, ...]:
+    """`all` or a list -> device names as torch writes them.
+
+    Raises:
+        InvalidInput: a name that torch does not know.
+    """
+    if text == "all":
+        return found_devices()
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    for name in names:
+        if name.split(":")[0] not in {"cpu", "cuda", "mps"}:
+            raise InvalidInput("--devices", f"no device {name!r}", "all, cpu, mps, cuda:N")
+    if not names:
+        raise InvalidInput("--devices", "at least one is needed", "all, cpu, mps, cuda:N")
+    return names
+
+
+def found_devices() -> tuple[str, ...]:
+    """Every CUDA device; else mps on Apple silicon; else the CPU."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None and visible.strip():
+        return tuple(f"cuda:{index}" for index in range(len(visible.split(","))))
+    if visible is None and shutil.which("nvidia-smi"):
+        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False)
+        count = sum(line.startswith("GPU ") for line in listed.stdout.splitlines())
+        if count:
+            return tuple(f"cuda:{index}" for index in range(count))
+    return ("mps",) if (platform.system(), platform.machine()) == ("Darwin", "arm64") else ("cpu",)
+
+
+def chosen_models(registry: Registry, names: str) -> list[ModelEntry]:
+    """The entries that a worker loads: those named, comma-separated; all when none is.
+
+    Raises:
+        UnknownModel: a name that is not in the registry.
+    """
+    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    return [registry.get(name) for name in wanted] if wanted else list(registry.entries.values())

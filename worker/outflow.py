@@ -1,0 +1,136 @@
+"""What the engine has finished: encode, upload, commit. All off the render thread."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from concurrent.futures import CancelledError, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from latentfarm.errors import DeviceError, RenderError, TransientError
+from latentfarm.logs import get_logger
+from latentfarm.provenance import describe
+from latentfarm.records import Done, Failure
+from worker import images, latents
+from worker.engine.order import Handover, Picture
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from latentfarm.progress import ProgressPublisher
+    from latentfarm.records import Claimed
+    from latentfarm.storage import ObjectStore
+    from worker.committer import Committer
+    from worker.engine.order import Order
+    from worker.holdings import Holdings
+
+UPLOADERS = 4
+PUT_TRIES = 3
+PUT_WAIT_S = 1.0
+
+
+class Outflow:
+    """The engine's listener. Calls return at once; the work is done by a few threads.
+
+    Attributes:
+        stage_s: seconds spent per part of the work, for metrics; written under the GIL alone.
+    """
+
+    def __init__(
+        self,
+        holdings: Holdings,
+        committer: Committer,
+        store: ObjectStore,
+        progress: ProgressPublisher,
+    ) -> None:
+        self._holdings = holdings
+        self._committer = committer
+        self._store = store
+        self._progress = progress
+        self._pool = ThreadPoolExecutor(UPLOADERS, thread_name_prefix="outflow")
+        self.stage_s: dict[str, float] = defaultdict(float)
+        self._steps: dict[int, int] = {}
+
+    def stepped(self, order: Order, done: int, total: int) -> None:
+        """See `Listener.stepped`."""
+        self._steps[order.render_id] = done
+        claimed = self._holdings.get(order.render_id, order.fence)
+        if claimed is not None:
+            self._progress.offer(claimed.job_id, claimed.ordinal, claimed.stage, done, total)
+
+    def finished(self, order: Order, result: Handover | Picture) -> None:
+        """See `Listener.finished`."""
+        self._pool.submit(self._settle, order, result)
+
+    def failed(self, order: Order, error: RenderError) -> None:
+        """See `Listener.failed`."""
+        self._fail(order, error)
+
+    def _settle(self, order: Order, result: Handover | Picture) -> None:
+        claimed = self._holdings.get(order.render_id, order.fence)
+        if claimed is None:
+            return
+        try:
+            self._deliver(claimed, order, result)
+        except CancelledError:
+            get_logger().warning("result_not_committed", render=order.render_id)
+        except RenderError as error:
+            self._fail(order, error)
+        except Exception as error:  # noqa: BLE001 - the render must end, whatever went wrong here
+            self._fail(order, DeviceError(f"could not be stored: {error!r}"))
+        else:
+            self._leave(order)
+
+    def _deliver(self, claimed: Claimed, order: Order, result: Handover | Picture) -> None:
+        data, media_type, notes = self._timed("encode", lambda: _file(order, result))
+        ref = self._timed("put", lambda: self._put(claimed.key, data, media_type))
+        done = Done(order.render_id, order.fence, ref, self._steps.get(order.render_id, 0), notes)
+        commit = self._committer.finish if isinstance(result, Picture) else self._committer.hand_over
+        accepted = self._timed("commit", lambda: commit(done).result())
+        if not accepted:
+            # Cancelled or superseded: the object stays planned, and the collector removes it.
+            get_logger().info("result_refused", render=order.render_id, fence=order.fence)
+
+    def _put(self, key: str, data: bytes, media_type: str) -> Any:
+        for left in reversed(range(PUT_TRIES)):
+            try:
+                return self._store.put(key, data, media_type)
+            except TransientError as error:
+                if left == 0:
+                    raise
+                get_logger().warning("put_waits", key=key, error=str(error))
+                time.sleep(PUT_WAIT_S)
+        raise AssertionError("unreachable")
+
+    def _timed(self, part: str, work: Callable[[], Any]) -> Any:
+        started = time.perf_counter()
+        try:
+            return work()
+        finally:
+            self.stage_s[part] += time.perf_counter() - started
+
+    def _fail(self, order: Order, error: RenderError) -> None:
+        get_logger().warning(
+            "render_failed", render=order.render_id, error_class=error.error_class.value, error=str(error)
+        )
+        steps = self._steps.get(order.render_id, 0)
+        self._committer.fail(Failure(order.render_id, order.fence, error.error_class, str(error), steps))
+        self._leave(order)
+
+    def _leave(self, order: Order) -> None:
+        self._steps.pop(order.render_id, None)
+        self._holdings.remove(order.render_id, order.fence)
+
+    def close(self) -> None:
+        """Delivers what is finished; returns when all of it is settled."""
+        self._pool.shutdown(wait=True)
+
+
+def _file(order: Order, result: Handover | Picture) -> tuple[bytes, str, dict[str, Any]]:
+    """Bytes, media type, and what SQL keeps beside the object."""
+    if isinstance(result, Handover):
+        return latents.pack(result), "application/octet-stream", {"header": result.header}
+    provenance = describe(order.spec, order.seed, result.notes, result.warnings)
+    data = images.encode(result, order.spec.output, provenance)
+    notes = {"provenance": result.notes, "warnings": list(result.warnings)}
+    return data, images.MEDIA_TYPES[order.spec.output.format], notes

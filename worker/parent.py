@@ -1,0 +1,145 @@
+"""The parent: one device, one child at a time. Small, imports no torch, and so outlives what kills a child.
+
+It renews the lease while the child's beat moves, kills a child that stalls, takes back its renders the
+moment it is dead, and starts the next.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from latentfarm.logs import get_logger
+from worker.heartbeat import Heartbeat, Stall
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from latentfarm.registry import ModelEntry
+    from latentfarm.repository.facade import Repository
+    from latentfarm.settings import Settings
+    from latentfarm.states import Stage
+
+TICK_S = 0.1
+RESTART_S = (0.2, 1.0, 2.0, 5.0, 10.0)
+"""Seconds before the n-th child in a row that died early."""
+HEALTHY_S = 60.0
+"""A child that lived so long starts the count anew."""
+
+
+class Parent:
+    """One device and the children that use it, one after the other."""
+
+    def __init__(
+        self,
+        repository: Repository,
+        settings: Settings,
+        *,
+        device: str,
+        stages: Sequence[Stage],
+        models: Sequence[ModelEntry],
+    ) -> None:
+        self._repository = repository
+        self._settings = settings
+        self._device = device
+        self._stages = tuple(stages)
+        self._models = [entry.name for entry in models]
+        self._stopping = threading.Event()
+
+    def stop(self) -> None:
+        """Asks the child to drain, and `run` to return. Safe in a signal handler."""
+        self._stopping.set()
+
+    def run(self) -> None:
+        """Starts children until stopped."""
+        early = 0
+        while not self._stopping.is_set():
+            started = time.monotonic()
+            try:
+                self._live()
+            except SQLAlchemyError as error:
+                get_logger().warning("database_away", error=str(error).splitlines()[0])
+            early = 0 if time.monotonic() - started > HEALTHY_S else early + 1
+            self._stopping.wait(RESTART_S[min(early, len(RESTART_S)) - 1] if early else 0)
+
+    def _live(self) -> None:
+        """One incarnation, from its registration to the return of its renders."""
+        worker = self._repository.register(
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            device=self._device,
+            stages=self._stages,
+            models=self._models,
+            lease_s=self._settings.lease_s,
+        )
+        with tempfile.TemporaryDirectory(prefix="latentfarm-") as folder:
+            path = Path(folder) / "heartbeat"
+            with Heartbeat(path, create=True) as heartbeat:
+                heartbeat.write(0, self._settings.load_s)
+                child = self._spawn(worker, path)
+                get_logger().info("child_started", worker=worker, child=child.pid, device=self._device)
+                reason = self._watch(child, worker, heartbeat)
+        self._bury(child, worker, reason)
+
+    def _spawn(self, worker: int, heartbeat: Path) -> subprocess.Popen[bytes]:
+        stages = ",".join(stage.label for stage in self._stages)
+        command = [sys.executable, "-m", "worker.child", "--worker", str(worker), "--device", self._device]
+        command += ["--stages", stages, "--heartbeat", str(heartbeat), "--parent", str(os.getpid())]
+        # A session of its own: Ctrl-C in a terminal reaches the parent alone, which then drains the child.
+        return subprocess.Popen(command, start_new_session=True)
+
+    def _watch(self, child: subprocess.Popen[bytes], worker: int, heartbeat: Heartbeat) -> str:
+        """Returns why the child is to be, or is, dead."""
+        stall = Stall(time.monotonic())
+        renew_at = time.monotonic() + self._settings.renew_s
+        while child.poll() is None:
+            now = time.monotonic()
+            if self._stopping.is_set():
+                return self._drain(child, worker)
+            if stall.is_stalled(*heartbeat.read(), now):
+                return "stalled"
+            if now >= renew_at:
+                renew_at = now + self._settings.renew_s
+                if not self._renew(worker):
+                    return "lease lost"
+            time.sleep(TICK_S)
+        return f"exited with {child.returncode}"
+
+    def _renew(self, worker: int) -> bool:
+        """False when the incarnation was ended by the scheduler. A database that is away is waited for."""
+        try:
+            return self._repository.renew(worker, lease_s=self._settings.lease_s)
+        except SQLAlchemyError as error:
+            get_logger().warning("renew_failed", worker=worker, error=str(error).splitlines()[0])
+            return True
+
+    def _drain(self, child: subprocess.Popen[bytes], worker: int) -> str:
+        child.send_signal(signal.SIGTERM)
+        until = time.monotonic() + self._settings.drain_s
+        renew_at = 0.0
+        while child.poll() is None and time.monotonic() < until:
+            if time.monotonic() >= renew_at:
+                renew_at = time.monotonic() + self._settings.renew_s
+                self._renew(worker)
+            time.sleep(TICK_S)
+        return "drained" if child.poll() == 0 else "did not drain"
+
+    def _bury(self, child: subprocess.Popen[bytes], worker: int, reason: str) -> None:
+        """Makes sure that the child is dead, then gives its renders back. Never the other way round."""
+        with contextlib.suppress(ProcessLookupError):
+            child.kill()
+        child.wait()
+        # The lease ends by itself should the database be away now: the scheduler then does this.
+        renders = self._repository.end_worker(worker, reason)
+        get_logger().info("child_ended", worker=worker, reason=reason, taken_back=len(renders))
