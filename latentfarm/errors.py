@@ -4,7 +4,8 @@ LatentfarmError
 ├── InvalidInput            the caller's fault: names the field and what is allowed
 │   ├── NotSupported        a field whose feature is not built
 │   ├── UnknownModel
-│   └── IdempotencyMismatch
+│   ├── IdempotencyMismatch
+│   └── MalformedJson       no JSON, or JSON that readers could understand in two ways
 ├── Conflict                a request that races another one
 ├── NotFound
 ├── BadMessage              what came out of Redis is no message of ours
@@ -75,6 +76,12 @@ class IdempotencyMismatch(InvalidInput):
     """An Idempotency-Key that came before with another body."""
 
     code = "idempotency_mismatch"
+
+
+class MalformedJson(InvalidInput):
+    """Text that is no JSON, or that two readers could understand in two ways."""
+
+    code = "malformed_json"
 
 
 class Conflict(LatentfarmError):  # noqa: N818 - named as HTTP names it

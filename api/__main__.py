@@ -1,0 +1,74 @@
+"""`python -m api`: the HTTP API, until SIGTERM or Ctrl-C."""
+
+import ipaddress
+import socket
+import sys
+from types import FrameType
+
+import uvicorn
+from pydantic import ValidationError
+
+from api.app import create_app
+from latentfarm.errors import LatentfarmError
+from latentfarm.logs import configure
+from latentfarm.settings import Settings
+
+_GRACE_S = 10
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn waits for open requests when it stops; streams of events would keep it waiting."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self.config.app.state.services.hub.close_all()  # type: ignore[union-attr]  # our own application
+        super().handle_exit(sig, frame)
+
+
+def main() -> int:
+    """Serves; prints the address when it listens. 2: the settings are not right."""
+    try:
+        settings = Settings()
+        _check_loopback(settings.api_host)
+        configure("api", level=settings.log_level, as_json=settings.log_json)
+        app = create_app(settings)
+        listening = _listen(settings.api_host, settings.api_port)
+    except (LatentfarmError, ValidationError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    host, port = listening.getsockname()[:2]
+    sys.stdout.write(f"http://{f'[{host}]' if ':' in host else host}:{port}\n")
+    sys.stdout.flush()
+    config = uvicorn.Config(
+        app, access_log=False, log_config=None, timeout_graceful_shutdown=_GRACE_S, server_header=False
+    )
+    _Server(config).run(sockets=[listening])
+    return 0
+
+
+def _check_loopback(host: str) -> None:
+    """Whoever can reach the API can use it, so nobody else may reach it."""
+    try:
+        if host == "localhost" or ipaddress.ip_address(host).is_loopback:
+            return
+    except ValueError:
+        pass  # a name, and it may lead anywhere
+    raise LatentfarmError(
+        f"LATENTFARM_API_HOST={host}: until API keys exist the API listens on loopback only"
+        " (127.0.0.1, ::1 or localhost)"
+    )
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A socket of our own, so that port 0 can be told before the first request."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listening = socket.socket(family, socket.SOCK_STREAM)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+    except OSError as error:
+        raise LatentfarmError(f"cannot listen on {host}:{port}: {error.strerror}") from error
+    return listening
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,80 @@
+"""The application: what it holds, from start-up to shutdown, and its routes."""
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+from fastapi import FastAPI
+
+from api import health, metrics, openapi, problems, routes_events, routes_images, routes_jobs, routes_models
+from api.deps import Services
+from api.figures import Figures
+from api.readiness import Readiness
+from latentfarm.broker import Broker
+from latentfarm.database import connect
+from latentfarm.doctor.services import check_bucket, check_database, check_migrations, check_redis
+from latentfarm.events import EventHub
+from latentfarm.ids import new_id
+from latentfarm.lifecycle import Farm
+from latentfarm.registry import load_registry
+from latentfarm.repository.facade import Repository
+from latentfarm.settings import Settings
+from latentfarm.storage import S3Store
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """An API that connects to its services when it starts, and not before.
+
+    Raises:
+        InvalidInput: the model registry cannot be read.
+    """
+    app = FastAPI(lifespan=_lifespan, redirect_slashes=False)
+    app.state.services = _services(settings)
+    for module in (routes_jobs, routes_images, routes_events, routes_models, health, metrics):
+        app.include_router(module.router)
+    problems.install(app)
+    openapi.install(app)
+    return app
+
+
+def _services(settings: Settings) -> Services:
+    """Nothing here asks a service: an API may start before its database."""
+    engine = connect(settings.database_url, pool=settings.database_pool, application="latentfarm api")
+    repository = Repository(engine)
+    broker = Broker(settings.redis_url)
+    registry = load_registry(settings.models_file)
+    store = S3Store.from_settings(settings)
+    hub = EventHub(settings.database_url, repository, broker.redis)
+    return Services(
+        settings=settings,
+        repository=repository,
+        broker=broker,
+        store=store,
+        registry=registry,
+        farm=Farm(repository, broker, registry, new_id),
+        hub=hub,
+        readiness=Readiness(
+            {
+                "database": lambda: check_database(engine),
+                "migrations": lambda: check_migrations(engine),
+                "redis": lambda: check_redis(broker.redis),
+                "object store": lambda: check_bucket(store),
+            }
+        ),
+        figures=Figures(repository, hub),
+    )
+
+
+def _lifespan(app: FastAPI) -> AbstractAsyncContextManager[None]:
+    return _run(app.state.services)
+
+
+@asynccontextmanager
+async def _run(services: Services) -> AsyncIterator[None]:
+    services.hub.start()
+    try:
+        yield
+    finally:
+        services.hub.stop()
+        services.readiness.close()
+        services.broker.close()
+        services.repository.engine.dispose()

@@ -1,0 +1,67 @@
+"""How a body is read: with a bound, of one content type, and as strict JSON."""
+
+import json
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import Depends, Request
+from pydantic import ValidationError
+
+from api.problems import ProblemError, refused
+from latentfarm import strict_json
+from latentfarm.errors import InvalidInput
+from latentfarm.explain import explain
+from latentfarm.spec import RenderSpec
+
+MAX_BODY = 1_048_576
+"""Bytes of one request body."""
+
+
+async def read_json(request: Request) -> bytes:
+    """The body of a JSON request.
+
+    Raises:
+        ProblemError: 415 for another content type, 413 over `MAX_BODY` (at once when the header says so).
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise _refused(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Content-Type", f"{kind[:100]!r}", "application/json"
+        )
+    announced = request.headers.get("content-length", "0")
+    if not announced.isdecimal() or int(announced[:20]) > MAX_BODY:
+        raise _too_large()
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > MAX_BODY:
+            raise _too_large()
+    return bytes(body)
+
+
+async def read_spec(request: Request) -> RenderSpec:
+    """The spec in the body, valid on its own; what fits its model is asked later.
+
+    Raises:
+        ProblemError: 400, 413, 415 or 422, naming each field that is wrong.
+        InvalidInput: the JSON cannot be taken.
+    """
+    document = strict_json.loads(await read_json(request))
+    try:
+        # Strict, so that `true` is no number and "50" is no count; from JSON, so that a list is a tuple.
+        return RenderSpec.model_validate_json(json.dumps(document), strict=True)
+    except ValidationError as error:
+        raise refused(explain(error, RenderSpec)) from error
+
+
+SpecBody = Annotated[RenderSpec, Depends(read_spec)]
+
+
+def _too_large() -> ProblemError:
+    return _refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body", "too large", f"at most {MAX_BODY} bytes")
+
+
+def _refused(status: HTTPStatus, field: str, message: str, allowed: str) -> ProblemError:
+    code = status.phrase.lower().replace(" ", "_")
+    complaint = InvalidInput(field, message, allowed)
+    return ProblemError(status, code, str(complaint), errors=(complaint,))

@@ -1,0 +1,64 @@
+"""The OpenAPI document: bodies that are read by hand, and the problems that a route can answer."""
+
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from api.problems import MEDIA_TYPE
+from latentfarm import __version__
+from latentfarm.spec import RenderSpec
+
+_REFERENCE = "#/components/schemas/{model}"
+
+#: For `openapi_extra` of a route whose body is a spec.
+SPEC_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": {"$ref": _REFERENCE.format(model="RenderSpec")}}},
+    }
+}
+
+DESCRIPTION = """
+A render farm for Stable Diffusion XL. `POST /v1/jobs` takes a spec and answers at once; the images are
+made by workers and read from links. Problems are RFC 9457 documents that name the field and what is
+allowed. Until keys exist the API listens on loopback only.
+"""
+
+
+def problems(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
+    """For `responses` of a route: these statuses, and 503, are problem documents."""
+    schema = {"$ref": _REFERENCE.format(model="ProblemView")}
+    return {
+        int(status): {"description": status.phrase, "content": {MEDIA_TYPE: {"schema": schema}}}
+        for status in (*statuses, HTTPStatus.SERVICE_UNAVAILABLE)
+    }
+
+
+def install(app: FastAPI) -> None:
+    """Gives the application its document, made when it is first asked for."""
+
+    def document() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            made = get_openapi(
+                title="Latentfarm", version=__version__, description=DESCRIPTION, routes=app.routes
+            )
+            _add_schemas(made)
+            app.openapi_schema = made
+        return app.openapi_schema
+
+    app.openapi = document  # type: ignore[method-assign]  # the way that FastAPI documents
+
+
+def _add_schemas(document: dict[str, Any]) -> None:
+    from latentfarm.views import ProblemView
+
+    known = document.setdefault("components", {}).setdefault("schemas", {})
+    # FastAPI's own description of 422 is not what this API answers.
+    for name in ("HTTPValidationError", "ValidationError"):
+        known.pop(name, None)
+    for model in (RenderSpec, ProblemView):
+        schema = model.model_json_schema(ref_template=_REFERENCE)
+        known.update(schema.pop("$defs", {}))
+        known[model.__name__] = schema

@@ -1,0 +1,141 @@
+"""Every answer that is no success: RFC 9457 problem documents, and never a traceback."""
+
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from starlette.exceptions import HTTPException
+
+from latentfarm.database import is_away
+from latentfarm.errors import (
+    Conflict,
+    InvalidInput,
+    MalformedJson,
+    NotFound,
+    ServiceUnavailable,
+    TransientError,
+)
+from latentfarm.logs import get_logger
+from latentfarm.views import ComplaintView, ProblemView
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_S = 2
+
+
+class ProblemError(Exception):
+    """An answer that a route gives in place of its own.
+
+    Args:
+        code: last part of the problem's type.
+        detail: one sentence for a person.
+        retry_s: seconds after which trying again may help.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        *,
+        errors: tuple[InvalidInput, ...] = (),
+        retry_s: int | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.errors = errors
+        self.headers = {} if retry_s is None else {"Retry-After": str(retry_s)}
+
+
+def refused(errors: list[InvalidInput]) -> ProblemError:
+    """422 (400 for what is no JSON), with every complaint; the first one makes type and detail."""
+    first = errors[0]
+    status = HTTPStatus.BAD_REQUEST if isinstance(first, MalformedJson) else HTTPStatus.UNPROCESSABLE_ENTITY
+    return ProblemError(status, first.code, str(first), errors=tuple(errors))
+
+
+def answer(request: Request, problem: ProblemError) -> JSONResponse:
+    """The HTTP response of a problem."""
+    view = ProblemView(
+        type=f"urn:latentfarm:problem:{problem.code}",
+        title=HTTPStatus(problem.status).phrase,
+        status=problem.status,
+        detail=problem.detail,
+        instance=request.url.path,
+        errors=[_complaint(error) for error in problem.errors],
+    )
+    return JSONResponse(
+        view.model_dump(mode="json"), problem.status, headers=problem.headers, media_type=MEDIA_TYPE
+    )
+
+
+def install(app: FastAPI) -> None:
+    """Makes every exception of the routes a problem."""
+    for kind in (ProblemError, InvalidInput, NotFound, Conflict, ServiceUnavailable, TransientError):
+        app.add_exception_handler(kind, _expected)
+    app.add_exception_handler(RequestValidationError, _bad_parameters)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(SQLAlchemyError, _database)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+def _complaint(error: InvalidInput) -> ComplaintView:
+    return ComplaintView(field=error.field, code=error.code, message=error.message, allowed=error.allowed)
+
+
+def _expected(request: Request, error: Exception) -> JSONResponse:
+    return answer(request, _problem(error))
+
+
+def _problem(error: Exception) -> ProblemError:
+    match error:
+        case ProblemError():
+            return error
+        case InvalidInput():
+            return refused([error])
+        case NotFound():
+            return ProblemError(HTTPStatus.NOT_FOUND, "not_found", str(error))
+        case Conflict():
+            return ProblemError(HTTPStatus.CONFLICT, "conflict", str(error), retry_s=1)
+        case _:
+            get_logger().warning("service_away", error=str(error))
+            return _away("a service that is needed for this does not answer")
+
+
+def _away(detail: str) -> ProblemError:
+    return ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "service_unavailable", detail, retry_s=RETRY_S)
+
+
+def _bad_parameters(request: Request, error: Exception) -> JSONResponse:
+    """FastAPI's complaints about path, query and header parameters."""
+    found = error.errors() if isinstance(error, RequestValidationError) else []
+    complaints = [InvalidInput(".".join(map(str, entry["loc"][1:])), entry["msg"]) for entry in found]
+    return answer(request, refused(complaints))
+
+
+def _http(request: Request, error: Exception) -> JSONResponse:
+    """Unknown paths and methods."""
+    status = error.status_code if isinstance(error, HTTPException) else HTTPStatus.INTERNAL_SERVER_ERROR
+    code = HTTPStatus(status).phrase.lower().replace(" ", "_")
+    problem = ProblemError(status, code, f"{request.method} {request.url.path}: {HTTPStatus(status).phrase}")
+    problem.headers = dict(getattr(error, "headers", None) or {})
+    return answer(request, problem)
+
+
+def _database(request: Request, error: Exception) -> JSONResponse:
+    if is_away(error) or isinstance(error, PoolTimeoutError):
+        get_logger().warning("database_away", error=type(error).__name__)
+        return answer(request, _away("the database does not answer"))
+    return _unexpected(request, error)
+
+
+def _unexpected(request: Request, error: Exception) -> JSONResponse:
+    get_logger().error("request_failed", path=request.url.path, exc_info=error)
+    return answer(
+        request,
+        ProblemError(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "the API failed; its log says why"),
+    )

@@ -1,0 +1,77 @@
+"""One image of a job: a short-lived link to the object store, or its bytes through the API."""
+
+from http import HTTPStatus
+from itertools import chain
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Path, Query, Response
+from fastapi.responses import RedirectResponse, StreamingResponse
+
+from api.deps import JobId, Services, Tenant, Use
+from api.openapi import problems
+from api.problems import ProblemError
+from latentfarm.errors import NotFound
+from latentfarm.records import Image, ObjectRef
+from latentfarm.states import LIVE
+
+router = APIRouter(prefix="/v1/jobs", tags=["images"])
+
+RETRY_S = 1
+_DIGITS = 9  # more than any index has, and still an integer of PostgreSQL
+
+_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The file, with `proxy=1`.", "content": {"image/*": {}}},
+    307: {"description": "A link that is good for some minutes."},
+    **problems(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.GONE, HTTPStatus.UNPROCESSABLE_ENTITY),
+}
+
+
+@router.get("/{job_id}/images/{index}", responses=_RESPONSES, response_class=Response)
+def image(
+    job_id: JobId,
+    index: Annotated[str, Path(description="Counted from 0.", json_schema_extra={"format": "int32"})],
+    use: Use,
+    tenant: Tenant,
+    proxy: Annotated[bool, Query(description="Send the bytes in place of a link.")] = False,
+) -> Response:
+    """Leads to an image. 409 while it is not there, 410 when it never will be."""
+    found = _find(use, tenant, job_id, index)
+    if found.ref is None:
+        raise _absent(job_id, found)
+    if proxy:
+        return _bytes(use, found.ref, f"{job_id}-{found.index:04d}")
+    link = use.store.link(found.ref.key, seconds=use.settings.link_s)
+    # The link ends before a cache would.
+    return RedirectResponse(link, 307, headers={"Cache-Control": "no-store"})
+
+
+def _find(use: Services, tenant: str, job_id: UUID, index: str) -> Image:
+    if index.isascii() and index.isdigit() and len(index) <= _DIGITS:
+        found = use.repository.image(job_id, tenant=tenant, index=int(index))
+        if found is not None:
+            return found
+    raise NotFound(f"no image {index[:20]!r} of a job {job_id}")
+
+
+def _absent(job_id: UUID, found: Image) -> ProblemError:
+    detail = f"image {found.index} of job {job_id} is {found.state.label}"
+    if found.state in LIVE:
+        return ProblemError(HTTPStatus.CONFLICT, "not_ready", detail, retry_s=RETRY_S)
+    return ProblemError(
+        HTTPStatus.GONE, found.state.label, f"{detail}: {found.error}" if found.error else detail
+    )
+
+
+def _bytes(use: Services, ref: ObjectRef, name: str) -> StreamingResponse:
+    extension = ref.key.rsplit(".", 1)[1]
+    pieces = use.store.stream(ref.key)
+    # The first piece before the status: an object store that is away must answer 503, not 200.
+    first = next(pieces, b"")
+    headers = {
+        "Content-Length": str(ref.size),
+        "Content-Disposition": f'inline; filename="{name}.{extension}"',
+        "ETag": f'"{ref.sha256.hex()}"',
+        "Cache-Control": "private, max-age=3600, immutable",
+    }
+    return StreamingResponse(chain([first], pieces), media_type=f"image/{extension}", headers=headers)

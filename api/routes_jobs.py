@@ -1,0 +1,94 @@
+"""Jobs: submit, list, show, cancel."""
+
+from http import HTTPStatus
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Request, Response
+
+from api import cursors, schemas
+from api.deps import IdempotencyKey, JobId, Services, Tenant, Use
+from api.limits import SpecBody
+from api.openapi import SPEC_BODY, problems
+from latentfarm.errors import NotFound
+from latentfarm.views import JobList, JobView
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+IMAGES_PAGE = 100
+"""Images that one answer shows, at most: it stays below 64 KiB."""
+
+_BAD_SPEC = (
+    HTTPStatus.BAD_REQUEST,
+    HTTPStatus.CONFLICT,
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    HTTPStatus.UNPROCESSABLE_ENTITY,
+)
+
+
+@router.post("", status_code=202, responses=problems(*_BAD_SPEC), openapi_extra=SPEC_BODY)
+def submit(
+    spec: SpecBody, request: Request, response: Response, use: Use, tenant: Tenant, key: IdempotencyKey
+) -> JobView:
+    """Accepts a job. Once this has answered, the job is kept, whatever dies."""
+    submitted = use.farm.submit(spec, tenant=tenant, key=key)
+    job = use.repository.get_job(submitted.job_id, tenant=tenant)
+    if job is None:
+        raise NotFound(f"the job {submitted.job_id} of this Idempotency-Key was removed")
+    response.headers["Location"] = schemas.job_url(request.base_url, job.id)
+    response.headers["Retry-After"] = "1"
+    if submitted.replayed:
+        response.headers["Idempotency-Replayed"] = "true"
+    return schemas.as_accepted(job, request.base_url, IMAGES_PAGE)
+
+
+@router.get("", responses=problems(HTTPStatus.UNPROCESSABLE_ENTITY))
+def listing(
+    request: Request,
+    use: Use,
+    tenant: Tenant,
+    limit: Annotated[int, Query(ge=1, le=100, description="Jobs on one page.")] = 20,
+    after: Annotated[str | None, Query(description="`next_cursor` of the page before.")] = None,
+) -> JobList:
+    """Lists jobs, newest first."""
+    before = cursors.NEWEST if after is None else cursors.decode(after)
+    jobs = use.repository.list_jobs(tenant=tenant, before=before, limit=limit + 1)
+    shown, more = jobs[:limit], len(jobs) > limit
+    return JobList(
+        data=[schemas.summary(job, request.base_url) for job in shown],
+        has_more=more,
+        next_cursor=cursors.encode(shown[-1].id) if more else None,
+    )
+
+
+@router.get("/{job_id}", responses=problems(HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY))
+def show(
+    job_id: JobId,
+    request: Request,
+    use: Use,
+    tenant: Tenant,
+    images_from: Annotated[int, Query(ge=0, le=1_000_000, description="Index of the first image.")] = 0,
+    images_limit: Annotated[
+        int, Query(ge=0, le=IMAGES_PAGE, description="Images on one page.")
+    ] = IMAGES_PAGE,
+) -> JobView:
+    """Shows a job: state, counts, the spec with every default, and a page of its images."""
+    return _page(use, tenant, job_id, request, first=images_from, limit=images_limit)
+
+
+@router.post("/{job_id}/cancel", responses=problems(HTTPStatus.NOT_FOUND))
+def cancel(job_id: JobId, request: Request, use: Use, tenant: Tenant) -> JobView:
+    """Takes a job back, wherever its images are. A job that has ended stays as it is."""
+    use.farm.cancel(job_id, tenant=tenant)
+    return _page(use, tenant, job_id, request, first=0, limit=IMAGES_PAGE)
+
+
+def _page(use: Services, tenant: str, job_id: UUID, request: Request, *, first: int, limit: int) -> JobView:
+    found = use.repository.job_page(job_id, tenant=tenant, first=first, limit=limit)
+    if found is None:
+        raise NotFound(f"no job {job_id}")
+    job, counts, images = found
+    following = first + limit
+    images_next = following if following < job.num_images else None
+    return schemas.in_full(job, request.base_url, counts, images, images_next)

@@ -1,0 +1,103 @@
+"""From records to what users see."""
+
+from typing import Any
+from uuid import UUID
+
+from starlette.datastructures import URL
+
+from latentfarm.records import Image, Job
+from latentfarm.spec import SEED_RANGE
+from latentfarm.states import JobState, RenderState, Stage
+from latentfarm.views import ImageView, JobSummary, JobView
+
+PROMPT_SHOWN = 200
+
+
+def job_url(base: URL, job_id: UUID) -> str:
+    """Where a job is shown, seen from the client that asks."""
+    return f"{str(base).rstrip('/')}/v1/jobs/{job_id}"
+
+
+def summary(job: Job, base: URL) -> JobSummary:
+    """A job as lists show it."""
+    return JobSummary(**_common(job, base))
+
+
+def in_full(
+    job: Job, base: URL, counts: dict[RenderState, int], images: list[Image], images_next: int | None
+) -> JobView:
+    """A job with its counts and a page of its images."""
+    return JobView(
+        **_common(job, base),
+        spec=_spec(job),
+        events_url=f"{job_url(base, job.id)}/events",
+        counts={state.label: counts.get(state, 0) for state in RenderState},
+        images=[_image(image, job_url(base, job.id)) for image in images],
+        images_next=images_next,
+    )
+
+
+def as_accepted(job: Job, base: URL, page: int) -> JobView:
+    """A job as it was when it was accepted: what a submit answers, also when it is repeated later."""
+    url = job_url(base, job.id)
+    shown = min(page, job.num_images)
+    common = _common(job, base) | {
+        "state": JobState.QUEUED,
+        "remaining": job.num_images,
+        "failed": 0,
+        "started_at": None,
+        "finished_at": None,
+    }
+    fresh = [Image(i, _seed(job, i), RenderState.QUEUED, Stage.BASE, None, {}) for i in range(shown)]
+    return JobView(
+        **common,
+        spec=_spec(job),
+        events_url=f"{url}/events",
+        counts={state.label: 0 for state in RenderState} | {"queued": job.num_images},
+        images=[_image(image, url) for image in fresh],
+        images_next=shown if shown < job.num_images else None,
+    )
+
+
+def _common(job: Job, base: URL) -> dict[str, Any]:
+    return {
+        "id": job.id,
+        "kind": job.kind,
+        "state": job.state,
+        "lane": job.lane,
+        "priority": job.priority,
+        "model": job.spec["model"],
+        "prompt": job.spec["prompt"][:PROMPT_SHOWN],
+        "seed": job.seed,
+        "num_images": job.num_images,
+        "remaining": job.remaining,
+        "failed": job.failed,
+        "metadata": job.metadata,
+        "created_at": job.created_at,
+        "started_at": job.started_at,
+        "finished_at": job.finished_at,
+        "url": job_url(base, job.id),
+    }
+
+
+def _spec(job: Job) -> dict[str, Any]:
+    """The whole spec again: the stored picture with the fields that belong to the job."""
+    own = {"num_images": job.num_images, "seed": job.seed, "lane": job.lane.value, "priority": job.priority}
+    return {**job.spec, **own, "keep_latents": job.keep_latents, "metadata": job.metadata}
+
+
+def _seed(job: Job, index: int) -> int:
+    return (job.seed + index) % SEED_RANGE
+
+
+def _image(image: Image, url: str) -> ImageView:
+    return ImageView(
+        index=image.index,
+        seed=image.seed,
+        state=image.state.label,
+        stage=image.stage.label,
+        url=f"{url}/images/{image.index}",
+        sha256=image.ref.sha256.hex() if image.ref else None,
+        size=image.ref.size if image.ref else None,
+        error=image.error,
+    )

@@ -1,0 +1,112 @@
+"""Server-sent events of one job: replay from the outbox, then what the hub hands over."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import UUID
+
+from starlette.concurrency import run_in_threadpool
+
+from latentfarm.events import EventHub
+from latentfarm.progress import Progress
+from latentfarm.records import Event
+from latentfarm.repository.facade import Repository
+from latentfarm.states import FINAL_JOB
+from latentfarm.views import FINAL_EVENTS
+
+PING_S = 15.0
+"""Seconds of silence after which a comment keeps proxies from closing the stream."""
+MOST_WAITING = 1000
+"""Items that a slow reader may be behind; then its stream ends, and it comes back with Last-Event-ID."""
+_STEPS_WAITING = 100
+
+
+class Watch:
+    """One stream: a bounded queue between the hub's threads and the event loop.
+
+    Args:
+        after: id of the last row that the reader has; 0: none.
+    """
+
+    def __init__(self, hub: EventHub, repository: Repository, job_id: UUID, tenant: str, after: int) -> None:
+        self._hub = hub
+        self._repository = repository
+        self._job_id = job_id
+        self._tenant = tenant
+        self._after = after
+        self._queue: asyncio.Queue[Event | Progress | None] = asyncio.Queue()
+        self._loop = asyncio.get_running_loop()
+
+    async def lines(self) -> AsyncIterator[str]:
+        """The stream; ends after the job's last event, or when the process stops."""
+        subscription = self._hub.watch(self._job_id, self._deliver, after=self._after)
+        try:
+            yield "retry: 1000\n\n"
+            async for item in self._items():
+                yield item
+        finally:
+            subscription.close()
+
+    async def _items(self) -> AsyncIterator[str]:
+        async for row in self._replay():
+            yield self._told(row)
+            if row.type in FINAL_EVENTS:
+                return
+        while True:
+            try:
+                item = await asyncio.wait_for(self._queue.get(), PING_S)
+            except TimeoutError:
+                yield ": ping\n\n"
+                continue
+            if item is None:
+                return
+            if isinstance(item, Progress):
+                yield _step(item)
+            elif item.id > self._after or item.type in FINAL_EVENTS:
+                yield self._told(item)
+                if item.type in FINAL_EVENTS:
+                    return
+
+    def _told(self, row: Event) -> str:
+        self._after = max(self._after, row.id)
+        return _event(row)
+
+    async def _replay(self) -> AsyncIterator[Event]:
+        """Rows that the reader has not seen. Those of a job that has ended end with its last event."""
+        # Before the rows: the state and the last row of a job are written in one transaction.
+        job = await run_in_threadpool(self._repository.get_job, self._job_id, tenant=self._tenant)
+        seen = ""
+        while rows := await run_in_threadpool(self._repository.events, [self._job_id], after=self._after):
+            for row in rows:
+                seen = row.type
+                yield row
+        if job is not None and job.state in FINAL_JOB and seen not in FINAL_EVENTS:
+            # Its last row was seen before, or is older than the outbox keeps rows.
+            data = {"state": job.state.value, "failed": job.failed}
+            yield Event(0, job.id, f"job.{job.state.value}", data, job.created_at)
+
+    def _deliver(self, item: Event | Progress | None) -> None:
+        """From the hub's threads."""
+        self._loop.call_soon_threadsafe(self._put, item)
+
+    def _put(self, item: Event | Progress | None) -> None:
+        waiting = self._queue.qsize()
+        if isinstance(item, Progress) and waiting >= _STEPS_WAITING:
+            return
+        self._queue.put_nowait(item if waiting < MOST_WAITING else None)
+
+
+def _event(row: Event) -> str:
+    """A row on the wire. Without an id when it was made up from the job's state."""
+    number = f"id: {row.id}\n" if row.id else ""
+    data = {"job": str(row.job_id), "created_at": row.created_at.isoformat(), **row.data}
+    return f"{number}event: {row.type}\ndata: {_json(data)}\n\n"
+
+
+def _step(item: Progress) -> str:
+    return f"event: progress\ndata: {item.encode()}\n\n"
+
+
+def _json(value: dict[str, Any]) -> str:
+    return json.dumps(value, separators=(",", ":"))

@@ -1,0 +1,180 @@
+"""What happens to jobs, fanned out inside one process: states from the outbox, steps from Redis.
+
+One connection listens for the whole process, whoever watches; those who watch hold none.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from typing import TYPE_CHECKING, Protocol
+from uuid import UUID
+
+from latentfarm.database import CHANNEL_EVENTS
+from latentfarm.listening import Listener
+from latentfarm.logs import get_logger
+from latentfarm.progress import Progress, ProgressListener
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from redis import Redis
+
+    from latentfarm.records import Event
+
+AGAIN_S = 1.0
+_PAGE = 1000
+
+
+class Outbox(Protocol):
+    """What the hub needs of SQL."""
+
+    def events(self, jobs: Sequence[UUID], *, after: int) -> list[Event]:
+        """Outbox rows of jobs with an id over `after`, oldest first, at most 1,000."""
+
+
+class Subscription:
+    """Somebody who watches one job. `close` it, also after an error."""
+
+    def __init__(
+        self, hub: EventHub, job_id: UUID, deliver: Callable[[Event | Progress | None], None]
+    ) -> None:
+        self.job_id = job_id
+        self.deliver = deliver
+        self._hub = hub
+
+    def close(self) -> None:
+        """Watches no more."""
+        self._hub.forget(self)
+
+
+class _Topic:
+    """One job that is watched: by whom, and up to which row all of them were told."""
+
+    def __init__(self, after: int) -> None:
+        self.after = after
+        self.watchers: set[Subscription] = set()
+
+
+class EventHub:
+    """Reads each new outbox row once and hands it to everybody who watches its job.
+
+    Args:
+        database_url: for the one connection that listens.
+        outbox: where the rows are read, with connections of its own.
+    """
+
+    def __init__(self, database_url: str, outbox: Outbox, redis: Redis) -> None:
+        self._outbox = outbox
+        self._lock = threading.Lock()
+        self._topics: dict[UUID, _Topic] = {}
+        self._changed: queue.SimpleQueue[UUID | None] = queue.SimpleQueue()
+        self._watched = threading.Event()
+        self._stopping = threading.Event()
+        self._listener = Listener(database_url, [CHANNEL_EVENTS], self._notified)
+        self._progress = ProgressListener(redis, self._watched, self._stepped)
+        self._reader = threading.Thread(target=self._read_on, name="events", daemon=True)
+
+    def start(self) -> None:
+        """Starts the three threads: listen, read, and steps."""
+        for thread in (self._listener, self._progress, self._reader):
+            thread.start()
+
+    def stop(self) -> None:
+        """Tells all watchers that nothing more will come, and ends the threads."""
+        self.close_all()
+        self._stopping.set()
+        self._changed.put(None)
+        self._listener.stop()
+        self._progress.stop()
+        for thread in (self._listener, self._progress, self._reader):
+            if thread.is_alive():
+                thread.join(timeout=5)
+
+    def close_all(self) -> None:
+        """Ends every stream, so that a server that waits for them can stop."""
+        for subscription in self._watchers():
+            subscription.deliver(None)
+
+    def watch(
+        self, job_id: UUID, deliver: Callable[[Event | Progress | None], None], *, after: int = 0
+    ) -> Subscription:
+        """Hands every row and step of a job to `deliver`, from now on.
+
+        Rows of before are the caller's to read, after this call; some may come twice.
+
+        Args:
+            deliver: called from another thread; must not raise and not wait.
+            after: no row up to this id is wanted.
+        """
+        subscription = Subscription(self, job_id, deliver)
+        with self._lock:
+            topic = self._topics.setdefault(job_id, _Topic(after))
+            topic.after = min(topic.after, after)
+            topic.watchers.add(subscription)
+            self._watched.set()
+        return subscription
+
+    def forget(self, subscription: Subscription) -> None:
+        """See `Subscription.close`."""
+        with self._lock:
+            topic = self._topics.get(subscription.job_id)
+            if topic is None:
+                return
+            topic.watchers.discard(subscription)
+            if not topic.watchers:
+                del self._topics[subscription.job_id]
+            if not self._topics:
+                self._watched.clear()
+
+    def watchers(self) -> int:
+        """How many streams are open."""
+        return len(self._watchers())
+
+    def _watchers(self, job_id: UUID | None = None) -> list[Subscription]:
+        with self._lock:
+            topics = self._topics.values() if job_id is None else filter(None, [self._topics.get(job_id)])
+            return [subscription for topic in topics for subscription in topic.watchers]
+
+    def _notified(self, _channel: str, payload: str) -> None:
+        """From the listener. Without a payload anything may have been missed."""
+        if payload:
+            self._changed.put(UUID(payload))
+        else:
+            with self._lock:
+                jobs = list(self._topics)
+            for job_id in jobs:
+                self._changed.put(job_id)
+
+    def _stepped(self, progress: Progress) -> None:
+        for subscription in self._watchers(progress.job_id):
+            subscription.deliver(progress)
+
+    def _read_on(self) -> None:
+        while True:
+            job_id = self._changed.get()
+            if self._stopping.is_set():
+                return
+            if job_id is not None:
+                self._read(job_id)
+
+    def _read(self, job_id: UUID) -> None:
+        from sqlalchemy.exc import SQLAlchemyError
+
+        with self._lock:
+            topic = self._topics.get(job_id)
+        if topic is None:
+            return
+        try:
+            rows = self._outbox.events([job_id], after=topic.after)
+        except SQLAlchemyError as error:
+            get_logger().warning("events_unread", error=type(error).__name__)
+            self._stopping.wait(AGAIN_S)
+            self._changed.put(job_id)
+            return
+        for row in rows:
+            topic.after = row.id
+            for subscription in self._watchers(job_id):
+                subscription.deliver(row)
+        if len(rows) >= _PAGE:
+            self._changed.put(job_id)

@@ -1,0 +1,96 @@
+"""JSON from strangers: read in one way only, or refused.
+
+Python's reader takes NaN, the last of two equal keys, and lone surrogates. PostgreSQL takes none of
+these and no NUL, so what passes here can be stored.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from typing import Any
+
+from latentfarm.errors import InvalidInput, MalformedJson
+
+MAX_DEPTH = 32
+_EXACT = 2**53
+
+
+def loads(data: bytes) -> Any:
+    """Reads one JSON document.
+
+    Whole numbers may be written as `50.0`, as JSON Schema allows.
+
+    Raises:
+        MalformedJson: not UTF-8, not JSON, NaN, infinity, a key twice, deeper than `MAX_DEPTH`.
+        InvalidInput: a string holds a NUL or half a surrogate pair; names its place.
+    """
+    try:
+        value = json.loads(
+            data.decode("utf-8"),
+            object_pairs_hook=_object,
+            parse_constant=_constant,
+            parse_float=_number,
+        )
+    except UnicodeDecodeError as error:
+        raise MalformedJson("body", f"not UTF-8 at byte {error.start}", "JSON in UTF-8") from error
+    except RecursionError as error:
+        raise _too_deep() from error
+    except ValueError as error:
+        # Also an integer of more than 4,300 digits.
+        raise MalformedJson("body", f"not JSON: {error}", "one JSON document") from error
+    _check_strings(value)
+    return value
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        twice, _ = Counter(key for key, _ in pairs).most_common(1)[0]
+        raise MalformedJson(_shown(twice), "this key comes twice", "each key once")
+    return found
+
+
+def _constant(name: str) -> float:
+    raise MalformedJson("body", f"{name} is not JSON", "finite numbers")
+
+
+def _number(text: str) -> float | int:
+    value = float(text)
+    if not math.isfinite(value):
+        raise MalformedJson("body", f"{text[:40]} is too large", "finite numbers")
+    return int(value) if value.is_integer() and abs(value) < _EXACT else value
+
+
+def _check_strings(document: Any) -> None:
+    """Walks without recursion: what is nested too deeply must not end the process that says so."""
+    todo: list[tuple[str, int, Any]] = [("", 0, document)]
+    while todo:
+        path, depth, value = todo.pop()
+        if depth > MAX_DEPTH:
+            raise _too_deep()
+        if isinstance(value, str):
+            _check_string(path or "body", value)
+        elif isinstance(value, dict):
+            for key, entry in value.items():
+                _check_string(path or "body", key)
+                todo.append((f"{path}.{key}" if path else key, depth + 1, entry))
+        elif isinstance(value, list):
+            todo.extend((f"{path}.{index}", depth + 1, entry) for index, entry in enumerate(value))
+
+
+def _check_string(path: str, text: str) -> None:
+    if "\x00" in text:
+        raise InvalidInput(_shown(path), "holds a NUL character", "text without U+0000")
+    if not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text):
+        raise InvalidInput(_shown(path), "holds half a surrogate pair", "valid Unicode")
+
+
+def _too_deep() -> MalformedJson:
+    return MalformedJson("body", f"nested deeper than {MAX_DEPTH} levels", f"at most {MAX_DEPTH} levels")
+
+
+def _shown(path: str) -> str:
+    """A path made of a stranger's keys, safe to print."""
+    return path[:200].encode("ascii", "backslashreplace").decode().replace("\x00", "\\x00")

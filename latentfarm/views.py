@@ -1,0 +1,156 @@
+"""What the API answers, and what the client reads: one set of models for both ends."""
+
+from __future__ import annotations
+
+from datetime import datetime  # noqa: TC003 - pydantic needs the type at run time
+from typing import Any, Literal
+from uuid import UUID  # noqa: TC003 - pydantic needs the type at run time
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from latentfarm.states import FINAL_JOB, JobState, Lane
+
+
+class _View(BaseModel):
+    # A client may be older than its API: what it does not know it leaves out.
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class ImageView(_View):
+    """One image of a job."""
+
+    index: int = Field(description="Counted from 0.")
+    seed: int = Field(description="With the job's spec and this seed the image can be made again alone.")
+    state: Literal["queued", "dispatched", "running", "succeeded", "failed", "cancelled"]
+    stage: Literal["base", "refine", "seal"] = Field(description="What it waits for, or is in.")
+    url: str = Field(description="Where the image is, or will be.")
+    sha256: str | None = Field(None, description="Of the file, in hexadecimal; once it is there.")
+    size: int | None = Field(None, description="Bytes of the file; once it is there.")
+    error: str | None = Field(None, description="Why it failed.")
+
+
+class JobSummary(_View):
+    """A job in a list."""
+
+    object: Literal["job"] = "job"
+    id: UUID
+    kind: str = Field(description="`single`: one spec, some images.")
+    state: JobState
+    lane: Lane
+    priority: int
+    model: str
+    prompt: str = Field(description="Its first 200 characters.")
+    seed: int = Field(description="Image i has the seed `(seed + i) mod 2^53`.")
+    num_images: int
+    remaining: int = Field(description="Images that are not final yet.")
+    failed: int = Field(description="Images that failed.")
+    metadata: dict[str, str] = Field(description="The user's own strings.")
+    created_at: datetime
+    started_at: datetime | None = Field(None, description="When a worker took its first image.")
+    finished_at: datetime | None = Field(None, description="When the last image became final.")
+    url: str = Field(description="Where this job is shown.")
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing about it will change any more."""
+        return self.state in FINAL_JOB
+
+
+class JobView(JobSummary):
+    """A job in full, with a page of its images."""
+
+    spec: dict[str, Any] = Field(description="The spec with every default filled in.")
+    events_url: str = Field(description="States and steps as server-sent events.")
+    counts: dict[str, int] = Field(description="Images by state.")
+    images: list[ImageView] = Field(description="Images from `images_from` on.")
+    images_next: int | None = Field(None, description="`images_from` of the next page; null: the last one.")
+
+
+class JobList(_View):
+    """A page of jobs, newest first."""
+
+    object: Literal["list"] = "list"
+    data: list[JobSummary]
+    has_more: bool
+    next_cursor: str | None = Field(None, description="Give it as `after` to read on.")
+
+
+class SamplerView(_View):
+    """What one sampler takes."""
+
+    name: str
+    sigma_schedules: list[str] = Field(description="Values of `sigma_schedule`.")
+    timestep_spacings: list[str] = Field(description="Values of `timestep_spacing`.")
+    takes: list[Literal["timesteps", "sigmas", "eta"]] = Field(description="Further fields that apply.")
+
+
+class ModelView(_View):
+    """A model of the registry, in OpenAI's shape with our fields added."""
+
+    object: Literal["model"] = "model"
+    id: str
+    created: int = Field(description="Seconds since 1970 at which the registry was last changed.")
+    owned_by: str = "latentfarm"
+    native_size: list[int] = Field(description="[height, width] in pixels when a spec gives none.")
+    min_size: int = Field(description="Least pixels of either side.")
+    max_size: int = Field(description="Most pixels of either side.")
+    size_multiple: int = Field(8, description="Sides are multiples of this.")
+    max_images: int = Field(description="Images of one job, at most.")
+    max_steps: int
+    max_prompt_chars: int
+    refiner: bool = Field(description="Whether specs may ask for the refiner.")
+    default_sampler: str
+    samplers: list[SamplerView]
+    dtype: str
+    bucket: int = Field(description="Rows of one UNet forward.")
+    ready_workers: dict[str, int] = Field(description="Warm workers that serve the model, by stage.")
+
+
+class ModelList(_View):
+    """All models."""
+
+    object: Literal["list"] = "list"
+    data: list[ModelView]
+
+
+class EventView(_View):
+    """One server-sent event.
+
+    Attributes:
+        id: what `Last-Event-ID` takes; progress has none, since it is not kept.
+        type: `job.running`, `image.succeeded`, `image.failed`, `job.succeeded`, ..., or `progress`.
+        data: `state` and `failed` of a job, `index` of an image; `index`, `stage`, `step`, `total`
+            of progress.
+    """
+
+    id: int | None
+    type: str
+    data: dict[str, Any]
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the job has ended."""
+        return self.type in FINAL_EVENTS
+
+
+class ComplaintView(_View):
+    """One thing that is wrong with a request."""
+
+    field: str = Field(description="Dotted path, such as `refiner.high_noise_frac`.")
+    code: str = Field(description="`invalid`, `not_supported`, `unknown_model`, `malformed_json`, ...")
+    message: str
+    allowed: str = Field("", description="What would be right.")
+
+
+class ProblemView(_View):
+    """An RFC 9457 problem document."""
+
+    type: str = Field(description="A URN that stays the same for this kind of problem.")
+    title: str
+    status: int
+    detail: str
+    instance: str = Field(description="The path that was asked for.")
+    errors: list[ComplaintView] = Field(default_factory=list)
+
+
+FINAL_EVENTS = frozenset(f"job.{state.value}" for state in FINAL_JOB)
