@@ -1,12 +1,14 @@
 """Every part of SDXL, in miniature: the same classes and options, fewer channels."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from diffusers import AutoencoderKL, EulerDiscreteScheduler, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 TEXT_WIDTH: Final = 48  # of each encoder; the base UNet sees both side by side
 POOLED_WIDTH: Final = 64
@@ -18,13 +20,17 @@ CALM: Final = 0.05
 
 @dataclass(frozen=True)
 class Pair:
-    """The parts of both pipelines. The refiner shares `text_encoder_2` and `vae`."""
+    """The parts of both pipelines. The refiner shares `text_encoder_2` and `vae`.
 
-    text_encoder: CLIPTextModel
-    text_encoder_2: CLIPTextModelWithProjection
-    vae: AutoencoderKL
-    base: UNet2DConditionModel
-    refiner: UNet2DConditionModel
+    `Any`, since diffusers ships too few types to check their use: a CLIPTextModel, a
+    CLIPTextModelWithProjection, an AutoencoderKL and two UNet2DConditionModels.
+    """
+
+    text_encoder: Any
+    text_encoder_2: Any
+    vae: Any
+    base: Any
+    refiner: Any
 
 
 def make_pair(vocabulary: int, seed: int) -> Pair:
@@ -47,7 +53,7 @@ def make_pair(vocabulary: int, seed: int) -> Pair:
     return Pair(*parts)
 
 
-def make_scheduler() -> EulerDiscreteScheduler:
+def make_scheduler() -> Any:
     """SDXL's own noise schedule and sampler."""
     return EulerDiscreteScheduler(
         beta_start=0.00085,

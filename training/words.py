@@ -14,10 +14,10 @@ SHAPES: Final = ("circle", "square", "triangle", "cross")
 SIZES: Final = ("small", "large")
 # A phrase and the middle of the object as parts of width and height.
 PLACES: Final[dict[str, tuple[str, float, float]]] = {
-    "left": ("on the left", 0.27, 0.5),
-    "right": ("on the right", 0.73, 0.5),
-    "top": ("at the top", 0.5, 0.27),
-    "bottom": ("at the bottom", 0.5, 0.73),
+    "left": ("on the left", 0.26, 0.5),
+    "right": ("on the right", 0.74, 0.5),
+    "top": ("at the top", 0.5, 0.26),
+    "bottom": ("at the bottom", 0.5, 0.74),
     "middle": ("in the middle", 0.5, 0.5),
 }
 BACKGROUNDS: Final[dict[str, tuple[int, int, int]]] = {

@@ -1,0 +1,19 @@
+"""`python -m benchmarks NAME [--json] ...`: run one benchmark; its last line is one JSON object."""
+
+import importlib
+import sys
+from pathlib import Path
+
+
+def main() -> int:
+    """Run `benchmarks.NAME.main(rest of the arguments)`; 2 when there is no such benchmark."""
+    names = sorted(file.stem for file in Path(__file__).parent.glob("*.py") if not file.stem.startswith("_"))
+    if len(sys.argv) < 2 or sys.argv[1] not in names:
+        print(f"usage: python -m benchmarks {{{','.join(names)}}} ...", file=sys.stderr)
+        return 2
+    run = importlib.import_module(f"benchmarks.{sys.argv[1]}").main
+    return int(run(sys.argv[2:]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

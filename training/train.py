@@ -1,0 +1,54 @@
+"""Train the whole pair from nothing; every stage goes on from its checkpoint."""
+
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from training.architecture import Pair
+from training.denoising import BASE_COURSE, REFINER_COURSE, train_base, train_refiner
+from training.latents import encode_pictures
+from training.loop import Course
+from training.pipelines import build, save_pair
+from training.vae import COURSE, train_vae
+
+PICTURES: Final = 10_000
+
+
+def train(seed: int, output: Path, work: Path, shorten: int = 1) -> dict[str, Any]:
+    """Train VAE, base and refiner, save the pair to `output` after each, and report losses.
+
+    `work` holds checkpoints, cached latents and losses. `shorten` divides every course and the
+    number of pictures: a trial of the whole way in a minute or two, not a model.
+    """
+    started = time.monotonic()
+    work.mkdir(parents=True, exist_ok=True)
+    pair = build(seed)
+    report: dict[str, Any] = {
+        "seed": seed,
+        "vae": train_vae(pair.vae, seed, work / "vae.pt", _cut(COURSE, shorten)),
+    }
+    save_pair(pair, output)
+    shelves = encode_pictures(pair.vae, seed, PICTURES // shorten, work / "latents.safetensors")
+    report["base"] = {"loss": train_base(pair, shelves, seed, work / "base.pt", _cut(BASE_COURSE, shorten))}
+    save_pair(pair, output)
+    course = _cut(REFINER_COURSE, shorten)
+    report["refiner"] = {"loss": train_refiner(pair, shelves, seed, work / "refiner.pt", course)}
+    save_pair(pair, output)
+    report["minutes_of_this_run"] = round((time.monotonic() - started) / 60, 1)
+    return report
+
+
+def parameters(pair: Pair) -> dict[str, int]:
+    """Parameters of each part."""
+    return {name: sum(value.numel() for value in part.parameters()) for name, part in vars(pair).items()}
+
+
+def use_threads(threads: int) -> None:
+    """How many CPU threads torch may use."""
+    torch.set_num_threads(threads)
+
+
+def _cut(course: Course, shorten: int) -> Course:
+    return Course(max(2, course.steps // shorten), course.rate, course.warm_up // shorten, course.average)
