@@ -17,6 +17,7 @@ class Sampler:
 
     Attributes:
         cls: class name in diffusers.
+        label: what people, and other tools' files, call it.
         order: UNet evaluations per step (2: all but the last step).
         sigma_schedules: values of `sigma_schedule` that it takes besides `default`.
         config: settings on top of the model's own scheduler config.
@@ -27,6 +28,7 @@ class Sampler:
     """
 
     cls: str
+    label: str
     order: int = 1
     sigma_schedules: tuple[str, ...] = ()
     config: dict[str, object] = field(default_factory=dict)
@@ -42,33 +44,39 @@ _ALL = ("karras", "exponential", "beta")
 _MULTISTEP = "DPMSolverMultistepScheduler"
 
 SAMPLERS: dict[str, Sampler] = {
-    "euler": Sampler("EulerDiscreteScheduler", sigma_schedules=_ALL, takes_timesteps=True, takes_sigmas=True),
-    "euler_ancestral": Sampler("EulerAncestralDiscreteScheduler"),
+    "euler": Sampler(
+        "EulerDiscreteScheduler", "Euler", sigma_schedules=_ALL, takes_timesteps=True, takes_sigmas=True
+    ),
+    "euler_ancestral": Sampler("EulerAncestralDiscreteScheduler", "Euler a"),
     "dpmpp_2m": Sampler(
         _MULTISTEP,
+        "DPM++ 2M",
         sigma_schedules=_ALL,
         config={"algorithm_type": "dpmsolver++"},
         takes_timesteps=True,
     ),
     "dpmpp_2m_sde": Sampler(
         _MULTISTEP,
+        "DPM++ 2M SDE",
         sigma_schedules=_ALL,
         config={"algorithm_type": "sde-dpmsolver++"},
         takes_timesteps=True,
     ),
-    "dpmpp_sde": Sampler("DPMSolverSDEScheduler", order=2, sigma_schedules=_ALL, seeds_itself=True),
-    "dpmpp_single": Sampler(
-        "DPMSolverSinglestepScheduler", sigma_schedules=_ALL, takes_timesteps=True, spacing=None
+    "dpmpp_sde": Sampler(
+        "DPMSolverSDEScheduler", "DPM++ SDE", order=2, sigma_schedules=_ALL, seeds_itself=True
     ),
-    "dpm2": Sampler("KDPM2DiscreteScheduler", order=2, sigma_schedules=_ALL),
-    "dpm2_ancestral": Sampler("KDPM2AncestralDiscreteScheduler", order=2, sigma_schedules=_ALL),
-    "heun": Sampler("HeunDiscreteScheduler", order=2, sigma_schedules=_ALL, takes_timesteps=True),
-    "lms": Sampler("LMSDiscreteScheduler", sigma_schedules=_ALL),
-    "ddim": Sampler("DDIMScheduler", takes_eta=True, spacing="leading"),
-    "ddpm": Sampler("DDPMScheduler", takes_timesteps=True, spacing="leading"),
-    "pndm": Sampler("PNDMScheduler", spacing="leading"),
-    "unipc": Sampler("UniPCMultistepScheduler", sigma_schedules=_ALL),
-    "deis": Sampler("DEISMultistepScheduler", sigma_schedules=_ALL),
-    "lcm": Sampler("LCMScheduler", takes_timesteps=True, spacing=None, max_steps=50),
-    "tcd": Sampler("TCDScheduler", takes_timesteps=True, takes_eta=True, spacing=None, max_steps=50),
+    "dpmpp_single": Sampler(
+        "DPMSolverSinglestepScheduler", "DPM++ 2S", sigma_schedules=_ALL, takes_timesteps=True, spacing=None
+    ),
+    "dpm2": Sampler("KDPM2DiscreteScheduler", "DPM2", order=2, sigma_schedules=_ALL),
+    "dpm2_ancestral": Sampler("KDPM2AncestralDiscreteScheduler", "DPM2 a", order=2, sigma_schedules=_ALL),
+    "heun": Sampler("HeunDiscreteScheduler", "Heun", order=2, sigma_schedules=_ALL, takes_timesteps=True),
+    "lms": Sampler("LMSDiscreteScheduler", "LMS", sigma_schedules=_ALL),
+    "ddim": Sampler("DDIMScheduler", "DDIM", takes_eta=True, spacing="leading"),
+    "ddpm": Sampler("DDPMScheduler", "DDPM", takes_timesteps=True, spacing="leading"),
+    "pndm": Sampler("PNDMScheduler", "PLMS", spacing="leading"),
+    "unipc": Sampler("UniPCMultistepScheduler", "UniPC", sigma_schedules=_ALL),
+    "deis": Sampler("DEISMultistepScheduler", "DEIS", sigma_schedules=_ALL),
+    "lcm": Sampler("LCMScheduler", "LCM", takes_timesteps=True, spacing=None, max_steps=50),
+    "tcd": Sampler("TCDScheduler", "TCD", takes_timesteps=True, takes_eta=True, spacing=None, max_steps=50),
 }

@@ -1,0 +1,61 @@
+"""What the small JSON files of a model's folder say that the registry does not. Reads no weights."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from latentfarm.noise import NoiseConfig
+
+if TYPE_CHECKING:
+    from latentfarm.registry import ModelEntry
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """What a spec is checked against besides the registry's entry.
+
+    Attributes:
+        noise: of the model's scheduler; SDXL's where the files are not here; None where the
+            config has settings whose timesteps only diffusers can tell.
+        encoder_layers: of the shallowest text encoder that the stages use; None: not known here.
+    """
+
+    noise: NoiseConfig | None
+    encoder_layers: int | None
+
+
+def facts_of(entry: ModelEntry) -> ModelFacts:
+    """The facts of a model, read once per process."""
+    folders = [entry.base] if entry.revision is None else []
+    if entry.refiner is not None and entry.refiner_revision is None:
+        folders.append(entry.refiner)
+    return _read(tuple(folders))
+
+
+@lru_cache(maxsize=64)
+def _read(folders: tuple[str, ...]) -> ModelFacts:
+    schedulers = [_json(Path(folder) / "scheduler" / "scheduler_config.json") for folder in folders]
+    layers = [
+        config["num_hidden_layers"]
+        for folder in folders
+        for encoder in ("text_encoder", "text_encoder_2")
+        if (config := _json(Path(folder) / encoder / "config.json")) is not None
+        and isinstance(config.get("num_hidden_layers"), int)
+    ]
+    first = schedulers[0] if schedulers else None
+    return ModelFacts(
+        noise=NoiseConfig() if first is None else NoiseConfig.read(first),
+        encoder_layers=min(layers, default=None),
+    )
+
+
+def _json(path: Path) -> dict[str, Any] | None:
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None  # not on this machine: the worker, which has the files, is the backstop
+    return found if isinstance(found, dict) else None
