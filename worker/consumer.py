@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from typing import TYPE_CHECKING, Any
+
+from celery.platforms import SecurityWarning
 
 from latentfarm import messages
 from latentfarm.broker import celery_app
@@ -35,7 +38,12 @@ class Consumer:
             for lane in Lane
         }
         self.app = celery_app(redis_url)
-        self.app.task(name=TASK, bind=True)(self._deliver)
+
+        # A plain function: Celery reads its signature, and would bind a method to the task.
+        def deliver(task: Any, payload: object) -> None:
+            self._deliver(task.request, payload)
+
+        self.app.task(name=TASK, bind=True)(deliver)
         # Interactive queues come first: Redis hands out of the first list that has something.
         names = [*self._queues[Lane.INTERACTIVE], *self._queues[Lane.BULK]]
         self._worker: Any = self.app.Worker(
@@ -50,12 +58,10 @@ class Consumer:
             quiet=True,
         )
 
-    def _deliver(self, task: Any, payload: object) -> None:
+    def _deliver(self, request: Any, payload: object) -> None:
         """The one task. Never waits: a waiting task would hold its thread against interactive ones."""
         lane = (
-            Lane.BULK
-            if str(task.request.delivery_info["routing_key"]).endswith(Lane.BULK)
-            else Lane.INTERACTIVE
+            Lane.BULK if str(request.delivery_info["routing_key"]).endswith(Lane.BULK) else Lane.INTERACTIVE
         )
         try:
             self._inbox.offer(messages.decode(payload), lane)
@@ -65,6 +71,8 @@ class Consumer:
 
     def run(self) -> None:
         """Consumes until the process is told to stop."""
+        # Celery warns a worker of root's about pickle; only JSON is accepted here.
+        warnings.filterwarnings("ignore", category=SecurityWarning)
         self._worker.start()
 
     def stop(self) -> None:
