@@ -1,10 +1,10 @@
 """Where the servers' binaries are, and the small environment that they run in."""
 
-import importlib.util
 import os
 import shutil
 import sys
 import sysconfig
+from importlib.util import find_spec
 from pathlib import Path
 
 from latentfarm.embedded.errors import StackError
@@ -59,7 +59,7 @@ def plain_environment() -> dict[str, str]:
 
 def _package(name: str) -> Path:
     """The folder of an installed package; it is not imported, since some run code at import."""
-    found = importlib.util.find_spec(name)
+    found = find_spec(name)
     if found is None or not found.submodule_search_locations:
         raise StackError(f"{name} is missing; {_HINT}")
     return Path(next(iter(found.submodule_search_locations)))

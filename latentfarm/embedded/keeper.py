@@ -10,7 +10,7 @@ from functools import partial
 
 from latentfarm.embedded import process
 from latentfarm.embedded.board import GOOD, OVER, Board
-from latentfarm.embedded.errors import StartError
+from latentfarm.embedded.errors import StackError, StartError
 from latentfarm.embedded.probe import await_ready
 from latentfarm.embedded.program import Program, State, Status
 
@@ -123,9 +123,12 @@ class Keeper:
         try:
             if self._dependencies_ready():
                 self._lives()
+        except (StackError, OSError) as error:
+            self.error = str(error)
+            self._fail()
         except Exception as error:  # noqa: BLE001  whatever went wrong, the supervisor must hear of it
             _log.exception("%s gave up", self.name)
-            self.error = str(error)
+            self.error = repr(error)
             self._fail()
         finally:
             self._end_process()
@@ -172,12 +175,9 @@ class Keeper:
     def _live(self) -> None:
         """One life: prepare, start, probe, wait for the death."""
         self._board.enter(State.STARTING)
-        if self.program.prepare is not None:
-            self.program.prepare()
-        if self._ending or not self._wanted:
+        running = self._begin()
+        if running is None:
             return
-        self._starts += 1
-        self._process = running = process.spawn(self.program)
         if not self.program.once:
             try:
                 await_ready(self.program, running)
@@ -187,6 +187,26 @@ class Keeper:
                 self.error = str(error)
                 process.kill_group(running)
         self._end_process()
+
+    def _begin(self) -> subprocess.Popen[bytes] | None:
+        """Prepare and start; None when it is not wanted any more, or may work out later.
+
+        What fails before the first success is a mistake that somebody must mend, and is raised. After
+        it the cause is outside, a full disk for instance, and the next try may find it gone.
+        """
+        try:
+            if self.program.prepare is not None:
+                self.program.prepare()
+            if self._ending or not self._wanted:
+                return None
+            self._process = process.spawn(self.program)
+        except (StackError, OSError) as error:
+            if not self._ever_ready:
+                raise
+            self.error = str(error)
+            return None
+        self._starts += 1
+        return self._process
 
     def _end_process(self) -> None:
         """Wait for the death, then for what else was in the group."""

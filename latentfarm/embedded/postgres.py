@@ -106,7 +106,8 @@ class Postgres:
     def _own(self, folder: Path) -> None:
         folder.mkdir(mode=0o700, exist_ok=True)
         if self.identity is not None:
-            os.chown(folder, self.identity.uid, self.identity.gid)
+            # That user may write here: a link that it put in our way must not be followed.
+            os.chown(folder, self.identity.uid, self.identity.gid, follow_symlinks=False)
 
     def _write_secret(self, path: Path) -> None:
         path.unlink(missing_ok=True)

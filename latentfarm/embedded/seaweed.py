@@ -43,7 +43,7 @@ class Seaweed:
                 "TMPDIR": str(self.data),
             },
             cwd=self.data,
-            prepare=self._remove_sockets,
+            prepare=self.remove_sockets,
             ready=self._answers,
         )
 
@@ -70,7 +70,7 @@ class Seaweed:
             *(f"-{part}.port={self.port[part]}" for part in PARTS),
         )
 
-    def _remove_sockets(self) -> None:
+    def remove_sockets(self) -> None:
         """Its gRPC sockets lie in /tmp whatever it is told, and stay there after kill -9."""
         for part in PARTS:
             name = f"seaweedfs-{part}-grpc-{self.port[part] + ports.GRPC_OFFSET}.sock"

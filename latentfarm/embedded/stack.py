@@ -28,6 +28,7 @@ class Stack:
         self.supervisor = supervisor or Supervisor()
         self._environment: dict[str, str] = {}
         self._copy: Path | None = None
+        self._store: Seaweed | None = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -59,7 +60,8 @@ class Stack:
             wanted = {"postgres": False, "redis": False, **{f"s3.{part}": True for part in PARTS}}
             port = ports.assign(wanted, self.folder.recall("ports") or {})
             self.folder.remember("ports", port)
-            services = self._postgres(port), self._valkey(port), self._seaweed(port)
+            self._store = self._seaweed(port)
+            services = self._postgres(port), self._valkey(port), self._store
             self._environment = _environment(*services)
             self.supervisor.add(*(service.program() for service in services))
             self.supervisor.wait_ready(("postgres", "redis", "s3"))
@@ -70,6 +72,8 @@ class Stack:
     def stop(self) -> None:
         """Stop everything under the supervisor; returns when no process is left."""
         self.supervisor.stop()
+        if self._store is not None:
+            self._store.remove_sockets()
         if self._copy is not None:
             identity.remove_copy(self._copy)
         self.folder.close()

@@ -44,7 +44,7 @@ def wait_until(condition, seconds: float = 10.0) -> None:
 def lives(process: psutil.Process) -> bool:
     """A zombie that its adopter has not collected is dead."""
     try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
 
@@ -68,7 +68,7 @@ def test_ready_means_that_the_probe_has_said_so(supervisor, shell, tmp_path):
 
 def test_a_probe_that_raises_means_not_yet(supervisor, shell, tmp_path):
     def ready() -> bool:
-        return (tmp_path / "up").read_text() == "yes"
+        return bool((tmp_path / "up").read_text() == "yes")
 
     supervisor.add(shell("a", f"sleep 0.1; printf yes > up; {SLEEP}", ready=ready))
     supervisor.wait_ready()
@@ -103,14 +103,41 @@ def test_a_step_that_fails_takes_those_after_it_along(supervisor, shell):
         supervisor.wait_ready(["b"])
 
 
-def test_a_prepare_that_fails_is_told(supervisor, shell, caplog):
-    def prepare() -> None:
-        raise StackError("the disk is full")
-
-    supervisor.add(shell("a", SLEEP, prepare=prepare))
+@pytest.mark.parametrize("error", [StackError("the disk is full"), OSError("the disk is full")])
+def test_a_prepare_that_fails_at_first_is_told_in_one_line(supervisor, shell, caplog, error):
+    supervisor.add(shell("a", SLEEP, prepare=failing(error)))
     with pytest.raises(StartError, match="the disk is full"):
         supervisor.wait_ready()
+    assert not caplog.records
+
+
+def test_a_fault_of_ours_is_told_with_its_traceback(supervisor, shell, caplog):
+    supervisor.add(shell("a", SLEEP, prepare=failing(KeyError("oops"))))
+    with pytest.raises(StartError, match="oops"):
+        supervisor.wait_ready()
     assert "a gave up" in caplog.text
+
+
+def failing(error: Exception):
+    def prepare() -> None:
+        raise error
+
+    return prepare
+
+
+def test_a_prepare_that_fails_later_is_tried_again(supervisor, shell, tmp_path):
+    def prepare() -> None:
+        if (tmp_path / "full").exists():
+            raise OSError(28, "the disk is full")
+
+    supervisor.add(shell("a", SLEEP, prepare=prepare))
+    supervisor.wait_ready()
+    (tmp_path / "full").touch()
+    supervisor["a"].kill()
+    wait_until(lambda: "the disk is full" in str(supervisor.snapshot()[0].error))
+    assert supervisor["a"].state is not State.FAILED
+    (tmp_path / "full").unlink()
+    assert supervisor["a"].wait_ready(10)
 
 
 def test_a_program_that_is_not_ready_in_time_is_killed(supervisor, shell):

