@@ -6,7 +6,7 @@ from uuid import UUID
 from starlette.datastructures import URL
 
 from latentfarm.records import Image, Job
-from latentfarm.spec import SEED_RANGE
+from latentfarm.spec import SEED_RANGE, RenderSpec
 from latentfarm.states import JobState, RenderState, Stage
 from latentfarm.views import ImageView, JobSummary, JobView
 
@@ -83,7 +83,9 @@ def _common(job: Job, base: URL) -> dict[str, Any]:
 def _spec(job: Job) -> dict[str, Any]:
     """The whole spec again: the stored picture with the fields that belong to the job."""
     own = {"num_images": job.num_images, "seed": job.seed, "lane": job.lane.value, "priority": job.priority}
-    return {**job.spec, **own, "keep_latents": job.keep_latents, "metadata": job.metadata}
+    whole = {**job.spec, **own, "keep_latents": job.keep_latents, "metadata": job.metadata}
+    # JSONB forgets the order of keys; people like to find the prompt before the crop coordinates.
+    return {name: whole.pop(name) for name in RenderSpec.model_fields if name in whole} | whole
 
 
 def _seed(job: Job, index: int) -> int:

@@ -1,0 +1,180 @@
+"""The Python client. Synchronous; needs nothing but the spec and httpx."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import quote
+
+import httpx
+from pydantic import ValidationError
+
+from latentfarm import client_events
+from latentfarm.client_http import Http
+from latentfarm.errors import TransientError
+from latentfarm.explain import explain
+from latentfarm.spec import RenderSpec
+from latentfarm.views import EventView, ImageView, JobList, JobSummary, JobView, ModelList, ModelView
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from types import TracebackType
+
+DEFAULT_URL = "http://127.0.0.1:8400"
+_PAGE = 100
+_POLL_S = (0.1, 1.0)
+
+
+class Client:
+    """Speaks to one API. Safe to use from several threads.
+
+    Args:
+        base_url: the API; LATENTFARM_API_URL, or http://127.0.0.1:8400, when absent.
+        timeout: seconds for one answer.
+        retry_s: seconds for which a request is repeated while the API is away. No repeated submit makes
+            a second job.
+    """
+
+    def __init__(self, base_url: str | None = None, *, timeout: float = 30.0, retry_s: float = 30.0) -> None:
+        url = base_url or os.environ.get("LATENTFARM_API_URL") or DEFAULT_URL
+        self._http = Http(url, timeout_s=timeout, retry_s=retry_s)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._http.client.close()
+
+    def submit(self, spec: RenderSpec | Mapping[str, Any], *, idempotency_key: str | None = None) -> JobView:
+        """Hands in a job, and returns as soon as it is kept.
+
+        Args:
+            idempotency_key: the same key and spec again give the same job again; drawn when absent.
+
+        Raises:
+            InvalidInput: names the field and what is allowed; nothing was stored.
+            ServiceUnavailable: the API was away for `retry_s`.
+        """
+        body = (spec if isinstance(spec, RenderSpec) else _spec(spec)).model_dump_json(exclude_unset=True)
+        headers = {
+            "Content-Type": "application/json",
+            "Idempotency-Key": idempotency_key or str(uuid.uuid4()),
+        }
+        response = self._http.request("POST", "/v1/jobs", content=body, headers=headers)
+        return JobView.model_validate_json(response.content)
+
+    def get(self, job: JobSummary | uuid.UUID | str, *, images_from: int = 0, images: int = _PAGE) -> JobView:
+        """A job as it is now, with up to `images` (100 at most) of its images from `images_from` on."""
+        parameters = {"images_from": images_from, "images_limit": images}
+        response = self._http.request("GET", _path(job), params=parameters)
+        return JobView.model_validate_json(response.content)
+
+    def list(self, *, limit: int = 20, after: str | None = None) -> JobList:
+        """A page of jobs, newest first; `after` is the `next_cursor` of the page before."""
+        parameters = {"limit": limit} | ({} if after is None else {"after": after})
+        return JobList.model_validate_json(self._http.request("GET", "/v1/jobs", params=parameters).content)
+
+    def cancel(self, job: JobSummary | uuid.UUID | str) -> JobView:
+        """Takes a job back; one that has ended stays as it is."""
+        return JobView.model_validate_json(self._http.request("POST", f"{_path(job)}/cancel").content)
+
+    def models(self) -> tuple[ModelView, ...]:
+        """The models that specs may name."""
+        return tuple(ModelList.model_validate_json(self._http.request("GET", "/v1/models").content).data)
+
+    def events(self, job: JobSummary | uuid.UUID | str) -> Iterator[EventView]:
+        """States and steps of a job until it has ended, also over lost connections."""
+        return client_events.follow(self._http, f"{_path(job)}/events")
+
+    def wait(self, job: JobSummary | uuid.UUID | str, *, timeout: float | None = None) -> JobView:
+        """Returns the job once it has ended, however it ended.
+
+        Raises:
+            TimeoutError: it has not ended within `timeout` seconds.
+        """
+        end = None if timeout is None else time.monotonic() + timeout
+        pause_s, longest_s = _POLL_S
+        while not (now := self.get(job, images=0)).is_final:
+            if end is not None and time.monotonic() + pause_s > end:
+                raise TimeoutError(f"job {now.id} is {now.state} after {timeout:g} s")
+            time.sleep(pause_s)
+            pause_s = min(1.5 * pause_s, longest_s)
+        return self.get(job)
+
+    def images(self, job: JobSummary | uuid.UUID | str) -> Iterator[ImageView]:
+        """All images of a job, page by page."""
+        following: int | None = 0
+        while following is not None:
+            page = self.get(job, images_from=following)
+            yield from page.images
+            following = page.images_next
+
+    def image(self, job: JobSummary | uuid.UUID | str, index: int = 0) -> bytes:
+        """The file of one image.
+
+        Raises:
+            Conflict: it is not there yet.
+            RenderError: it never will be: failed or cancelled.
+        """
+        path = f"{_path(job)}/images/{index}"
+        link = self._http.request("GET", path).headers.get("Location", "")
+        try:
+            answer = httpx.get(link, timeout=self._http.client.timeout)
+        except httpx.HTTPError:
+            answer = None
+        if answer is not None and answer.status_code == 200:
+            return answer.content
+        # The object store may have an address that only the farm can reach.
+        return self._http.request("GET", path, params={"proxy": 1}).content
+
+    def download(self, job: JobSummary | uuid.UUID | str, folder: str | Path) -> tuple[Path, ...]:
+        """Saves the images that are there as `<job>-<index>.<format>`, and tells where, by index.
+
+        Files that are there already with the right bytes are left alone.
+
+        Raises:
+            TransientError: what came is not what was made.
+        """
+        into = Path(folder)
+        into.mkdir(parents=True, exist_ok=True)
+        shown = self.get(job, images=0)
+        extension = shown.spec["output"]["format"]
+        return tuple(
+            self._save(shown, image, into / f"{shown.id}-{image.index:04d}.{extension}")
+            for image in self.images(job)
+            if image.state == "succeeded"
+        )
+
+    def _save(self, job: JobView, image: ImageView, path: Path) -> Path:
+        if path.exists() and hashlib.sha256(path.read_bytes()).hexdigest() == image.sha256:
+            return path
+        data = self.image(job, image.index)
+        if hashlib.sha256(data).hexdigest() != image.sha256:
+            raise TransientError(f"image {image.index} of job {job.id} came with other bytes than were made")
+        # Whoever watches the folder sees whole files only.
+        part = path.with_name(f".{path.name}.part")
+        part.write_bytes(data)
+        part.replace(path)
+        return path
+
+
+def _spec(fields: Mapping[str, Any]) -> RenderSpec:
+    try:
+        return RenderSpec.model_validate(fields)
+    except ValidationError as error:
+        raise explain(error, RenderSpec)[0] from error
+
+
+def _path(job: JobSummary | uuid.UUID | str) -> str:
+    name = str(job.id if isinstance(job, JobSummary) else job)
+    return f"/v1/jobs/{quote(name, safe='')}"

@@ -1,0 +1,130 @@
+"""Requests of the client: tried again while that can help, and problems turned into our errors."""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import TYPE_CHECKING, Any
+
+import httpx
+from pydantic import ValidationError
+
+from latentfarm.errors import (
+    Conflict,
+    IdempotencyMismatch,
+    InvalidInput,
+    LatentfarmError,
+    MalformedJson,
+    NotFound,
+    NotSupported,
+    RenderError,
+    ServiceUnavailable,
+    UnknownModel,
+)
+from latentfarm.views import ProblemView
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+CONNECT_S = 5.0
+FIRST_PAUSE_S = 0.2
+LONGEST_PAUSE_S = 5.0
+
+_BY_CODE: dict[str, type[InvalidInput]] = {
+    kind.code: kind for kind in (NotSupported, UnknownModel, IdempotencyMismatch, MalformedJson)
+}
+
+
+class Http:
+    """One connection pool to one API.
+
+    Args:
+        base_url: such as `http://127.0.0.1:8400`.
+        timeout_s: for one answer.
+        retry_s: how long a request is repeated while the API is away; 0: not at all.
+    """
+
+    def __init__(self, base_url: str, *, timeout_s: float, retry_s: float) -> None:
+        self.base_url = base_url.rstrip("/")
+        self.retry_s = retry_s
+        timeout = httpx.Timeout(timeout_s, connect=min(CONNECT_S, timeout_s))
+        try:
+            self.client = httpx.Client(base_url=self.base_url, timeout=timeout)
+        except httpx.InvalidURL as error:
+            raise InvalidInput("base_url", str(error), "such as http://127.0.0.1:8400") from error
+
+    def request(self, method: str, path: str, **given: Any) -> httpx.Response:
+        """One answer with a status below 400. Every request of this client may be repeated safely.
+
+        Raises:
+            InvalidInput: 400, 413, 415 or 422; names the field.
+            NotFound, Conflict, RenderError: 404, 409, 410.
+            ServiceUnavailable: no answer, or 503, for `retry_s`.
+        """
+        for last_try in self.tries():
+            try:
+                response = self.client.request(method, path, **given)
+                if response.status_code < 400:
+                    return response
+                raise error_of(response)
+            except httpx.TransportError as error:
+                if last_try:
+                    raise self.away(error) from error
+            except LatentfarmError as error:
+                if last_try or not may_repeat(error):
+                    raise
+        raise AssertionError("unreachable")
+
+    def tries(self) -> Iterator[bool]:
+        """Pauses between tries, longer each time; yields whether this is the last one."""
+        end = time.monotonic() + self.retry_s
+        pause_s = FIRST_PAUSE_S
+        while time.monotonic() + pause_s < end:
+            yield False
+            # Many clients that lost the same API must not come back at the same moment.
+            time.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+        yield True
+
+    def away(self, error: httpx.TransportError) -> LatentfarmError:
+        """What to raise when the API cannot be reached."""
+        if isinstance(error, httpx.UnsupportedProtocol):
+            return InvalidInput(
+                "base_url", f"{self.base_url!r} is no HTTP address", "such as http://127.0.0.1:8400"
+            )
+        return ServiceUnavailable(f"no answer from {self.base_url}: {error or type(error).__name__}")
+
+
+class RacingCall(Conflict):
+    """Another call with the same Idempotency-Key is still at it."""
+
+
+def may_repeat(error: LatentfarmError) -> bool:
+    """Whether asking again soon may give another answer."""
+    return isinstance(error, ServiceUnavailable | RacingCall)
+
+
+def error_of(response: httpx.Response) -> LatentfarmError:
+    """What a problem document says, as one of our errors."""
+    try:
+        problem = ProblemView.model_validate_json(response.content)
+    except ValidationError:
+        return _other(response.status_code, f"HTTP {response.status_code} from {response.url}")
+    if problem.errors:
+        first = problem.errors[0]
+        return _BY_CODE.get(first.code, InvalidInput)(first.field, first.message, first.allowed)
+    if problem.type.endswith(":conflict"):
+        return RacingCall(problem.detail)
+    return _other(problem.status, problem.detail)
+
+
+def _other(status: int, detail: str) -> LatentfarmError:
+    kinds: Mapping[int, type[LatentfarmError]] = {
+        404: NotFound,
+        409: Conflict,
+        410: RenderError,
+        502: ServiceUnavailable,
+        503: ServiceUnavailable,
+        504: ServiceUnavailable,
+    }
+    return kinds.get(status, LatentfarmError)(detail)
