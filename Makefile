@@ -1,0 +1,61 @@
+# The only commands a newcomer needs. Each installs what it lacks into .venv first.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help install demo up test full check bench clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# One line per download in place of pip's hundreds.
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-input --constraint constraints.txt
+BRIEF := awk '/^ *(Downloading|Installing|Processing)/ { print "    " substr($$0, 1, 100); fflush() }'
+PYTEST := $(BIN)/python -m pytest
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+
+install: $(STAMP) ## Install everything into .venv (about 2 GB with the CPU build of torch)
+
+demo: $(STAMP) ## Start a farm here, render four prompts into demo/, stop it again
+	@$(BIN)/python -m latentfarm.cli.app demo
+
+up: $(STAMP) ## Start a farm here with a database, a broker and an object store of its own
+	@$(BIN)/latentfarm up
+
+# Processes share the cores, and pictures are compared: one torch thread each.
+test full: export OMP_NUM_THREADS := 1
+test: check ## Check, then run all tests against real services (under 15 minutes on 2 cores)
+	@$(PYTEST) -m 'not long and not gpu' tests/unit tests/contract tests/integration tests/acceptance
+
+full: check ## As test, with the whole sets
+	@$(PYTEST) -m 'not gpu' tests/unit tests/contract tests/integration tests/acceptance
+
+check: $(STAMP) ## Lint, formatting, types, who may import whom
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: $(STAMP) ## Measure every figure that the README quotes
+	@$(BIN)/python -m benchmarks all
+
+clean: ## Remove what was built here; a farm's data in .latentfarm/ stays
+	@rm -rf $(VENV) build dist demo ./*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# torch goes first and alone, so that no other package picks a build of it.
+$(STAMP): pyproject.toml constraints.txt | $(VENV)/pyvenv.cfg
+	@echo "==> installing torch (the largest download)"
+	@set -o pipefail; $(PIP) setuptools torch | $(BRIEF)
+	@echo "==> installing the rest"
+	@set -o pipefail; $(PIP) --no-build-isolation --editable '.[all,dev]' | $(BRIEF)
+	@touch $@
+
+$(VENV)/pyvenv.cfg:
+	@for name in python3.11 python3.12 python3.13 python3.14 python3; do \
+	  if "$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then python=$$name; break; fi; \
+	done; \
+	if test -z "$$python"; then echo "latentfarm needs Python 3.11 or newer; PATH has none" >&2; exit 1; fi; \
+	echo "==> creating $(VENV) with $$($$python --version)"; \
+	$$python -m venv $(VENV) || { rm -rf $(VENV); echo "On Debian and Ubuntu: install python3-venv" >&2; exit 1; }
