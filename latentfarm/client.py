@@ -137,8 +137,8 @@ class Client:
         # The object store may have an address that only the farm can reach.
         return self._http.request("GET", path, params={"proxy": 1}).content
 
-    def download(self, job: JobSummary | uuid.UUID | str, folder: str | Path) -> tuple[Path, ...]:
-        """Saves the images that are there as `<job>-<index>.<format>`, and tells where, by index.
+    def download(self, job: JobSummary | uuid.UUID | str, folder: str | Path) -> dict[int, Path]:
+        """Saves the images that are there as `<job>-<index>.<format>`, and tells where: index -> path.
 
         Files that are there already with the right bytes are left alone.
 
@@ -149,11 +149,11 @@ class Client:
         into.mkdir(parents=True, exist_ok=True)
         shown = self.get(job, images=0)
         extension = shown.spec["output"]["format"]
-        return tuple(
-            self._save(shown, image, into / f"{shown.id}-{image.index:04d}.{extension}")
+        return {
+            image.index: self._save(shown, image, into / f"{shown.id}-{image.index:04d}.{extension}")
             for image in self.images(job)
             if image.state == "succeeded"
-        )
+        }
 
     def _save(self, job: JobView, image: ImageView, path: Path) -> Path:
         if path.exists() and hashlib.sha256(path.read_bytes()).hexdigest() == image.sha256:

@@ -1,0 +1,147 @@
+"""Options out of `RenderSpec`, so that a new field of the spec is an option at once.
+
+Nested models become prefixed options: `refiner.high_noise_frac` is `--refiner-high-noise-frac`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import types
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
+
+import typer
+from pydantic import BaseModel
+
+from latentfarm.errors import InvalidInput
+from latentfarm.spec import RenderSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from pydantic.fields import FieldInfo
+
+_SHORT = {"num_images": "-n", "num_inference_steps": "--steps", "guidance_scale": "--guidance"}
+_UNBUILT = "Not supported yet."
+
+
+@dataclass(frozen=True, slots=True)
+class SpecOption:
+    """One option and the field that it fills.
+
+    Attributes:
+        path: names from the spec down to the field.
+        kind: type of the parameter.
+        read: turns what the command line gives into what the spec takes.
+    """
+
+    path: tuple[str, ...]
+    field: FieldInfo
+    kind: Any
+    metavar: str | None
+    read: Callable[[Any], Any]
+
+    @property
+    def name(self) -> str:
+        """Name of the Python parameter."""
+        return "_".join(self.path)
+
+    def parameter(self) -> inspect.Parameter:
+        """The parameter that Typer makes an option of."""
+        flag = f"--{'-'.join(self.path).replace('_', '-')}"
+        flags = [f"{flag}/--no-{flag[2:]}"] if self.kind is bool else [flag]
+        option = typer.Option(
+            *[*flags, _SHORT[self.name]] if self.name in _SHORT else flags,
+            help=_help(self.field),
+            metavar=self.metavar,
+            show_default=False,
+            hidden=self.field.description == _UNBUILT,
+        )
+        kind = list[str] if self.metavar == "KEY=VALUE" else self.kind
+        return inspect.Parameter(
+            self.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None,
+            annotation=Annotated[kind | None, option],
+        )
+
+
+def spec_options() -> Iterator[SpecOption]:
+    """An option for every field but the prompt, which is an argument."""
+    for name, field in RenderSpec.model_fields.items():
+        if name == "prompt":
+            continue
+        kind = _required(field.annotation)
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            if kind is not field.annotation:
+                yield SpecOption((name,), field, bool, None, lambda on: {} if on else None)
+            for inner, inner_field in kind.model_fields.items():
+                yield _option((name, inner), inner_field)
+        else:
+            yield _option((name,), field)
+
+
+def collect(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a spec out of what Typer has parsed; what was not given is left out.
+
+    Raises:
+        InvalidInput: a value cannot be read.
+    """
+    fields: dict[str, Any] = {}
+    for option in spec_options():
+        value = given.get(option.name)
+        if value is None or value == []:
+            continue
+        *above, last = option.path
+        inside = fields
+        for name in above:
+            inside = inside.setdefault(name, {}) or inside.setdefault(name, {})
+        try:
+            inside[last] = option.read(value)
+        except ValueError as error:
+            raise InvalidInput(
+                ".".join(option.path), f"cannot read {value!r}", option.metavar or ""
+            ) from error
+    return fields
+
+
+def _option(path: tuple[str, ...], field: FieldInfo) -> SpecOption:
+    kind = _required(field.annotation)
+    if kind in (bool, int, float, str):
+        return SpecOption(path, field, kind, None, lambda value: value)
+    if get_origin(kind) is Literal:
+        return SpecOption(path, field, str, "|".join(get_args(kind)), str)
+    if isinstance(kind, type) and issubclass(kind, StrEnum):
+        return SpecOption(path, field, str, "|".join(kind), str)
+    if get_origin(kind) is dict:
+        return SpecOption(path, field, str, "KEY=VALUE", _pairs)
+    if get_origin(kind) is tuple and Ellipsis not in get_args(kind):
+        return SpecOption(path, field, str, "HEIGHTxWIDTH", _size)
+    return SpecOption(path, field, str, "A,B,...", lambda text: [part.strip() for part in text.split(",")])
+
+
+def _required(annotation: Any) -> Any:
+    """The type without `None` and without the constraints of `Annotated`."""
+    if get_origin(annotation) is Annotated:
+        return _required(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, types.UnionType):
+        return _required(next(part for part in get_args(annotation) if part is not type(None)))
+    return annotation
+
+
+def _help(field: FieldInfo) -> str:
+    """The field's description with its default, which the server fills in."""
+    plain = isinstance(field.default, bool | int | float | str)
+    return f"{field.description} [{str(field.default).lower()}]" if plain else field.description or ""
+
+
+def _size(text: str) -> list[int]:
+    height, _, width = text.replace(",", "x").partition("x")
+    return [int(height), int(width)]
+
+
+def _pairs(entries: list[str]) -> dict[str, str]:
+    if not all("=" in entry for entry in entries):
+        raise ValueError("no =")
+    return dict(entry.split("=", 1) for entry in entries)
