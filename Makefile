@@ -35,7 +35,7 @@ check: $(STAMP) ## Lint, formatting, types, who may import whom
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports
+	@$(BIN)/lint-imports --no-logo
 
 bench: $(STAMP) ## Measure every figure that the README quotes
 	@$(BIN)/python -m benchmarks all
