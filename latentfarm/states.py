@@ -5,6 +5,8 @@
 
 from enum import IntEnum, StrEnum
 
+from latentfarm.errors import InvalidInput
+
 
 class Stage(IntEnum):
     """Which part of the work a render waits for or is in."""
@@ -17,6 +19,22 @@ class Stage(IntEnum):
     def label(self) -> str:
         """The lower-case name that queues, URLs and metrics carry."""
         return self.name.lower()
+
+
+def parse_stages(text: str) -> tuple[Stage, ...]:
+    """`base,refine` -> the stages that a worker serves.
+
+    Raises:
+        InvalidInput: a name that is no stage of a worker.
+    """
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    known = {stage.label: stage for stage in (Stage.BASE, Stage.REFINE)}
+    for name in names:
+        if name not in known:
+            raise InvalidInput("--stages", f"no stage {name!r}", "base, refine")
+    if not names:
+        raise InvalidInput("--stages", "at least one is needed", "base, refine")
+    return tuple(sorted({known[name] for name in names}))
 
 
 class Lane(StrEnum):

@@ -18,6 +18,7 @@ from latentfarm.progress import ProgressPublisher
 from latentfarm.registry import load_registry
 from latentfarm.repository.facade import Repository
 from latentfarm.settings import Settings
+from latentfarm.states import parse_stages
 from latentfarm.storage import S3Store
 from worker.assembly import Assembled, factory
 from worker.committer import Committer
@@ -27,7 +28,7 @@ from worker.holdings import Holdings
 from worker.inbox import Inbox
 from worker.intake import Intake
 from worker.lifeline import die_with_parent
-from worker.options import chosen_models, parse_stages
+from worker.options import chosen_models
 from worker.outflow import Outflow
 from worker.pulse import Pulse
 from worker.watch import Watch

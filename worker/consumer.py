@@ -46,6 +46,8 @@ class Consumer:
         self.app.task(name=TASK, bind=True)(deliver)
         # Interactive queues come first: Redis hands out of the first list that has something.
         names = [*self._queues[Lane.INTERACTIVE], *self._queues[Lane.BULK]]
+        # Celery warns a worker of root's about pickle; only JSON is accepted here.
+        warnings.filterwarnings("ignore", category=SecurityWarning)
         self._worker: Any = self.app.Worker(
             hostname=f"{name}@%h",
             queues=names,
@@ -71,8 +73,6 @@ class Consumer:
 
     def run(self) -> None:
         """Consumes until the process is told to stop."""
-        # Celery warns a worker of root's about pickle; only JSON is accepted here.
-        warnings.filterwarnings("ignore", category=SecurityWarning)
         self._worker.start()
 
     def stop(self) -> None:

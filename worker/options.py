@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from latentfarm.errors import InvalidInput
-from latentfarm.states import Stage
+from latentfarm.states import parse_stages
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from latentfarm.registry import ModelEntry, Registry
+    from latentfarm.states import Stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,22 +40,6 @@ def parse(argv: Sequence[str]) -> Options:
         return Options(parse_stages(given.stages), parse_devices(given.devices))
     except InvalidInput as error:
         parser.error(str(error))
-
-
-def parse_stages(text: str) -> tuple[Stage, ...]:
-    """`base,refine` -> stages.
-
-    Raises:
-        InvalidInput: a name that is no stage of a worker.
-    """
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    known = {"base": Stage.BASE, "refine": Stage.REFINE}
-    for name in names:
-        if name not in known:
-            raise InvalidInput("--stages", f"no stage {name!r}", "base, refine")
-    if not names:
-        raise InvalidInput("--stages", "at least one is needed", "base, refine")
-    return tuple(sorted({known[name] for name in names}))
 
 
 def parse_devices(text: str) -> tuple[str, ...]:

@@ -55,6 +55,15 @@ def up(context: typer.Context) -> None:
     import_module("latentfarm.cli.up").app(context.args, prog_name="latentfarm up")
 
 
+@app.command(
+    add_help_option=False,
+    context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+)
+def demo(context: typer.Context) -> None:
+    """Start a farm, render four prompts, show where they are, and stop it."""
+    import_module("latentfarm.cli.demo").app(context.args, prog_name="latentfarm demo")
+
+
 app.command()(with_spec_options(render))
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(models.app, name="models")

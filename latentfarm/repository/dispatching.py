@@ -47,6 +47,13 @@ _LOST = text("""
     RETURNING r.id, r.fence, r.suspect
 """)
 
+# The hints that a dead incarnation had in memory went with it; nobody knows which they were.
+_IMPATIENT = text("""
+    UPDATE renders r SET sends = 1 FROM queues q, workers w
+    WHERE r.queue_id = q.id AND r.state = :dispatched AND r.sends > 1
+      AND w.id = ANY (CAST(:workers AS bigint[])) AND q.stage = ANY (w.stages) AND q.model = ANY (w.assigned_models)
+""")
+
 _MEASURE = text("""
     UPDATE queues q SET wait_s = seen.wait_s
     FROM (SELECT queue_id, avg(waited_s) AS wait_s FROM attempts
@@ -107,6 +114,11 @@ def take_lost(connection: Connection, queue: int, *, after_s: float, room: int) 
     """
     parameters = {"queue": queue, "after_s": after_s, "room": room, "dispatched": int(RenderState.DISPATCHED)}
     return [Pick(row.id, row.fence, row.suspect) for row in connection.execute(_LOST, parameters)]
+
+
+def expect_losses(connection: Connection, workers: list[int]) -> None:
+    """Lets messages of the queues that ended incarnations served count as lost after the least age again."""
+    connection.execute(_IMPATIENT, {"workers": workers, "dispatched": int(RenderState.DISPATCHED)})
 
 
 def measure_waits(connection: Connection) -> None:

@@ -208,6 +208,7 @@ class Repository:
 
         def work(connection: Connection) -> list[int]:
             working.end(connection, [worker], reason)
+            dispatching.expect_losses(connection, [worker])
             return failing.rescue(connection, [worker], reason)
 
         return self.transact(work)

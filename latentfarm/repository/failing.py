@@ -9,8 +9,8 @@ from sqlalchemy import text
 
 from latentfarm.database import CHANNEL_WORK, notify
 from latentfarm.errors import ErrorClass
-from latentfarm.repository import working
-from latentfarm.repository.settling import add_event, change_queued, settle
+from latentfarm.repository import dispatching, working
+from latentfarm.repository.settling import add_event, change_queued, lock_jobs, settle
 from latentfarm.repository.submitting import queue_id
 from latentfarm.retry import GiveUp, Retry, decide, decide_death
 from latentfarm.states import Lane, RenderState, Stage
@@ -118,6 +118,8 @@ def rescue_expired(connection: Connection, *, lease_s: float) -> tuple[list[int]
     """
     dead = working.expired(connection, lease_s=lease_s)
     working.end(connection, dead, "lease expired")
+    if dead:
+        dispatching.expect_losses(connection, dead)
     owners = sorted({*dead, *working.strays(connection)})
     return dead, rescue(connection, owners, "lease expired") if owners else []
 
@@ -150,6 +152,7 @@ def _apply(
 
 
 def _count(connection: Connection, ends: Sequence[Render], backs: Sequence[Render]) -> None:
+    lock_jobs(connection, [row.job_id for row in (*ends, *backs)])
     change_queued(connection, [row.job_id for row in backs], +1)
     failed: dict[UUID, int] = defaultdict(int)
     for row in ends:

@@ -49,7 +49,7 @@ def dispatch_all(repository: Repository) -> list[Pair]:
     return [
         (pick.render_id, pick.fence)
         for queue in repository.queues()
-        for pick in repository.pick(queue, window_per_worker=1000)[0]
+        for pick in repository.pick(queue, window_per_worker=10_000)[0]
     ]
 
 

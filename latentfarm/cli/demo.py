@@ -1,0 +1,108 @@
+"""`latentfarm demo`: a farm comes up, renders four prompts through base and refiner, and goes away."""
+
+from __future__ import annotations
+
+import signal
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from PIL import Image, ImageDraw, ImageOps
+
+from latentfarm.cli.output import complain, say
+from latentfarm.cli.up import ROOT, _interrupt
+from latentfarm.client import Client
+from latentfarm.embedded.errors import StackError
+from latentfarm.embedded.farm import Farm
+from latentfarm.embedded.stack import Stack
+from latentfarm.errors import LatentfarmError
+from latentfarm.spec import RefinerSpec, RenderSpec
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+PROMPTS = (
+    ("a large red circle on the left, white background", "filled style"),
+    ("a large blue square on the right, grey background", "striped style"),
+    ("a large green triangle in the middle, black background", "outline style"),
+    (
+        "a large yellow cross at the top and a small purple circle at the bottom, black background",
+        "dotted style",
+    ),
+)
+"""(prompt, prompt_2): what to draw, and in which style."""
+SCALE = 2
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def demo(
+    *,
+    folder: Annotated[Path, typer.Option(help="Data and logs of the farm.")] = Path(".latentfarm"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the pictures.")] = Path("demo"),
+) -> None:
+    """Start a farm, render four prompts with separate base and refine workers, and stop it."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
+    try:
+        complain("starting PostgreSQL, Redis, S3, the API, the scheduler, a base and a refine worker")
+        with Stack(folder) as stack:
+            farm = Farm(stack, ROOT, port=8400, workers=["base", "refine"], devices="cpu")
+            farm.start()
+            paths = render_all(farm.url, out)
+    except (StackError, LatentfarmError) as error:
+        complain(str(error))
+        raise typer.Exit(1) from error
+    except KeyboardInterrupt:
+        complain("stopped")
+        raise typer.Exit(130) from None
+    sheet = contact_sheet(paths, out / "contact-sheet.png")
+    say("the pictures:")
+    for path in [*paths, sheet]:
+        say(f"  {path}")
+
+
+def render_all(url: str, out: Path) -> list[Path]:
+    """Submits every prompt at once and saves the pictures as they come."""
+    with Client(url) as client:
+        jobs: list[UUID] = []
+        for seed, (prompt, style) in enumerate(PROMPTS):
+            spec = RenderSpec(
+                prompt=prompt,
+                prompt_2=style,
+                seed=seed,
+                num_inference_steps=20,
+                refiner=RefinerSpec(high_noise_frac=0.8),
+            )
+            jobs.append(client.submit(spec).id)
+            complain(f"job {jobs[-1]}: {prompt}, {style}")
+        ended = [client.wait(job) for job in jobs]
+        failed = [job for job in ended if job.state != "succeeded"]
+        if failed:
+            raise LatentfarmError(f"job {failed[0].id} ended as {failed[0].state}")
+        return [path for job in ended for path in client.download(job, out).values()]
+
+
+def contact_sheet(paths: list[Path], target: Path) -> Path:
+    """All pictures side by side, each over its prompt."""
+    tiles = [_tile(path, *words) for path, words in zip(paths, PROMPTS, strict=True)]
+    sheet = Image.new("RGB", (sum(tile.width for tile in tiles), tiles[0].height), "white")
+    left = 0
+    for tile in tiles:
+        sheet.paste(tile, (left, 0))
+        left += tile.width
+    sheet.save(target)
+    return target
+
+
+def _tile(path: Path, prompt: str, style: str) -> Image.Image:
+    with Image.open(path) as opened:
+        picture = opened.convert("RGB")
+    picture = ImageOps.expand(picture.resize((picture.width * SCALE, picture.height * SCALE), 0), 8, "white")
+    tile = Image.new("RGB", (picture.width, picture.height + 60), "white")
+    tile.paste(picture, (0, 0))
+    text = textwrap.fill(f"{prompt}, {style}", 40)
+    ImageDraw.Draw(tile).multiline_text((8, picture.height), text, fill="black")
+    return tile
