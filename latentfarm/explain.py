@@ -74,21 +74,21 @@ def _words(node: dict[str, Any]) -> str:
     if "enum" in node:
         return ", ".join(str(value) for value in node["enum"])
     match node.get("type"):
-        case "integer":
-            return _numbers(node, "whole number")
-        case "number":
-            return _numbers(node, "number")
+        case "integer" | "number" as kind:
+            words = _numbers(node, "whole number" if kind == "integer" else "number")
         case "string":
-            return "text" + _most(node, "maxLength", " characters")
+            words = "text" + _most(node, "maxLength", " characters")
         case "array" if "prefixItems" in node:
-            return f"a list of {len(node['prefixItems'])}"
+            words = f"a list of {len(node['prefixItems'])}"
         case "array":
-            return "a list" + _most(node, "maxItems", "")
+            words = "a list" + _most(node, "maxItems", "")
         case "object":
-            return "an object" + _most(node, "maxProperties", " keys")
+            words = "an object" + _most(node, "maxProperties", " keys")
         case "boolean":
-            return "true or false"
-    return ""
+            words = "true or false"
+        case _:
+            words = ""
+    return words
 
 
 def _most(node: dict[str, Any], key: str, unit: str) -> str:

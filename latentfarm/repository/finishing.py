@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import text
 
 from latentfarm.database import CHANNEL_WORK, notify
-from latentfarm.repository.settling import add_event, change_queued, settle
+from latentfarm.repository.settling import add_event, change_queued, lock_jobs, settle
 from latentfarm.repository.submitting import queue_id
 from latentfarm.states import Lane, RenderState, Stage
 
@@ -129,12 +129,9 @@ def _show(connection: Connection, done: Sequence[Done], outcome: str) -> None:
     connection.execute(_CLOSE, {**pairs, "steps": [item.steps for item in done], "outcome": outcome})
 
 
-_TELL = text("SELECT id FROM jobs WHERE id = ANY (CAST(:ids AS uuid[])) AND lane = 'interactive'")
-
-
 def _tell_images(connection: Connection, rows: Sequence[Row[tuple[object, ...]]]) -> None:
     """One event per image of interactive jobs; bulk jobs would fill the outbox with them."""
-    wanted = set(connection.execute(_TELL, {"ids": list({row.job_id for row in rows})}).scalars())
+    lanes = lock_jobs(connection, [row.job_id for row in rows])
     for row in rows:
-        if row.job_id in wanted:
+        if lanes[row.job_id] is Lane.INTERACTIVE:
             add_event(connection, row.job_id, "image.succeeded", {"index": row.ordinal})

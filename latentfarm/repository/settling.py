@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import text
 
 from latentfarm.database import CHANNEL_EVENTS, notify
-from latentfarm.states import JobState, final_job_state
+from latentfarm.states import JobState, Lane, final_job_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -40,6 +40,8 @@ _QUEUED = text("""
     locked AS (SELECT j.id FROM jobs j JOIN d ON d.id = j.id ORDER BY j.id FOR UPDATE OF j)
     UPDATE jobs j SET queued = j.queued + d.n FROM d, locked WHERE j.id = d.id AND j.id = locked.id
 """)
+
+_LOCK = text("SELECT id, lane FROM jobs WHERE id = ANY (CAST(:ids AS uuid[])) ORDER BY id FOR UPDATE")
 
 _EVENT = text("INSERT INTO outbox (job_id, type, data) VALUES (:job_id, :type, CAST(:data AS jsonb))")
 
@@ -73,8 +75,18 @@ def end_job(connection: Connection, job_id: UUID, *, cancelled: bool, failed: in
     return True
 
 
+def lock_jobs(connection: Connection, jobs: Iterable[UUID]) -> dict[UUID, Lane]:
+    """Locks jobs in id order, and tells their lanes. Needed before `add_event`."""
+    rows = connection.execute(_LOCK, {"ids": sorted(set(jobs))})
+    return {row.id: Lane(row.lane) for row in rows}
+
+
 def add_event(connection: Connection, job_id: UUID, kind: str, data: dict[str, Any]) -> None:
-    """Writes an outbox row, and tells listeners when the transaction commits."""
+    """Writes an outbox row, and tells listeners when the transaction commits.
+
+    The transaction must have locked the job: then the ids of a job's events rise in the order of the
+    commits, and whoever reads on from the last id that it has seen misses none.
+    """
     connection.execute(_EVENT, {"job_id": job_id, "type": kind, "data": json.dumps(data)})
     notify(connection, CHANNEL_EVENTS, job_id)
 
