@@ -1,0 +1,26 @@
+"""Fixtures that need the tiny model's files, but no service."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers.utils import logging as diffusers_logging
+
+from latentfarm.registry import ModelEntry, load_registry
+from latentfarm.states import Stage
+from worker.engine.model import LoadedModel, load_model
+
+
+@pytest.fixture(scope="session")
+def tiny_entry() -> ModelEntry:
+    return load_registry(Path(__file__).parents[2] / "models" / "models.toml").get("tiny")
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_entry: ModelEntry) -> LoadedModel:
+    """Base and refiner on the CPU in float32, on one thread: the thread count changes bits."""
+    torch.set_num_threads(1)
+    diffusers_logging.disable_progress_bar()
+    return load_model(tiny_entry, [Stage.BASE, Stage.REFINE])

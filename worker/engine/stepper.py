@@ -1,0 +1,140 @@
+"""The render loop: pick a group, one UNet forward over it, one step of each sample's own sampler."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import time
+from typing import TYPE_CHECKING
+
+import torch
+
+from latentfarm.errors import DeviceMemoryError
+from worker.engine.faults import is_memory
+from worker.engine.forward import forward, shape_of
+from worker.engine.group import choose, note_skipped
+from worker.engine.limits import Limits
+from worker.engine.pace import Pace
+from worker.engine.step import advance
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Mapping
+
+    from worker.engine.desk import Desk
+    from worker.engine.group import Group
+    from worker.engine.model import LoadedModel
+    from worker.engine.order import Counters
+    from worker.engine.roster import Roster
+    from worker.engine.sample import Sample
+
+_log = logging.getLogger(__name__)
+
+IDLE_S = 0.25
+"""How long an idle loop sleeps between two beats."""
+CROWD = 8
+"""Samples of one key in flight from which on full batches are expected, and counted apart."""
+
+
+class Stepper:
+    """Steps the samples of a roster until it is told to stop.
+
+    Args:
+        done: takes each sample that has had its last step.
+    """
+
+    def __init__(
+        self,
+        models: Mapping[str, LoadedModel],
+        roster: Roster,
+        desk: Desk,
+        counters: Counters,
+        done: Callable[[Sample], None],
+    ) -> None:
+        self._roster = roster
+        self._desk = desk
+        self._counters = counters
+        self._done = done
+        self._limits = Limits(models)
+        self._pace = Pace(model.device for model in models.values())
+
+    def run(self, stopping: threading.Event) -> None:
+        """Turns until `stopping` is set; ends at a step boundary.
+
+        Raises:
+            Exception: a forward failed otherwise than by memory: the device cannot be trusted.
+        """
+        while not stopping.is_set():
+            self._counters.beat += 1
+            active = [sample for sample in self._roster.active(IDLE_S) if self._fits(sample)]
+            if not active:
+                continue
+            started = time.perf_counter()
+            self._turn(active)
+            self._pace.keep()
+            self._counters.busy_s += time.perf_counter() - started
+
+    def _fits(self, sample: Sample) -> bool:
+        if sample.reproducible and self._limits.narrowed(sample.key):
+            error = DeviceMemoryError("the model's bucket is too large for this device at this size")
+            self._desk.failed(sample.order, error)
+            return False
+        return True
+
+    def _turn(self, active: list[Sample]) -> None:
+        group = choose(active, self._limits.of)
+        note_skipped(active, group)
+        try:
+            noises = self._forward(group)
+        except Exception as error:
+            if not is_memory(error):
+                raise
+            self._out_of_memory(group, str(error))
+            return
+        self._count(group)
+        for sample, noise in zip(group.samples, noises, strict=True):
+            self._step(sample, noise)
+
+    def _forward(self, group: Group) -> list[torch.Tensor]:
+        rows = shape_of(group, group.samples[0].model.device)
+        try:
+            return forward(group, rows)
+        except Exception as error:
+            if not is_memory(error):
+                raise
+        # Only here, without the frames that the exception kept alive, can memory be given back.
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        return forward(group, rows)
+
+    def _out_of_memory(self, group: Group, message: str) -> None:
+        """Fails what cannot be made smaller, and makes the shape's next forward half as large."""
+        _log.warning("out of memory with %d rows of %s: %s", group.rows, group.samples[0].key, message)
+        single = len(group.samples) == 1
+        for sample in group.samples:
+            if single or sample.reproducible:
+                self._desk.failed(sample.order, DeviceMemoryError(message))
+        if not single:
+            self._limits.halve(group)
+
+    def _step(self, sample: Sample, noise: torch.Tensor) -> None:
+        try:
+            advance(sample, noise)
+        except Exception as error:  # noqa: BLE001 - the samplers of others are none the worse
+            self._desk.failed(sample.order, error)
+            return
+        self._desk.stepped(sample)
+        if sample.finished:
+            self._roster.retire(sample)
+            self._done(sample)
+
+    def _count(self, group: Group) -> None:
+        could = max(group.limit, group.rows)
+        self._counters.forwards += 1
+        self._counters.rows += group.rows
+        self._counters.bucket_rows += could
+        self._counters.steps += len(group.samples)
+        if group.pool >= CROWD:
+            self._counters.full_rows += group.rows
+            self._counters.full_bucket_rows += could
