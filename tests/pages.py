@@ -1,0 +1,104 @@
+"""The pages that are drawn from code. `python -m tests.pages` writes them anew; a test compares them."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import SecretStr
+
+from latentfarm import states
+from latentfarm.settings import Settings
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
+ROOT = Path(__file__).resolve().parent.parent
+BEGIN, END = "<!-- drawn from latentfarm/states.py -->", "<!-- end -->"
+UNITS = {"_s": "seconds", "_days": "days", "_url": "URL", "_file": "path", "_port": "port", "_pool": "count"}
+BOUNDS = {"ge": "at least", "gt": "above", "le": "at most"}
+HEAD = """\
+# Every setting of the farm: what it means, its unit and its default. Services read them from their
+# environment. A line with `#` before the name shows the default; take the `#` away to change it.
+# Written by `python -m tests.pages` from latentfarm/settings.py.
+"""
+
+
+def env_example() -> str:
+    """The text of deploy/env.example."""
+    entries = [_entry(name, field) for name, field in Settings.model_fields.items()]
+    return "\n".join([HEAD, *entries])
+
+
+def _entry(name: str, field: FieldInfo) -> str:
+    variable = f"{Settings.model_config['env_prefix']}{name.upper()}"
+    return f"# {field.description}\n# {_unit(name, field)}\n#{variable}={_default(field)}\n"
+
+
+def _unit(name: str, field: FieldInfo) -> str:
+    """`seconds, above 0`: what the suffix of the name, or else the type, says; then the bounds."""
+    kind = str(field.annotation)
+    plain = "true or false" if "bool" in kind else "count" if "int" in kind else "text"
+    unit = next((unit for suffix, unit in UNITS.items() if name.endswith(suffix)), plain)
+    bounds = [
+        f"{words} {getattr(entry, key):g}"
+        for entry in field.metadata
+        for key, words in BOUNDS.items()
+        if hasattr(entry, key)
+    ]
+    return f"Unit: {', '.join([unit, *bounds])}."
+
+
+def _default(field: FieldInfo) -> str:
+    value = field.default
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    if isinstance(value, Path):
+        return str(value.relative_to(ROOT))
+    return "" if value is None else str(value)
+
+
+def states_section() -> str:
+    """Diagram and tables of docs/states.md, between its markers."""
+    moves = [(before.label, after.label, why) for (before, after), why in states.TRANSITIONS.items()]
+    letters = [chr(ord("A") + index) for index in range(len(moves))]
+    final = [state.label for state in sorted(states.FINAL)]
+    diagram = [
+        "```mermaid",
+        "stateDiagram-v2",
+        f"    [*] --> {states.RenderState.QUEUED.label}",
+        *(f"    {a} --> {b}: {letter}" for letter, (a, b, _) in zip(letters, moves, strict=True)),
+        *(f"    {state} --> [*]" for state in final),
+        "```",
+    ]
+    table = ["| | from | to | who, and why |", "| --- | --- | --- | --- |"]
+    table += [f"| {letter} | {a} | {b} | {why} |" for letter, (a, b, why) in zip(letters, moves, strict=True)]
+    meaning = ["| state | what it means, and who moves it on |", "| --- | --- |"]
+    meaning += [f"| {states.RenderState[name].label} | {text} |" for name, text in _state_texts()]
+    return "\n".join([BEGIN, "", *diagram, "", *table, "", *meaning, "", END])
+
+
+def _state_texts() -> list[tuple[str, str]]:
+    """Names of `RenderState`, each with the string below it."""
+    body = ast.parse(inspect.getsource(states.RenderState)).body[0]
+    assert isinstance(body, ast.ClassDef)
+    found = []
+    for entry, below in zip(body.body, body.body[1:], strict=False):
+        if isinstance(entry, ast.Assign) and isinstance(below, ast.Expr):
+            assert isinstance(entry.targets[0], ast.Name)
+            found.append((entry.targets[0].id, " ".join(ast.literal_eval(below.value).split())))
+    return found
+
+
+def states_page(page: str) -> str:
+    """`page` with its drawn section made anew."""
+    before, rest = page.split(BEGIN)
+    return before + states_section() + rest.split(END)[1]
+
+
+if __name__ == "__main__":
+    (ROOT / "deploy" / "env.example").write_text(env_example())
+    page = ROOT / "docs" / "states.md"
+    page.write_text(states_page(page.read_text()))

@@ -1,0 +1,78 @@
+"""Pages that repeat what code says are drawn from it, and the others point at things that exist."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from latentfarm.settings import Settings
+from latentfarm.states import TRANSITIONS, RenderState
+from tests.pages import env_example, states_page
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+
+
+def test_env_example_is_drawn_from_the_settings() -> None:
+    """To write it anew: python -m tests.pages."""
+    assert (ROOT / "deploy" / "env.example").read_text() == env_example()
+
+
+def test_env_example_names_every_setting_once() -> None:
+    names = re.findall(r"^#(LATENTFARM_\w+)=", env_example(), re.MULTILINE)
+    assert names == [f"LATENTFARM_{name.upper()}" for name in Settings.model_fields]
+
+
+def test_env_example_gives_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Taking every `#` away changes nothing."""
+    for name, value in re.findall(r"^#(LATENTFARM_\w+)=(.+)$", env_example(), re.MULTILINE):
+        monkeypatch.setenv(name, str(ROOT / value) if name.endswith("_FILE") else value)
+    found = Settings()
+    monkeypatch.undo()
+    assert found == Settings()
+
+
+def test_every_setting_says_what_it_means() -> None:
+    for name, field in Settings.model_fields.items():
+        assert field.description, name
+        assert field.description.endswith("."), name
+
+
+def test_states_page_is_drawn_from_the_transition_table() -> None:
+    """To write it anew: python -m tests.pages."""
+    page = (ROOT / "docs" / "states.md").read_text()
+    assert page == states_page(page)
+    assert page.count(" --> ") == len(TRANSITIONS) + 1 + 3
+    for state in RenderState:
+        assert f"| {state.label} | " in page
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text()):
+        assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_make_targets_that_pages_name_exist(page: Path) -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"`make ([a-z]+)`|^make ([a-z]+)", page.read_text(), re.MULTILINE))
+    assert {first or second for first, second in named} <= targets
+
+
+def test_make_without_a_target_lists_them_all() -> None:
+    shown = subprocess.run(
+        ["make", "--no-print-directory"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    for target in ("install", "demo", "up", "test", "check", "full", "bench", "clean"):
+        assert f"make {target} " in shown.stdout
+
+
+def test_the_picture_comes_early_in_the_readme() -> None:
+    """At most 2 commands and 25 lines before it."""
+    before, _, _ = (ROOT / "README.md").read_text().partition("![")
+    assert before.count("\n") <= 25
+    assert len(re.findall(r"^ *(?:make|pip|python|latentfarm|git) ", before, re.MULTILINE)) <= 2
