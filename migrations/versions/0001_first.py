@@ -155,6 +155,10 @@ def _renders() -> None:
             "autovacuum_vacuum_cost_delay": "0",
         },
     )
+    _renders_indexes()
+
+
+def _renders_indexes() -> None:
     op.create_index(
         "ix_renders_dispatched",
         "renders",
