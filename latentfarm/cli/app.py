@@ -83,3 +83,7 @@ def main() -> None:
     except (LatentfarmError, TimeoutError) as error:
         complain(f"latentfarm: {error}")
         sys.exit(2 if isinstance(error, InvalidInput) else 1)
+
+
+if __name__ == "__main__":
+    main()

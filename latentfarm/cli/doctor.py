@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from latentfarm.cli.output import Json, as_json, columns
 
+ENVIRONMENT = "farm.env"
+"""What `latentfarm up` leaves in its folder: the settings of its farm."""
 
-def doctor(json_: Json = False) -> None:
+
+def doctor(
+    folder: Annotated[
+        Path,
+        typer.Option(help="Folder of `latentfarm up`; its settings fill in what the environment leaves out."),
+    ] = Path(".latentfarm"),
+    json_: Json = False,
+) -> None:
     """Check what a farm needs, one line each.
 
     Exits with 1 when something is missing.
@@ -17,7 +28,7 @@ def doctor(json_: Json = False) -> None:
     from latentfarm.doctor.examination import examine
     from latentfarm.settings import Settings
 
-    findings = examine(Settings())
+    findings = examine(Settings(_env_file=folder / ENVIRONMENT))
     if json_:
         as_json(
             {"ok": all(one.ok for one in findings), "findings": [dataclasses.asdict(one) for one in findings]}
