@@ -145,8 +145,9 @@ class Committer(threading.Thread):
 
 def _own(operation: _Operation, found: dict[str, Any]) -> Any:
     """The part of a common answer that belongs to one operation."""
-    answer = found[operation.kind]
+    # Absent when nothing was asked for.
+    answer = found.get(operation.kind, [])
     if operation.kind == "claim":
         ids = {render_id for render_id, _ in operation.pairs}
         return [claimed for claimed in answer if claimed.render_id in ids]
-    return operation.pairs & answer
+    return operation.pairs.intersection(answer)

@@ -50,10 +50,12 @@ class Outflow:
         self._pool = ThreadPoolExecutor(UPLOADERS, thread_name_prefix="outflow")
         self.stage_s: dict[str, float] = defaultdict(float)
         self._steps: dict[int, int] = {}
+        self._first_step_at: dict[tuple[int, int], float] = {}
 
     def stepped(self, order: Order, done: int, total: int) -> None:
         """See `Listener.stepped`."""
         self._steps[order.render_id] = done
+        self._first_step_at.setdefault((order.render_id, order.fence), time.time())
         claimed = self._holdings.get(order.render_id, order.fence)
         if claimed is not None:
             self._progress.offer(claimed.job_id, claimed.ordinal, claimed.stage, done, total)
@@ -84,6 +86,7 @@ class Outflow:
     def _deliver(self, claimed: Claimed, order: Order, result: Handover | Picture) -> None:
         data, media_type, notes = self._timed("encode", lambda: _file(order, result))
         ref = self._timed("put", lambda: self._put(claimed.key, data, media_type))
+        notes["first_step_at"] = self._first_step_at.get((order.render_id, order.fence))
         done = Done(order.render_id, order.fence, ref, self._steps.get(order.render_id, 0), notes)
         commit = self._committer.finish if isinstance(result, Picture) else self._committer.hand_over
         accepted = self._timed("commit", lambda: commit(done).result())
@@ -119,6 +122,7 @@ class Outflow:
 
     def _leave(self, order: Order) -> None:
         self._steps.pop(order.render_id, None)
+        self._first_step_at.pop((order.render_id, order.fence), None)
         self._holdings.remove(order.render_id, order.fence)
 
     def close(self) -> None:

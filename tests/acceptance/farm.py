@@ -18,7 +18,9 @@ from sqlalchemy import text
 from latentfarm.broker import Broker
 from latentfarm.dispatch import dispatch
 from latentfarm.ids import new_id
+from latentfarm.registry import load_registry
 from latentfarm.spec import RenderSpec
+from latentfarm.validation import complete
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -127,7 +129,8 @@ class Farm:
     def submit(self, n: int = 1, *, send: bool = True, **fields: object) -> UUID:
         """Stores a job as the API does."""
         values = {"prompt": "a red circle", "width": 64, "height": 64, "num_inference_steps": 4, **fields}
-        spec = RenderSpec(num_images=n, seed=1, sampler="euler", **values)  # type: ignore[arg-type]
+        spec = RenderSpec(num_images=n, seed=1, **values)  # type: ignore[arg-type]
+        spec = complete(spec, load_registry(ROOT / "models" / "models.toml").get("tiny"))
         job_id = new_id()
         queue_id, _ = self.repository.add_job(job_id, spec, tenant="")
         if send:
