@@ -49,7 +49,11 @@ def decode(payload: object) -> Message:
 def _pair(entry: object, payload: object) -> Pair:
     if not isinstance(entry, list) or len(entry) != 2 or not all(type(part) is int for part in entry):
         raise BadMessage("each render is a pair of integers: id and fence", payload)
-    return entry[0], entry[1]
+    render_id, fence = entry
+    # What PostgreSQL could not take would fail the claim of every render that came along with it.
+    if not (0 < render_id < 2**63 and 0 <= fence < 2**31):
+        raise BadMessage("an id or a fence is out of range", payload)
+    return render_id, fence
 
 
 def queue_name(stage: Stage, model: str, lane: Lane) -> str:

@@ -60,19 +60,25 @@ def load_registry(path: Path) -> Registry:
         InvalidInput: the file is missing, or an entry is not right; names model and field.
     """
     try:
-        document = tomllib.loads(path.read_text())
+        document = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
         raise InvalidInput("models_file", f"cannot read {path}: {error.strerror}") from error
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:
+        # Neither TOML nor, perhaps, UTF-8.
         raise InvalidInput("models_file", f"{path}: {error}") from error
-    return Registry(
-        {name: _entry(name, fields, path.parent) for name, fields in document.get("models", {}).items()}
-    )
+    models = _table("models", document.get("models", {}))
+    return Registry({name: _entry(name, fields, path.parent) for name, fields in models.items()})
 
 
-def _entry(name: str, fields: dict[str, object], folder: Path) -> ModelEntry:
+def _table(name: str, value: object) -> dict[str, object]:
+    if not isinstance(value, dict):
+        raise InvalidInput(name, f"{value!r} is no table", f"[{name}]")
+    return value
+
+
+def _entry(name: str, fields: object, folder: Path) -> ModelEntry:
     try:
-        entry = ModelEntry.model_validate({"name": name, **fields})
+        entry = ModelEntry.model_validate({"name": name, **_table(f"models.{name}", fields)})
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])

@@ -1,0 +1,68 @@
+"""What follows a failure or a death: who is charged, when it is tried again, when it ends."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from latentfarm.errors import ErrorClass
+from latentfarm.retry import CHARGED, MAX_STARTS, MAX_TRIES, GiveUp, Retry, decide, decide_death
+
+classes = st.sampled_from(ErrorClass)
+tries = st.integers(0, MAX_TRIES - 1)
+starts = st.integers(1, MAX_STARTS)
+
+
+@given(classes, tries, starts)
+def test_a_render_ends_exactly_when_its_tries_or_starts_are_used_up(
+    error_class: ErrorClass, tries: int, starts: int
+) -> None:
+    decision = decide(error_class, tries=tries, starts=starts)
+    used_up = tries + decision.charge >= MAX_TRIES or starts >= MAX_STARTS
+    assert isinstance(decision, GiveUp) == (used_up or error_class is ErrorClass.USER)
+
+
+@given(classes, tries, starts)
+def test_only_what_tells_of_the_render_is_charged(error_class: ErrorClass, tries: int, starts: int) -> None:
+    assert decide(error_class, tries=tries, starts=starts).charge == (error_class in CHARGED)
+
+
+def test_trouble_with_services_charges_nobody() -> None:
+    assert set(ErrorClass) - CHARGED == {ErrorClass.TRANSIENT}
+
+
+def test_a_spec_that_cannot_be_rendered_is_tried_once() -> None:
+    assert decide(ErrorClass.USER, tries=0, starts=1) == GiveUp(1)
+
+
+def test_lost_latents_send_back_to_the_base_and_nothing_else_does() -> None:
+    for error_class in set(ErrorClass) - {ErrorClass.USER}:
+        decision = decide(error_class, tries=0, starts=1)
+        assert isinstance(decision, Retry)
+        assert decision.rewind == (error_class is ErrorClass.LATENTS)
+
+
+def test_each_further_start_waits_longer() -> None:
+    delays = []
+    for start in range(1, MAX_STARTS):
+        decision = decide(ErrorClass.TRANSIENT, tries=0, starts=start)
+        assert isinstance(decision, Retry)
+        delays.append(decision.delay_s)
+    assert delays == sorted(set(delays))
+    assert delays[0] > 0
+
+
+@pytest.mark.parametrize("neighbours_tries", range(MAX_TRIES))
+def test_neighbours_of_a_death_are_not_charged(neighbours_tries: int) -> None:
+    assert decide_death(alone=False, tries=neighbours_tries, starts=1) == Retry(0.0, 0)
+
+
+def test_deaths_alone_end_a_render_at_the_third() -> None:
+    outcomes = [decide_death(alone=True, tries=n, starts=n + 2) for n in range(MAX_TRIES)]
+    assert outcomes == [Retry(0.0, 1), Retry(0.0, 1), GiveUp(1)]
+
+
+def test_no_render_starts_more_often_than_the_limit() -> None:
+    assert decide_death(alone=False, tries=0, starts=MAX_STARTS) == GiveUp(0)
+    assert decide(ErrorClass.TRANSIENT, tries=0, starts=MAX_STARTS) == GiveUp(0)
