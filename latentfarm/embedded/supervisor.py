@@ -55,7 +55,8 @@ class Supervisor:
             StartError: when one gave up, or after `timeout` seconds.
         """
         deadline = time.monotonic() + timeout
-        for keeper in [self._keepers[name] for name in names or tuple(self._keepers)]:
+        for name in tuple(self._keepers) if names is None else names:
+            keeper = self._keepers[name]
             if not keeper.wait_ready(max(0.0, deadline - time.monotonic())):
                 reason = keeper.error or "no answer to the probe"
                 raise StartError(f"{keeper.name} did not become ready ({keeper.state}): {reason}")

@@ -13,7 +13,10 @@ from latentfarm.embedded import binaries, launch, leftovers, ports, process
 from latentfarm.embedded.errors import FolderBusyError, StackError
 from latentfarm.embedded.folder import Folder
 from latentfarm.embedded.program import Backoff, Program
+from latentfarm.embedded.seaweed import PARTS, Seaweed
 from latentfarm.embedded.supervisor import Supervisor, start_order
+
+TREE = Path(__file__).parents[2]
 
 
 def program(name: str, *after: str) -> Program:
@@ -188,6 +191,14 @@ class TestProcess:
         assert (log.read_text(), (tmp_path / "log.1").read_text()) == ("new\n", "x" * 11)
 
 
+def test_the_stack_can_be_imported_with_the_standard_library_alone():
+    code = f"import sys; sys.path.insert(0, {str(TREE)!r}); import latentfarm.embedded.stack"
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
 class TestBinaries:
     def test_all_three_are_there(self):
         assert os.access(binaries.postgres_install() / "bin" / "initdb", os.X_OK)
@@ -203,6 +214,19 @@ class TestBinaries:
         monkeypatch.setenv("PGPORT", "1")
         monkeypatch.setenv("AWS_PROFILE", "mine")
         assert set(binaries.plain_environment()) <= {"PATH", "LC_ALL", "TZ", "LD_LIBRARY_PATH"}
+
+
+class TestSeaweed:
+    def test_its_sockets_are_removed_and_those_of_others_stay(self, tmp_path):
+        mine, other = (Path("/tmp") / f"seaweedfs-s3-grpc-{port}.sock" for port in (9_999_001, 9_999_002))
+        port = dict.fromkeys(PARTS, 9999001 - ports.GRPC_OFFSET)
+        try:
+            mine.touch()
+            other.touch()
+            Seaweed(tmp_path, tmp_path / "log", port, ("id", "secret"), "bucket").remove_sockets()
+            assert (mine.exists(), other.exists()) == (False, True)
+        finally:
+            other.unlink()
 
 
 class TestLeftovers:
