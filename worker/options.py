@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import platform
 import shutil
@@ -62,9 +63,13 @@ def parse_devices(text: str) -> tuple[str, ...]:
 def found_devices() -> tuple[str, ...]:
     """Every CUDA device; else mps on Apple silicon; else the CPU."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None and visible.strip():
-        return tuple(f"cuda:{index}" for index in range(len(visible.split(","))))
-    if visible is None and shutil.which("nvidia-smi"):
+    if visible is not None:
+        # As CUDA reads it: "-1", or nothing, ends the list.
+        names = itertools.takewhile(lambda name: name.strip() not in {"", "-1"}, visible.split(","))
+        count = len(list(names))
+        if count:
+            return tuple(f"cuda:{index}" for index in range(count))
+    elif shutil.which("nvidia-smi"):
         listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False)
         count = sum(line.startswith("GPU ") for line in listed.stdout.splitlines())
         if count:

@@ -1,0 +1,102 @@
+"""What a worker claims next: interactive first, suspects alone, never more than it may hold."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from latentfarm.messages import CHUNK, Message
+from latentfarm.states import Lane
+from worker.inbox import Inbox
+
+if TYPE_CHECKING:
+    from latentfarm.messages import Pair
+
+
+def _offer(inbox: Inbox, count: int, lane: Lane = Lane.BULK, *, first: int = 1, alone: bool = False) -> None:
+    for number in range(first, first + count):
+        inbox.offer(Message(((number, 0),), alone=alone), lane)
+
+
+def _numbers(taken: tuple[list[Pair], bool]) -> list[int]:
+    return [render_id for render_id, _ in taken[0]]
+
+
+def test_an_empty_inbox_gives_nothing() -> None:
+    assert Inbox(8).take(0) == ([], False)
+
+
+def test_hints_are_taken_in_the_order_of_their_messages() -> None:
+    inbox = Inbox(4)
+    _offer(inbox, 3)
+    assert _numbers(inbox.take(0)) == [1, 2, 3]
+
+
+def test_interactive_hints_overtake_bulk_ones() -> None:
+    inbox = Inbox(8)
+    _offer(inbox, 3, Lane.BULK)
+    _offer(inbox, 2, Lane.INTERACTIVE, first=10)
+    assert _numbers(inbox.take(0)) == [10, 11]
+    assert _numbers(inbox.take(2)) == [1, 2, 3]
+
+
+def test_interactive_hints_are_taken_while_bulk_ones_find_no_room() -> None:
+    inbox = Inbox(4)
+    _offer(inbox, 3, Lane.BULK)
+    _offer(inbox, 2, Lane.INTERACTIVE, first=10)
+    assert _numbers(inbox.take(4)) == [10, 11]
+    assert inbox.take(6) == ([], False)
+
+
+@given(
+    capacity=st.integers(2, 64),
+    held=st.integers(0, 300),
+    bulk=st.integers(0, 40),
+    interactive=st.integers(0, 40),
+)
+def test_never_more_than_there_is_room_for(capacity: int, held: int, bulk: int, interactive: int) -> None:
+    inbox = Inbox(capacity)
+    _offer(inbox, bulk, Lane.BULK)
+    _offer(inbox, interactive, Lane.INTERACTIVE, first=1000)
+    taken = _numbers(inbox.take(held))
+    limit = 4 * capacity if taken and taken[0] >= 1000 else capacity
+    assert len(taken) <= max(0, min(CHUNK, limit - held))
+    assert bool(taken) == ((bulk > 0 and held < capacity) or (interactive > 0 and held < 4 * capacity))
+
+
+def test_a_suspect_waits_until_nothing_is_held_and_lets_nothing_pass() -> None:
+    inbox = Inbox(8)
+    _offer(inbox, 2, Lane.INTERACTIVE, first=10)
+    _offer(inbox, 2, alone=True)
+    assert inbox.take(1) == ([], True)
+    assert inbox.take(0) == ([(1, 0)], True)
+    assert inbox.take(1) == ([], True)
+    assert inbox.take(0) == ([(2, 0)], True)
+    assert _numbers(inbox.take(0)) == [10, 11]
+
+
+@pytest.mark.parametrize(
+    ("waiting", "held", "wanted"), [(0, 0, True), (3, 0, True), (4, 0, False), (0, 16, False)]
+)
+def test_bulk_queues_are_left_alone_while_there_is_enough(*, waiting: int, held: int, wanted: bool) -> None:
+    inbox = Inbox(8)
+    _offer(inbox, waiting)
+    assert inbox.wants_bulk(held) == wanted
+
+
+def test_waiting_interactive_hints_do_not_stop_bulk() -> None:
+    inbox = Inbox(8)
+    _offer(inbox, 20, Lane.INTERACTIVE)
+    assert inbox.wants_bulk(0)
+
+
+def test_draining_forgets_every_hint() -> None:
+    inbox = Inbox(8)
+    _offer(inbox, 3, Lane.BULK)
+    _offer(inbox, 3, Lane.INTERACTIVE)
+    _offer(inbox, 1, alone=True)
+    inbox.clear()
+    assert inbox.take(0) == ([], False)
