@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import diffusers
 import torch
@@ -69,6 +69,12 @@ _SCHEDULES: dict[str, dict[str, Any]] = {
     "exponential": {"use_exponential_sigmas": True},
     "beta": {"use_beta_sigmas": True},
 }
+
+
+class MakeSpec(Protocol):
+    """Makes a complete spec; see the fixture `make`."""
+
+    def __call__(self, **fields: object) -> RenderSpec: ...
 
 
 class Recorder:
