@@ -65,6 +65,7 @@ def celery_app(redis_url: str) -> Celery:
         worker_cancel_long_running_tasks_on_connection_loss=False,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
+        broker_transport="latentfarm.transport:Transport",
         task_create_missing_queues=True,
         broker_pool_limit=4,
         broker_transport_options={**SOCKET, "queue_order_strategy": "sorted"},

@@ -15,11 +15,12 @@ from latentfarm.spec import RenderSpec
 from latentfarm.states import Stage
 from worker import latents
 from worker.engine.order import Order
+from worker.patience import Interrupted, patiently
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from latentfarm.records import Claimed
+    from latentfarm.records import Claimed, ObjectRef
     from latentfarm.storage import ObjectStore
     from worker.committer import Committer
     from worker.engine.order import Engine
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 WAIT_S = 0.2
 FETCHERS = 4
+GET_LIMIT_S = 600.0
+"""So long a store may be away before a refine stage is given up."""
 
 
 class Intake(threading.Thread):
@@ -91,6 +94,8 @@ class Intake(threading.Thread):
             order = self._order(claimed)
         except RenderError as error:
             self._refuse(claimed, error)
+        except Interrupted:
+            return  # The worker drains, and gives back all that it still holds.
         except Exception as error:  # noqa: BLE001 - a render that cannot be started must not hang for ever
             self._refuse(claimed, DeviceError(f"could not be started: {error!r}"))
         else:
@@ -108,7 +113,7 @@ class Intake(threading.Thread):
         if claimed.stage is Stage.REFINE:
             if claimed.latents is None:
                 raise LatentsError("the base stage left no latents")
-            handover = latents.unpack(self._store.get(claimed.latents))
+            handover = latents.unpack(self._fetch(claimed.latents))
         return Order(
             render_id=claimed.render_id,
             fence=claimed.fence,
@@ -118,6 +123,11 @@ class Intake(threading.Thread):
             lane=claimed.lane,
             handover=handover,
             alone=claimed.alone,
+        )
+
+    def _fetch(self, ref: ObjectRef) -> bytes:
+        return patiently(
+            lambda: self._store.get(ref), what=f"get {ref.key}", limit_s=GET_LIMIT_S, stopping=self._stopping
         )
 
     def _refuse(self, claimed: Claimed, error: RenderError) -> None:

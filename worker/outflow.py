@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import defaultdict
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from latentfarm.errors import DeviceError, RenderError, TransientError
+from latentfarm.errors import DeviceError, RenderError
 from latentfarm.logs import get_logger
 from latentfarm.provenance import describe
 from latentfarm.records import Done, Failure
 from worker import images, latents
 from worker.engine.order import Handover, Picture
+from worker.patience import Interrupted, patiently
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from latentfarm.progress import ProgressPublisher
-    from latentfarm.records import Claimed
+    from latentfarm.records import Claimed, ObjectRef
     from latentfarm.storage import ObjectStore
     from worker.committer import Committer
     from worker.engine.order import Order
     from worker.holdings import Holdings
 
 UPLOADERS = 4
-PUT_TRIES = 3
-PUT_WAIT_S = 1.0
+PUT_LIMIT_S = 600.0
+"""A finished picture is worth waiting for: so long a store may be away before the render is given up."""
 
 
 class Outflow:
@@ -48,6 +50,7 @@ class Outflow:
         self._store = store
         self._progress = progress
         self._pool = ThreadPoolExecutor(UPLOADERS, thread_name_prefix="outflow")
+        self._closing = threading.Event()
         self.stage_s: dict[str, float] = defaultdict(float)
         self._steps: dict[int, int] = {}
         self._first_step_at: dict[tuple[int, int], float] = {}
@@ -74,8 +77,9 @@ class Outflow:
             return
         try:
             self._deliver(claimed, order, result)
-        except CancelledError:
-            get_logger().warning("result_not_committed", render=order.render_id)
+        except (CancelledError, Interrupted):
+            # The worker drains: what is still held then goes back to its queue.
+            get_logger().warning("result_not_delivered", render=order.render_id)
         except RenderError as error:
             self._fail(order, error)
         except Exception as error:  # noqa: BLE001 - the render must end, whatever went wrong here
@@ -94,16 +98,13 @@ class Outflow:
             # Cancelled or superseded: the object stays planned, and the collector removes it.
             get_logger().info("result_refused", render=order.render_id, fence=order.fence)
 
-    def _put(self, key: str, data: bytes, media_type: str) -> Any:
-        for left in reversed(range(PUT_TRIES)):
-            try:
-                return self._store.put(key, data, media_type)
-            except TransientError as error:
-                if left == 0:
-                    raise
-                get_logger().warning("put_waits", key=key, error=str(error))
-                time.sleep(PUT_WAIT_S)
-        raise AssertionError("unreachable")
+    def _put(self, key: str, data: bytes, media_type: str) -> ObjectRef:
+        return patiently(
+            lambda: self._store.put(key, data, media_type),
+            what=f"put {key}",
+            limit_s=PUT_LIMIT_S,
+            stopping=self._closing,
+        )
 
     def _timed(self, part: str, work: Callable[[], Any]) -> Any:
         started = time.perf_counter()
@@ -126,7 +127,8 @@ class Outflow:
         self._holdings.remove(order.render_id, order.fence)
 
     def close(self) -> None:
-        """Delivers what is finished; returns when all of it is settled."""
+        """Delivers what is finished; waits for no service that is away."""
+        self._closing.set()
         self._pool.shutdown(wait=True)
 
 

@@ -20,7 +20,7 @@ def die(records: Records, sender: Sender, queue: Queue) -> int:
 
 
 def main() -> None:
-    lifecycle.dispatch = die
+    lifecycle.dispatch = die  # type: ignore[attr-defined]  # takes the place of what submit calls
     from api.__main__ import main as serve
 
     serve()

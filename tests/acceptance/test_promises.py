@@ -8,7 +8,7 @@ import random
 import signal
 import statistics
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ SAMPLERS = ("euler", "euler_ancestral", "dpmpp_2m", "heun", "ddim")
 CHOICES = random.Random(7)
 
 
-def different_jobs() -> list[dict[str, object]]:
+def different_jobs() -> list[dict[str, Any]]:
     """16 specs that share a shape and nothing else."""
     return [
         {
