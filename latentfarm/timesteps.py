@@ -24,8 +24,6 @@ _WHOLE_TABLE = {"dpmpp_2m", "dpmpp_2m_sde", "dpmpp_single", "unipc", "deis"}
 the whole table rather than from their own timesteps."""
 _ROUNDED = {"ddim", "ddpm", "pndm"} | _WHOLE_TABLE
 _ROUND_KARRAS = _WHOLE_TABLE | {"dpm2", "dpm2_ancestral"}
-_CUT_EXPONENTIAL = _WHOLE_TABLE
-"""Their timesteps become whole numbers in the end, by cutting off the fraction."""
 
 
 def evaluations(
@@ -98,9 +96,10 @@ def timetable(
         plain = _spaced(sampler, steps, config, spaced)
     if sampler == "pndm":
         return _pseudo(plain, steps, config)
+    levels: list[float] = []
     if schedule != "default":
-        plain = _from_sigmas(sampler, schedule, plain, config)
-    return _evaluated(sampler, plain, config) if row.order == 2 else plain
+        plain, levels = _from_sigmas(sampler, schedule, plain, config)
+    return _evaluated(sampler, plain, levels, config) if row.order == 2 else plain
 
 
 def _spaced(sampler: str, steps: int, config: NoiseConfig, spacing: str) -> list[float]:
@@ -125,32 +124,36 @@ def _spaced(sampler: str, steps: int, config: NoiseConfig, spacing: str) -> list
     raise ValueError(f"unknown timestep spacing {spacing!r}")
 
 
-def _from_sigmas(sampler: str, schedule: str, plain: list[float], config: NoiseConfig) -> list[float]:
+def _from_sigmas(
+    sampler: str, schedule: str, plain: list[float], config: NoiseConfig
+) -> tuple[list[float], list[float]]:
+    """Timesteps that follow a sigma schedule, and its noise levels."""
     table = sigma_table(config)
     if sampler in _WHOLE_TABLE:
         highest, lowest = table[-1], table[0]
     else:
         highest, lowest = sigma_at(table, plain[0]), sigma_at(table, plain[-1])
-    found = [timestep_of(table, sigma) for sigma in respace(schedule, highest, lowest, len(plain))]
+    levels = respace(schedule, highest, lowest, len(plain))
+    found = [timestep_of(table, sigma) for sigma in levels]
     if schedule == "karras" and sampler in _ROUND_KARRAS:
-        return [float(round(timestep)) for timestep in found]
-    if sampler in _CUT_EXPONENTIAL:
-        return [float(math.floor(timestep)) for timestep in found]
-    return found
+        found = [float(round(timestep)) for timestep in found]
+    elif sampler in _WHOLE_TABLE:
+        found = [float(math.floor(timestep)) for timestep in found]
+    return found, levels
 
 
-def _evaluated(sampler: str, plain: list[float], config: NoiseConfig) -> list[float]:
+def _evaluated(sampler: str, plain: list[float], levels: list[float], config: NoiseConfig) -> list[float]:
     """Samplers of order 2 evaluate twice per step, but once in the last one."""
-    found = plain[:1]
     if sampler == "heun":
-        return found + [timestep for timestep in plain[1:] for _ in range(2)]
+        return plain[:1] + [timestep for timestep in plain[1:] for _ in range(2)]
     table = sigma_table(config)
-    for before, after in itertools.pairwise(plain):
-        middle = after
-        if sampler != "dpm2_ancestral":  # there the middle falls on the end of the step
-            middle = timestep_of(table, math.sqrt(sigma_at(table, before) * sigma_at(table, after)))
-        found += [middle, after]
-    return found
+    levels = levels or [sigma_at(table, timestep) for timestep in plain]
+    if sampler == "dpm2_ancestral":  # its middle falls on the end of the step
+        middles = levels[1:]
+    else:
+        middles = [math.sqrt(before * after) for before, after in itertools.pairwise(levels)]
+    pairs = zip(middles, plain[1:], strict=True)
+    return plain[:1] + [t for middle, after in pairs for t in (timestep_of(table, middle), after)]
 
 
 def _pseudo(plain: list[float], steps: int, config: NoiseConfig) -> list[float]:

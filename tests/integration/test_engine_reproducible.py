@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from worker.engine.model import LoadedModel
     from worker.engine.order import Picture
 
-# torchsde asks for a point that float32 puts a hair outside of its interval; stock meets it as well.
-pytestmark = pytest.mark.filterwarnings("ignore:Should have tb")
-
 Wish = tuple[RenderSpec, int]
 VARIATIONS: list[dict[str, Any]] = [
     {},

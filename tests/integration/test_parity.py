@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     from latentfarm.registry import ModelEntry
     from worker.engine.model import LoadedModel
 
-# torchsde asks for a point that float32 puts a hair outside of its interval.
-pytestmark = pytest.mark.filterwarnings("ignore:Should have tb")
-
 NAMED = {
     "euler": {"sampler": "euler"},
     "euler-ancestral": {"sampler": "euler_ancestral"},
