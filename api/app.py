@@ -1,13 +1,16 @@
 """The application: what it holds, from start-up to shutdown, and its routes."""
 
+import queue
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from fastapi import FastAPI
 
 from api import health, metrics, openapi, problems, routes_events, routes_images, routes_jobs, routes_models
+from api.deadline import Deadline
 from api.deps import Services
 from api.figures import Figures
+from api.hurry import Hurry
 from api.readiness import Readiness
 from latentfarm.broker import Broker
 from latentfarm.database import connect
@@ -31,6 +34,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.services = _services(settings)
     for module in (routes_jobs, routes_images, routes_events, routes_models, health, metrics):
         app.include_router(module.router)
+    app.add_middleware(Deadline)
     problems.install(app)
     openapi.install(app)
     return app
@@ -43,6 +47,8 @@ def _services(settings: Settings) -> Services:
     broker = Broker(settings.redis_url)
     registry = load_registry(settings.models_file)
     store = S3Store.from_settings(settings)
+    accepted: queue.SimpleQueue[int | None] = queue.SimpleQueue()
+    farm = Farm(repository, broker, registry, new_id, hurry=accepted.put)
     hub = EventHub(settings.database_url, repository, broker.redis)
     return Services(
         settings=settings,
@@ -50,7 +56,8 @@ def _services(settings: Settings) -> Services:
         broker=broker,
         store=store,
         registry=registry,
-        farm=Farm(repository, broker, registry, new_id),
+        farm=farm,
+        hurry=Hurry(accepted, farm.dispatch_now),
         hub=hub,
         readiness=Readiness(
             {
@@ -71,9 +78,11 @@ def _lifespan(app: FastAPI) -> AbstractAsyncContextManager[None]:
 @asynccontextmanager
 async def _run(services: Services) -> AsyncIterator[None]:
     services.hub.start()
+    services.hurry.start()
     try:
         yield
     finally:
+        services.hurry.stop()
         services.hub.stop()
         services.readiness.close()
         services.broker.close()

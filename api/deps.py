@@ -7,6 +7,7 @@ from uuid import UUID
 from fastapi import Depends, Header, Path, Request
 
 from api.figures import Figures
+from api.hurry import Hurry
 from api.readiness import Readiness
 from latentfarm.broker import Broker
 from latentfarm.errors import InvalidInput
@@ -31,6 +32,7 @@ class Services:
     store: S3Store
     registry: Registry
     farm: Farm
+    hurry: Hurry
     hub: EventHub
     readiness: Readiness
     figures: Figures

@@ -54,12 +54,19 @@ class Submitted:
 
 @dataclass(frozen=True, slots=True)
 class Farm:
-    """What the use cases stand on. `new_id` is a parameter so that tests can count ids."""
+    """What the use cases stand on.
+
+    Attributes:
+        new_id: a parameter so that tests can count ids.
+        hurry: called with a queue's id after a commit, and must not wait: somebody else then calls
+            `dispatch_now`. Without it `submit` does so itself, and is as slow as Redis is.
+    """
 
     records: JobRecords
     sender: Sender
     registry: Registry
     new_id: Callable[[], UUID]
+    hurry: Callable[[int], None] | None = None
 
     def submit(self, spec: RenderSpec, *, tenant: str = "", key: str | None = None) -> Submitted:
         """Validates a spec, stores the job, and sends its first renders when they are interactive.
@@ -78,10 +85,10 @@ class Farm:
                 raise IdempotencyMismatch("Idempotency-Key", "this key came before with another body")
             return Submitted(known[1], replayed=True)
         if full.lane is Lane.INTERACTIVE and queue_id is not None:
-            self._dispatch_now(queue_id)
+            (self.hurry or self.dispatch_now)(queue_id)
         return Submitted(job_id, replayed=False)
 
-    def _dispatch_now(self, queue_id: int) -> None:
+    def dispatch_now(self, queue_id: int) -> None:
         """Saves the scheduler's reaction time. Not needed: what fails here the scheduler does."""
         for queue in self.records.queues():
             if queue.id == queue_id:

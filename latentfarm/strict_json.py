@@ -68,7 +68,7 @@ def _check_strings(document: Any) -> None:
     todo: list[tuple[str, int, Any]] = [("", 0, document)]
     while todo:
         path, depth, value = todo.pop()
-        if depth > MAX_DEPTH:
+        if isinstance(value, dict | list) and depth >= MAX_DEPTH:
             raise _too_deep()
         if isinstance(value, str):
             _check_string(path or "body", value)

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from latentfarm.errors import InvalidInput, MalformedJson
+from latentfarm.strict_json import MAX_DEPTH, loads
+
+TEXT = st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]))
+NUMBERS = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+DOCUMENTS = st.recursive(
+    st.none() | st.booleans() | NUMBERS | TEXT,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@given(DOCUMENTS)
+def test_what_json_wrote_is_read_again(document: object) -> None:
+    assert loads(json.dumps(document).encode()) == document
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_read_or_refused(data: bytes) -> None:
+    with contextlib.suppress(InvalidInput):
+        loads(data)
+
+
+def test_whole_numbers_may_have_a_point() -> None:
+    read = loads(b"[50.0, 2.5, 1e3, -0.0]")
+    assert read == [50, 2.5, 1000, 0]
+    assert [type(value) for value in read] == [int, float, int, int]
+
+
+def test_large_floats_stay_floats() -> None:
+    assert math.isclose(loads(b"1e300"), 1e300)
+
+
+@pytest.mark.parametrize("levels", [MAX_DEPTH + 1, 500, 300_000])
+def test_deep_nesting_is_refused(levels: int) -> None:
+    with pytest.raises(MalformedJson, match="nested deeper"):
+        loads(b"[" * levels + b"]" * levels)
+
+
+def test_the_allowed_depth_is_read() -> None:
+    assert loads(b"[" * MAX_DEPTH + b"]" * MAX_DEPTH)
+
+
+def test_the_place_of_a_bad_string_is_named() -> None:
+    with pytest.raises(InvalidInput, match=r"^a\.1\.b:"):
+        loads(rb'{"a": ["x", {"b": "\u0000"}]}')
+
+
+def test_a_bad_key_is_named_printably() -> None:
+    with pytest.raises(InvalidInput, match=r"NUL") as refused:
+        loads(rb'{"a": {"\u0000": 1}}')
+    assert refused.value.field == "a"
+
+
+def test_a_key_that_comes_twice_is_named_quickly() -> None:
+    keys = ", ".join(f'"{i}": 0' for i in range(50_000))
+    with pytest.raises(MalformedJson, match=r"^7: this key comes twice"):
+        loads(f'{{{keys}, "7": 1}}'.encode())
