@@ -1,0 +1,172 @@
+"""What is refused before anything is stored, and what the model fills in."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from latentfarm.errors import InvalidInput, NotSupported
+from latentfarm.registry import ModelEntry
+from latentfarm.spec import OutputSpec, RefinerSpec, RenderSpec
+from latentfarm.validation import complete
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ENTRY = ModelEntry(
+    name="toy",
+    base="/nowhere/base",
+    refiner="/nowhere/refiner",
+    native_size=(96, 128),
+    min_size=64,
+    max_size=256,
+    max_images=5,
+    sampler="ddim",
+)
+Fields = dict[str, Any]
+
+
+def spec(**fields: Any) -> RenderSpec:
+    return RenderSpec.model_validate({"model": "toy", "prompt": "a", **fields})
+
+
+def test_the_model_fills_in_what_the_user_left_out() -> None:
+    full = complete(spec(refiner={}, num_inference_steps=30, guidance_scale=7.0), ENTRY)
+    assert (full.height, full.width, full.sampler) == (96, 128, "ddim")
+    assert full.refiner is not None
+    assert (full.refiner.num_inference_steps, full.refiner.guidance_scale) == (30, 7.0)
+
+
+def test_what_the_user_gave_stays() -> None:
+    given = spec(height=64, width=72, sampler="heun", refiner={"guidance_scale": 0.0})
+    full = complete(given, ENTRY)
+    assert (full.height, full.width, full.sampler) == (64, 72, "heun")
+    assert full.refiner is not None
+    assert full.refiner.guidance_scale == 0.0
+    assert complete(full, ENTRY) == full
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"image": "data:,"}, "image"),
+        ({"mask_image": "data:,"}, "mask_image"),
+        ({"strength": 0.0}, "strength"),
+        ({"padding_mask_crop": 0}, "padding_mask_crop"),
+        ({"loras": [{"name": "x"}]}, "loras"),
+        ({"embeddings": ["x"]}, "embeddings"),
+        ({"webhook": "https://example.org"}, "webhook"),
+        ({"refiner": {"mode": "image"}}, "refiner.mode"),
+        ({"refiner": {"strength": 0.3}}, "refiner.strength"),
+        ({"output": {"quality": 80}}, "output.quality"),
+    ],
+)
+def test_what_is_not_built_is_refused(fields: Fields, field: str) -> None:
+    with pytest.raises(NotSupported) as caught:
+        complete(spec(**fields), ENTRY)
+    assert caught.value.field == field
+    assert caught.value.code == "not_supported"
+
+
+@pytest.mark.parametrize(
+    ("fields", "field", "allowed"),
+    [
+        ({"num_images": 6}, "num_images", "1 to 5"),
+        ({"width": 56}, "width", "64 to 256, in steps of 8"),
+        ({"height": 264}, "height", "64 to 256, in steps of 8"),
+        ({"sampler": "magic"}, "sampler", "euler"),
+        ({"sigma_schedule": "magic"}, "sigma_schedule", "default"),
+        ({"sampler": "ddim", "sigma_schedule": "karras"}, "sigma_schedule", "default"),
+        ({"timestep_spacing": "magic"}, "timestep_spacing", "leading, linspace, trailing"),
+        ({"sampler": "lcm", "timestep_spacing": "leading"}, "timestep_spacing", ""),
+        ({"sampler": "euler", "eta": 0.1}, "eta", "ddim, tcd"),
+        ({"sampler": "tcd", "num_inference_steps": 51}, "num_inference_steps", "1 to 50"),
+        ({"sampler": "ddim", "timesteps": [900, 1]}, "timesteps", "heun"),
+        ({"sampler": "heun", "sigmas": [9.0, 0.0]}, "sigmas", "euler"),
+        ({"sampler": "euler", "sigmas": [9.0]}, "sigmas", "at least 2"),
+        ({"sampler": "euler", "timesteps": []}, "timesteps", "at least 1"),
+        ({"sampler": "euler", "timesteps": [9, 9]}, "timesteps", ""),
+        ({"sampler": "euler", "sigmas": [1.0, 2.0]}, "sigmas", ""),
+        ({"sampler": "euler", "sigmas": [2.0, 1.0], "timesteps": [2, 1]}, "sigmas", "one of them"),
+        (
+            {"sampler": "euler", "timesteps": [9, 1], "sigma_schedule": "karras"},
+            "sigma_schedule",
+            "default",
+        ),
+        ({"refiner": {"num_inference_steps": 49}}, "refiner.num_inference_steps", "50"),
+        ({"refiner": {}, "num_inference_steps": 1}, "refiner.high_noise_frac", ""),
+        ({"refiner": {"high_noise_frac": 0.9999}}, "refiner.high_noise_frac", ""),
+        ({"sampler": "pndm", "num_inference_steps": 3}, "num_inference_steps", ""),
+        ({"prompt": "a\0b"}, "prompt", ""),
+        ({"negative_prompt_2": "\0"}, "negative_prompt_2", ""),
+        ({"output": {"format": "jpeg"}, "prompt": "a" * 4000}, "output.format", "png"),
+    ],
+)
+def test_what_the_model_or_the_sampler_cannot_do_is_refused(fields: Fields, field: str, allowed: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        complete(spec(**fields), ENTRY)
+    assert caught.value.field == field
+    assert allowed in caught.value.allowed
+    assert not isinstance(caught.value, NotSupported)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"sampler": "euler", "sigma_schedule": "karras", "timestep_spacing": "trailing"},
+        {"sampler": "euler", "sigma_schedule": "default", "timesteps": [999, 500, 1]},
+        {"sampler": "euler", "sigmas": [14.6, 0.5, 0.0], "refiner": {"high_noise_frac": 0.5}},
+        {"sampler": "ddim", "eta": 1.0},
+        {"sampler": "tcd", "eta": 0.3, "num_inference_steps": 50},
+        {"output": {"format": "webp", "quality": 50}, "prompt": "a" * 8000},
+        {"num_inference_steps": 200, "sampler": "dpm2"},
+        {"num_images": 5},
+    ],
+)
+def test_what_fits_is_accepted(fields: Fields) -> None:
+    assert complete(spec(**fields), ENTRY).num_images >= 1
+
+
+def test_a_model_without_a_refiner_refuses_one() -> None:
+    bare = ENTRY.model_copy(update={"refiner": None})
+    with pytest.raises(InvalidInput, match="no refiner"):
+        complete(spec(refiner={}), bare)
+    assert complete(spec(), bare).refiner is None
+
+
+@pytest.fixture
+def with_files(tmp_path: Path) -> ModelEntry:
+    """A model whose small files are here: 3 encoder layers, a Karras schedule of its own."""
+    config = {"timestep_spacing": "leading", "steps_offset": 1, "use_karras_sigmas": True}
+    for folder, document in {
+        "scheduler/scheduler_config.json": {**config, "beta_schedule": "scaled_linear"},
+        "text_encoder/config.json": {"num_hidden_layers": 12},
+        "text_encoder_2/config.json": {"num_hidden_layers": 3},
+    }.items():
+        path = tmp_path / folder
+        path.parent.mkdir()
+        path.write_text(json.dumps(document))
+    return ENTRY.model_copy(update={"base": str(tmp_path), "refiner": None})
+
+
+def test_clip_skip_stays_within_the_shallowest_encoder(with_files: ModelEntry) -> None:
+    complete(spec(clip_skip=2), with_files)
+    with pytest.raises(InvalidInput, match="clip_skip") as caught:
+        complete(spec(clip_skip=3), with_files)
+    assert caught.value.allowed == "0 to 2"
+    complete(spec(clip_skip=30), ENTRY)  # the files are not here: the worker is the backstop
+
+
+def test_the_models_own_sigma_schedule_counts(with_files: ModelEntry) -> None:
+    with pytest.raises(InvalidInput, match="sigma_schedule"):
+        complete(spec(sampler="euler", timesteps=[9, 1]), with_files)
+    complete(spec(sampler="euler", timesteps=[9, 1], sigma_schedule="default"), with_files)
+
+
+def test_records_of_the_spec_are_accepted_as_they_are() -> None:
+    given = RenderSpec(
+        model="toy", prompt="a", refiner=RefinerSpec(), output=OutputSpec(format="jpeg", quality=90)
+    )
+    assert complete(given, ENTRY).output.quality == 90
