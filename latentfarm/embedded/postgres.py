@@ -6,7 +6,7 @@ import signal
 from pathlib import Path
 
 from latentfarm.embedded import binaries, leftovers, ports, process
-from latentfarm.embedded.program import Identity, Program
+from latentfarm.embedded.program import SERVICE_BACKOFF, Identity, Program
 
 USER = DATABASE = "latentfarm"
 _SETTINGS = {
@@ -55,6 +55,7 @@ class Postgres:
             identity=self.identity,
             prepare=self._prepare,
             ready=self._answers,
+            backoff=SERVICE_BACKOFF,
             stop_signal=signal.SIGINT,  # "fast": sessions are ended, data is written
             # "immediate": the postmaster takes its backends with it; SIGKILL would leave those that
             # are busy with a query to finish it, and the next start would have to wait for them.

@@ -27,11 +27,15 @@ class Backoff:
 
     first: float = 0.1
     longest: float = 5.0
-    calm: float = 30.0
+    calm: float = 10.0
 
     def delay(self, deaths: int) -> float:
         """Seconds to wait after `deaths` (1 or more) short lives in a row."""
         return min(self.longest, self.first * 2.0 ** min(deaths - 1, 30))
+
+
+# Everything waits for a service, and an attempt to start one costs little.
+SERVICE_BACKOFF = Backoff(longest=1.0)
 
 
 @dataclass(frozen=True, slots=True)

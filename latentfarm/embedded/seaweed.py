@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from latentfarm.embedded import binaries, ports
-from latentfarm.embedded.program import Program
+from latentfarm.embedded.program import SERVICE_BACKOFF, Program
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -45,6 +45,7 @@ class Seaweed:
             cwd=self.data,
             prepare=self.remove_sockets,
             ready=self._answers,
+            backoff=SERVICE_BACKOFF,
         )
 
     def _flags(self) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from latentfarm.embedded import binaries, ports
-from latentfarm.embedded.program import Program
+from latentfarm.embedded.program import SERVICE_BACKOFF, Program
 
 _CONFIG = """\
 bind {host}
@@ -40,6 +40,7 @@ class Valkey:
             cwd=self.data,
             prepare=self._write_config,
             ready=self._answers,
+            backoff=SERVICE_BACKOFF,
         )
 
     def _write_config(self) -> None:

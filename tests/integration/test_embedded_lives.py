@@ -51,11 +51,10 @@ class Farm:
         return self
 
     def __exit__(self, *_):
-        if self.process.poll() is None:
-            family = self.family()
-            self.process.terminate()
-            self.process.communicate(timeout=30)
-            wait_for_the_end_of(family, 1)
+        family = self.family() if self.process.poll() is None else []
+        self.process.terminate()
+        self.process.communicate(timeout=30)
+        wait_for_the_end_of(family, 1)
 
     def environment(self) -> dict[str, str]:
         assert self.process.stdout is not None
