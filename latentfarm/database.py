@@ -73,6 +73,16 @@ def is_away(error: BaseException) -> bool:
     return isinstance(error, DBAPIError) and error.connection_invalidated
 
 
+def was_unreachable(error: BaseException) -> bool:
+    """Whether nobody could reach PostgreSQL, so that leases could not be renewed either.
+
+    Not so when it answered and refused: a transaction that idled too long, a statement or lock timeout.
+    """
+    state = getattr(getattr(error, "orig", None), "sqlstate", None)
+    # Without a SQLSTATE no server answered; 08: connection lost, 53: full, 57P: shutting down or starting.
+    return is_away(error) and (state is None or state.startswith(("08", "53", "57P")))
+
+
 def notify(connection: Connection, channel: str, payload: object) -> None:
     """Tells listeners once the transaction commits."""
     connection.execute(

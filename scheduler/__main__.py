@@ -28,9 +28,17 @@ def main() -> None:
     dispatcher = Dispatcher(repository, broker, settings.database_url)
     dispatcher.start()
     get_logger().info("scheduler_started")
-    sweep_until(stopping, Duties(repository, broker, S3Store.from_settings(settings), settings))
+    duties = Duties(repository, broker, S3Store.from_settings(settings), settings)
+    sweepers = [
+        threading.Thread(target=sweep_until, args=(stopping, duties, group), daemon=True)
+        for group in duties.groups()
+    ]
+    for sweeper in sweepers:
+        sweeper.start()
+    stopping.wait()
     dispatcher.stop()
-    dispatcher.join(timeout=5)
+    for thread in (dispatcher, *sweepers):
+        thread.join(timeout=5)
     broker.close()
     engine.dispose()
 

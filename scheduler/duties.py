@@ -39,19 +39,22 @@ class Duties:
         self.calm_since = float("-inf")
         self._checked_up_to = UUID(int=0)
 
-    def all(self) -> list[Duty]:
-        """Every duty, most urgent first."""
+    def groups(self) -> list[list[Duty]]:
+        """Every duty, by what it waits for: a bucket or a Redis that hangs must not hold up a rescue."""
         every_s = self.settings.sweep_s
-        return [
+        records = [
             Duty("rescue", 1, every_s, self.rescue),
-            Duty("republish", 2, every_s, self.republish),
             Duty("finish_cancels", 3, 2 * every_s, self.finish_cancels),
             Duty("measure_waits", 4, 5 * every_s, self.measure_waits),
-            Duty("collect", 5, 10 * every_s, self.collect),
-            Duty("drop_latents", 6, 10 * every_s, self.drop_latents),
             Duty("recheck_jobs", 7, 10 * every_s, self.recheck_jobs),
             Duty("rotate", 8, HOUR_S, self.rotate),
         ]
+        messages = [Duty("republish", 2, every_s, self.republish)]
+        objects = [
+            Duty("collect", 5, 10 * every_s, self.collect),
+            Duty("drop_latents", 6, 10 * every_s, self.drop_latents),
+        ]
+        return [records, messages, objects]
 
     def rescue(self, connection: Connection) -> str:
         """Takes back what incarnations with an expired lease were running."""

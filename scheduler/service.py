@@ -1,4 +1,4 @@
-"""The scheduler's two loops: dispatch, woken by NOTIFY, and the duties, woken by time."""
+"""The scheduler's loops: dispatch, woken by NOTIFY, and the duties, woken by time."""
 
 from __future__ import annotations
 
@@ -8,17 +8,20 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from latentfarm.database import CHANNEL_WORK
+from latentfarm.database import CHANNEL_WORK, was_unreachable
 from latentfarm.dispatch import dispatch
 from latentfarm.errors import LatentfarmError
 from latentfarm.listening import Listener
 from latentfarm.logs import get_logger
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from latentfarm.broker import Sender
     from latentfarm.records import Queue
     from latentfarm.repository.facade import Repository
     from scheduler.duties import Duties
+    from scheduler.duty import Duty
 
 ROUND_S = 1.0
 """Seconds after which every queue is looked at, whether a notification came or not."""
@@ -76,9 +79,8 @@ class Dispatcher(threading.Thread):
         self._listener.stop()
 
 
-def sweep_until(stopping: threading.Event, duties: Duties) -> None:
+def sweep_until(stopping: threading.Event, duties: Duties, schedule: Sequence[Duty]) -> None:
     """Runs each duty when it is due, until `stopping` is set. One that fails does not stop the others."""
-    schedule = duties.all()
     while not stopping.is_set():
         for duty in schedule:
             now = time.monotonic()
@@ -87,7 +89,10 @@ def sweep_until(stopping: threading.Event, duties: Duties) -> None:
             try:
                 duty.run(duties.repository, now)
             except SQLAlchemyError as error:
-                duties.calm_since = time.monotonic()
-                get_logger().warning("database_away", duty=duty.name, error=str(error).splitlines()[0])
+                away = was_unreachable(error)
+                if away:
+                    duties.calm_since = time.monotonic()
+                told = "database_away" if away else "sweep_failed"
+                get_logger().warning(told, duty=duty.name, error=str(error).splitlines()[0])
                 stopping.wait(AWAY_S)
         stopping.wait(max(0.05, min(duty.due for duty in schedule) - time.monotonic()))

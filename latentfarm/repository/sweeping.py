@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from contextlib import suppress
+from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING
 
 from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
 
 from latentfarm.repository.cancelling import cancel_renders
 from latentfarm.repository.settling import end_job
@@ -54,6 +56,8 @@ _RECOUNT = text("""
 """)
 
 _OLD_KEYS = text("DELETE FROM idempotency WHERE created_at < now() - interval '48 h'")
+
+_OLD_EVENTS = text("DELETE FROM outbox_default WHERE created_at < :oldest")
 
 _PARTITIONS = text("""
     SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
@@ -108,17 +112,22 @@ def forget_keys(connection: Connection) -> None:
 
 
 def rotate_outbox(connection: Connection, *, keep_days: int) -> None:
-    """Makes the partitions of today and the two days to come, drops those older than `keep_days`."""
+    """Makes the partitions of today and the two days to come, drops what is older than `keep_days`."""
     today = datetime.now(UTC).date()
     for ahead in range(3):
-        day = today + timedelta(days=ahead)
-        connection.execute(
-            text(
-                f"CREATE TABLE IF NOT EXISTS outbox_{day:%Y%m%d} PARTITION OF outbox"
-                f" FOR VALUES FROM ('{day}T00:00:00Z') TO ('{day + timedelta(days=1)}T00:00:00Z')"
-            )
-        )
-    oldest = f"outbox_{today - timedelta(days=keep_days):%Y%m%d}"
+        _make_partition(connection, today + timedelta(days=ahead))
+    oldest = today - timedelta(days=keep_days)
     for name in connection.execute(_PARTITIONS).scalars().all():
-        if name < oldest and name != "outbox_default":
+        if name < f"outbox_{oldest:%Y%m%d}" and name != "outbox_default":
             connection.execute(text(f"DROP TABLE IF EXISTS {name}"))
+    connection.execute(_OLD_EVENTS, {"oldest": datetime.combine(oldest, time.min, UTC)})
+
+
+def _make_partition(connection: Connection, day: date) -> None:
+    statement = text(
+        f"CREATE TABLE IF NOT EXISTS outbox_{day:%Y%m%d} PARTITION OF outbox"
+        f" FOR VALUES FROM ('{day}T00:00:00Z') TO ('{day + timedelta(days=1)}T00:00:00Z')"
+    )
+    # Events of a day that began without a scheduler lie in the default partition, and stay there.
+    with suppress(IntegrityError), connection.begin_nested():
+        connection.execute(statement)
