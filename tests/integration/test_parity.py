@@ -54,6 +54,7 @@ OTHERS: dict[str, dict[str, Any]] = {
     "one step": {"num_inference_steps": 1},
     "long prompt": {"prompt": "a red circle on a blue field " * 20, **REFINED},
     "no prompt": {"prompt": ""},
+    "a sampler that settles late": {"sampler": "dpmpp_single", **REFINED},
     "noise of its own": {"sampler": "dpmpp_sde", **REFINED},
 }
 CASES = {

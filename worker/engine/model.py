@@ -12,7 +12,7 @@ import torch
 
 from latentfarm.errors import ModelError
 from latentfarm.states import Stage
-from worker.engine.weights import hash_weights
+from worker.engine.weights import component_folders, hash_weights
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -105,14 +105,30 @@ def _load_pipeline(stage: Stage, folder: Path, variant: str | None, model: Loade
 
 
 def _load_networks(folder: Path, dtype: torch.dtype, options: dict[str, Any]) -> dict[str, Any]:
-    """UNet and VAE, loaded one by one: only so does diffusers tell which weights were missing."""
-    from diffusers import AutoencoderKL, UNet2DConditionModel
+    """All that has weights, one by one: only so do the libraries tell which tensors were missing.
 
+    Otherwise those would be drawn at random, and the pictures be noise.
+    """
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from transformers import CLIPTextModel, CLIPTextModelWithProjection
+
+    classes: dict[str, Any] = {
+        "unet": UNet2DConditionModel,
+        "vae": AutoencoderKL,
+        "text_encoder": CLIPTextModel,
+        "text_encoder_2": CLIPTextModelWithProjection,
+    }
     networks: dict[str, Any] = {}
-    for name, cls in {"unet": UNet2DConditionModel, "vae": AutoencoderKL}.items():
-        networks[name], told = cls.from_pretrained(
-            folder, subfolder=name, dtype=dtype, output_loading_info=True, **options
-        )
+    for component in component_folders(folder):
+        name = component.name
+        if name not in classes:
+            continue
+        try:
+            networks[name], told = classes[name].from_pretrained(
+                folder, subfolder=name, dtype=dtype, output_loading_info=True, **options
+            )
+        except Exception as error:  # whatever a library says about files, it is the model's fault
+            raise ModelError(f"cannot load {component}: {error}") from error
         wrong = [*told["missing_keys"], *told["mismatched_keys"]]
         if wrong:
             raise ModelError(f"{folder / name} lacks {len(wrong)} tensors, such as {wrong[0]}")

@@ -91,10 +91,10 @@ def _start_refiner(
     spec = order.spec
     if spec.refiner is None or order.handover is None:
         raise LatentsError("the refine stage needs latents and a spec with a refiner")
+    _, steps = _schedule(pipe, spec)  # first: some samplers settle their config only here
     warnings = check_header(order.handover, order, model, pipe.scheduler)
     if not torch.isfinite(order.handover.latents).all():
         raise LatentsError("latents hold NaN or infinity")
-    _, steps = _schedule(pipe, spec)
     timesteps, count = pipe.get_timesteps(steps, 0.0, "cpu", denoising_start=spec.refiner.high_noise_frac)
     if count == 0:
         raise SpecError("refiner.high_noise_frac leaves the refiner no step")

@@ -1,0 +1,102 @@
+"""Loading: whole files only, the stages that were asked for, and a hash that tells weights apart."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from latentfarm.errors import ModelError
+from latentfarm.states import Stage
+from worker.engine.model import load_model
+from worker.engine.weights import hash_weights
+
+if TYPE_CHECKING:
+    from latentfarm.registry import ModelEntry
+    from worker.engine.model import LoadedModel
+
+UNET = "unet/diffusion_pytorch_model.safetensors"
+
+
+@pytest.fixture
+def copied(tiny_entry: ModelEntry, tmp_path: Path) -> ModelEntry:
+    """The base in a folder of this test's own, without a refiner."""
+    shutil.copytree(tiny_entry.base, tmp_path / "base")
+    return tiny_entry.model_copy(update={"base": str(tmp_path / "base"), "refiner": None})
+
+
+@pytest.mark.parametrize("part", [UNET, "vae/diffusion_pytorch_model.safetensors"])
+@pytest.mark.parametrize("size", [0, 5, 1000, -1])
+def test_a_truncated_file_is_named(part: str, size: int, copied: ModelEntry) -> None:
+    path = Path(copied.base) / part
+    whole = path.read_bytes()
+    path.write_bytes(whole[:size])
+    with pytest.raises(ModelError, match=str(path)):
+        load_model(copied, [Stage.BASE])
+
+
+@pytest.mark.parametrize("part", [UNET, "text_encoder_2/model.safetensors"])
+def test_a_missing_file_is_named(part: str, copied: ModelEntry) -> None:
+    path = Path(copied.base) / part
+    path.unlink()
+    with pytest.raises(ModelError, match=str(path.parent)):
+        load_model(copied, [Stage.BASE])
+
+
+def test_a_missing_folder_is_named(copied: ModelEntry) -> None:
+    shutil.rmtree(copied.base)
+    with pytest.raises(ModelError, match=copied.base):
+        load_model(copied, [Stage.BASE])
+
+
+@pytest.mark.parametrize("part", [UNET, "text_encoder/model.safetensors"])
+def test_missing_tensors_are_not_filled_with_noise(part: str, copied: ModelEntry) -> None:
+    path = Path(copied.base) / part
+    tensors = load_file(path)
+    del tensors[max(tensors)]
+    save_file(tensors, path, metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=path.parent.name):
+        load_model(copied, [Stage.BASE])
+
+
+def test_tensors_of_another_shape_are_refused(copied: ModelEntry) -> None:
+    path = Path(copied.base) / UNET
+    tensors = load_file(path)
+    name = next(name for name, tensor in tensors.items() if tensor.ndim == 4)
+    tensors[name] = torch.zeros(3, 3, 3, 3)
+    save_file(tensors, path, metadata={"format": "pt"})
+    with pytest.raises(ModelError, match="unet: "):
+        load_model(copied, [Stage.BASE])
+
+
+def test_pickled_weights_are_not_read(copied: ModelEntry) -> None:
+    path = Path(copied.base) / UNET
+    torch.save(load_file(path), path.with_suffix(".bin"))
+    path.unlink()
+    with pytest.raises(ModelError, match="safetensors"):
+        load_model(copied, [Stage.BASE])
+
+
+def test_the_hash_is_of_the_weights(copied: ModelEntry, tiny: LoadedModel) -> None:
+    folder = Path(copied.base)
+    before = hash_weights(folder)
+    assert before == tiny.hashes[Stage.BASE]
+    (folder / "README.md").write_text("a note")
+    assert hash_weights(folder) == before
+    tensors = load_file(folder / UNET)
+    tensors[min(tensors)] += 1
+    save_file(tensors, folder / UNET, metadata={"format": "pt"})
+    assert hash_weights(folder) != before
+
+
+def test_a_worker_of_one_stage_still_knows_both_hashes(tiny_entry: ModelEntry, tiny: LoadedModel) -> None:
+    model = load_model(tiny_entry, [Stage.REFINE])
+    assert model.hashes == tiny.hashes
+    with pytest.raises(ModelError, match="base"):
+        model.pipeline(Stage.BASE)
+    elsewhere = tiny_entry.model_copy(update={"base": "/nowhere"})
+    assert set(load_model(elsewhere, [Stage.REFINE]).hashes) == {Stage.REFINE}
