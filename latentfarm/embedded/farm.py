@@ -29,7 +29,7 @@ class Farm:
 
     Args:
         root: the checkout that holds the rooms.
-        port: where the API should listen; another one is taken when it is not free.
+        port: where the API should listen; another one is taken when it is 0 or not free.
         workers: stages of each worker process, such as `["base", "refine"]`.
         devices: as `python -m worker --devices` takes them.
     """
@@ -43,7 +43,7 @@ class Farm:
         self._workers = tuple(workers)
         self._devices = devices
         self._started = 0.0
-        self.port = port if ports.is_free(port) else ports.choose([])
+        self.port = port if port and ports.is_free(port) else ports.choose([])
         self.url = f"http://{ports.HOST}:{self.port}"
 
     def environment(self) -> dict[str, str]:

@@ -70,7 +70,7 @@ class Farm:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *_exception: object) -> None:
         everything = [child for process in self.processes for child in family(process.pid)]
         for process in self.processes:
             with contextlib.suppress(ProcessLookupError):
@@ -78,9 +78,9 @@ class Farm:
                 process.kill()
         for process in self.processes:
             process.wait()
-        _, alive = psutil.wait_procs(everything, timeout=10)
-        for process in alive:
-            process.kill()
+        alive = psutil.wait_procs(everything, timeout=10)[1]
+        for left in alive:
+            left.kill()
         for log in sorted(self.folder.glob("*.log")):
             # Shown by pytest when the test failed.
             sys.stdout.write(f"--- {log.name}\n{log.read_text()[-4000:]}\n")
@@ -129,7 +129,7 @@ class Farm:
     def submit(self, n: int = 1, *, send: bool = True, **fields: object) -> UUID:
         """Stores a job as the API does."""
         values = {"prompt": "a red circle", "width": 64, "height": 64, "num_inference_steps": 4, **fields}
-        spec = RenderSpec(num_images=n, seed=1, **values)  # type: ignore[arg-type]
+        spec = RenderSpec(num_images=n, seed=1, **values)
         spec = complete(spec, load_registry(ROOT / "models" / "models.toml").get("tiny"))
         job_id = new_id()
         queue_id, _ = self.repository.add_job(job_id, spec, tenant="")
