@@ -21,6 +21,8 @@ def is_memory(error: BaseException) -> bool:
 
 def is_device(error: BaseException) -> bool:
     """Whether the device's context cannot be trusted any more."""
+    if is_memory(error):
+        return False
     accelerator = getattr(torch, "AcceleratorError", None)
     if accelerator is not None and isinstance(error, accelerator):
         return True

@@ -1,0 +1,123 @@
+"""Who goes through the next forward, and how many rows it has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from latentfarm.states import Lane
+from worker.engine.forward import shape_of
+from worker.engine.group import PATIENCE, Group, choose, note_skipped
+
+if TYPE_CHECKING:
+    from worker.engine.sample import Sample
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+
+
+@dataclass(eq=False)
+class Stub:
+    """What `choose` reads of a sample."""
+
+    arrival: int
+    rows: int = 2
+    key: str = "square"
+    lane: Lane = Lane.BULK
+    reproducible: bool = False
+    skipped: int = 0
+    order: Any = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.order = SimpleNamespace(lane=self.lane)
+
+
+def pick(stubs: list[Stub], limit: int = 8) -> list[int]:
+    group = choose(cast("list[Sample]", stubs), lambda _: limit)
+    return [sample.arrival for sample in group.samples]
+
+
+def test_the_oldest_lead_and_fill_the_forward() -> None:
+    assert pick([Stub(arrival) for arrival in (5, 3, 1, 4, 2)]) == [1, 2, 3, 4]
+
+
+def test_only_samples_of_one_key_share_a_forward() -> None:
+    assert pick([Stub(1, key="wide"), Stub(2), Stub(3, key="wide")]) == [1, 3]
+
+
+def test_interactive_samples_come_first_whatever_their_shape() -> None:
+    bulk = [Stub(arrival) for arrival in range(10)]
+    assert pick([*bulk, Stub(11, lane=Lane.INTERACTIVE, key="wide")]) == [11]
+    assert pick([*bulk, Stub(11, lane=Lane.INTERACTIVE)]) == [11, 0, 1, 2]
+
+
+def test_an_unguided_sample_takes_the_row_that_is_left() -> None:
+    assert pick([Stub(1, rows=1), Stub(2), Stub(3), Stub(4), Stub(5, rows=1)]) == [1, 2, 3, 4, 5]
+
+
+def test_a_bucket_of_one_takes_one_sample() -> None:
+    assert pick([Stub(2), Stub(1)], limit=1) == [1]
+
+
+def test_a_guided_sample_runs_even_where_the_limit_is_too_small_for_it() -> None:
+    assert pick([Stub(1, rows=2)], limit=1) == [1]
+
+
+def test_patience_ends() -> None:
+    crowd = [Stub(arrival, lane=Lane.INTERACTIVE) for arrival in range(4)]
+    rare = Stub(9, key="wide")
+    turns = 0
+    while True:
+        group = choose(cast("list[Sample]", [*crowd, rare]), lambda _: 8)
+        note_skipped(cast("list[Sample]", [*crowd, rare]), group)
+        if cast("Sample", rare) in group.samples:
+            break
+        turns += 1
+    assert turns == PATIENCE
+    assert rare.skipped == 0
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 2), st.sampled_from("ab"), st.sampled_from(Lane)), min_size=1, max_size=20
+    ),
+    st.integers(1, 16),
+)
+def test_a_group_never_overflows_and_leaves_no_room_unused(
+    wishes: list[tuple[int, str, Lane]], limit: int
+) -> None:
+    stubs = [Stub(i, rows=rows, key=key, lane=lane) for i, (rows, key, lane) in enumerate(wishes)]
+    group = choose(cast("list[Sample]", stubs), lambda _: limit)
+    assert group.samples
+    assert len({sample.key for sample in group.samples}) == 1
+    assert group.rows <= max(limit, group.samples[0].rows)
+    key = str(group.samples[0].key)
+    left = [s for s in stubs if s.key == key and cast("Sample", s) not in group.samples]
+    if limit > 1:
+        assert all(group.rows + sample.rows > limit for sample in left)
+
+
+@pytest.mark.parametrize(
+    ("rows", "limit", "reproducible", "device", "shape"),
+    [
+        ([2], 8, False, CPU, 2),
+        ([2, 1], 8, False, CPU, 3),
+        ([2], 8, True, CPU, 8),
+        ([2, 1], 8, True, CUDA, 8),
+        ([2, 1], 8, False, CUDA, 4),
+        ([2, 2, 1], 6, False, CUDA, 6),
+        ([1], 8, False, CUDA, 1),
+        ([2], 1, True, CUDA, 2),
+        ([1], 1, True, CPU, 1),
+        ([2], 1, False, CUDA, 2),
+    ],
+)
+def test_shapes(rows: list[int], limit: int, reproducible: bool, device: torch.device, shape: int) -> None:
+    stubs = [Stub(i, rows=count) for i, count in enumerate(rows)]
+    stubs[-1].reproducible = reproducible
+    assert shape_of(Group(cast("list[Sample]", stubs), limit, len(stubs)), device) == shape
