@@ -48,10 +48,8 @@ class Http:
         self.base_url = base_url.rstrip("/")
         self.retry_s = retry_s
         timeout = httpx.Timeout(timeout_s, connect=min(CONNECT_S, timeout_s))
-        try:
-            self.client = httpx.Client(base_url=self.base_url, timeout=timeout)
-        except httpx.InvalidURL as error:
-            raise InvalidInput("base_url", str(error), "such as http://127.0.0.1:8400") from error
+        _check_address(self.base_url)
+        self.client = httpx.Client(base_url=self.base_url, timeout=timeout)
 
     def request(self, method: str, path: str, **given: Any) -> httpx.Response:
         """One answer with a status below 400. Every request of this client may be repeated safely.
@@ -86,13 +84,18 @@ class Http:
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
         yield True
 
-    def away(self, error: httpx.TransportError) -> LatentfarmError:
+    def away(self, error: httpx.TransportError) -> ServiceUnavailable:
         """What to raise when the API cannot be reached."""
-        if isinstance(error, httpx.UnsupportedProtocol):
-            return InvalidInput(
-                "base_url", f"{self.base_url!r} is no HTTP address", "such as http://127.0.0.1:8400"
-            )
         return ServiceUnavailable(f"no answer from {self.base_url}: {error or type(error).__name__}")
+
+
+def _check_address(address: str) -> None:
+    try:
+        url = httpx.URL(address)
+    except httpx.InvalidURL:
+        url = httpx.URL()
+    if url.scheme not in ("http", "https") or not url.host:
+        raise InvalidInput("base_url", f"{address!r} is no HTTP address", "such as http://127.0.0.1:8400")
 
 
 class RacingCall(Conflict):

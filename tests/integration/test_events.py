@@ -71,7 +71,7 @@ class Reader(threading.Thread):
 
     def run(self) -> None:
         for event in self._events:
-            self.seen.append(event)  # noqa: PERF402 - others look at it meanwhile
+            self.seen.append(event)
 
     @property
     def types(self) -> list[str]:

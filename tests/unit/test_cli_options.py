@@ -1,0 +1,161 @@
+"""The command line as it is typed, without an API."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from typer.testing import CliRunner
+
+from latentfarm.cli.app import app
+from latentfarm.cli.options import collect, spec_options
+from latentfarm.cli.output import columns
+from latentfarm.client import Client
+from latentfarm.errors import InvalidInput
+from latentfarm.spec import OutputSpec, RefinerSpec, RenderSpec
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pydantic import BaseModel
+
+
+def leaves(model: type[BaseModel], *above: str) -> set[tuple[str, ...]]:
+    return {(*above, name) for name in model.model_fields}
+
+
+def test_every_field_of_the_spec_is_an_option() -> None:
+    wanted = leaves(RenderSpec) - {("prompt",), ("output",)}
+    wanted |= leaves(RefinerSpec, "refiner") | leaves(OutputSpec, "output")
+    assert {option.path for option in spec_options()} == wanted
+
+
+class Submitted(Exception):  # noqa: N818 - carries what would have been sent
+    pass
+
+
+@pytest.fixture
+def typed(monkeypatch: pytest.MonkeyPatch) -> object:
+    """Runs `latentfarm render ...` up to the submit, and gives the spec."""
+
+    def submit(_client: object, fields: dict[str, object]) -> None:
+        raise Submitted(RenderSpec.model_validate(fields))
+
+    monkeypatch.setattr(Client, "submit", submit)
+
+    def run(*words: str, stdin: str = "") -> RenderSpec:
+        ran = CliRunner().invoke(app, ["render", *words], input=stdin)
+        if isinstance(ran.exception, Submitted):
+            spec = ran.exception.args[0]
+            assert isinstance(spec, RenderSpec)
+            return spec
+        if ran.exception is not None and not isinstance(ran.exception, SystemExit):
+            raise ran.exception
+        raise AssertionError(ran.output)
+
+    return run
+
+
+def test_options_become_fields(typed) -> None:
+    line = (
+        "a -n 3 --seed 7 --steps 9 --guidance 2.5 --refiner-high-noise-frac 0.6 --output-format webp"
+        " --output-quality 80 --reproducible --lane bulk --original-size 64x128 --timesteps 900,500,1"
+        " --metadata a=b --metadata c=d=e --negative-prompt no --clip-skip 1"
+    )
+    assert typed(*line.split()) == RenderSpec(
+        prompt="a",
+        num_images=3,
+        seed=7,
+        num_inference_steps=9,
+        guidance_scale=2.5,
+        refiner=RefinerSpec(high_noise_frac=0.6),
+        output=OutputSpec(format="webp", quality=80),
+        reproducible=True,
+        lane="bulk",
+        original_size=(64, 128),
+        timesteps=(900, 500, 1),
+        metadata={"a": "b", "c": "d=e"},
+        negative_prompt="no",
+        clip_skip=1,
+    )
+
+
+def test_nothing_is_set_that_was_not_typed(typed) -> None:
+    assert typed("a").model_fields_set == {"prompt"}
+    assert typed("a", "--refiner").refiner == RefinerSpec()
+    assert typed("a", "--no-refiner").refiner is None
+
+
+def test_options_win_over_a_spec_file(typed, tmp_path: Path) -> None:
+    file = tmp_path / "spec.json"
+    file.write_text(
+        json.dumps({"prompt": "of the file", "seed": 1, "output": {"format": "webp", "quality": 9}})
+    )
+    spec = typed("--spec", str(file), "--seed", "2", "--output-quality", "8")
+    assert (spec.prompt, spec.seed) == ("of the file", 2)
+    assert spec.output == OutputSpec(format="webp", quality=8)
+    assert typed("typed", "--spec", "-", stdin=file.read_text()).prompt == "typed"
+
+
+@pytest.mark.parametrize(
+    ("words", "field"),
+    [
+        (["--steps", "999"], "num_inference_steps"),
+        (["--original-size", "wide"], "original_size"),
+        (["--metadata", "no-sign"], "metadata"),
+        (["--timesteps", "1,x"], "timesteps.1"),
+        (["--output-format", "bmp"], "output.format"),
+        (["--spec", "/nowhere/spec.json"], "--spec"),
+    ],
+)
+def test_what_cannot_be_read_is_named(words: list[str], field: str) -> None:
+    ran = CliRunner().invoke(app, ["render", "a", "--api", "http://127.0.0.1:1", *words])
+    assert isinstance(ran.exception, InvalidInput)
+    assert ran.exception.field == field
+
+
+def test_a_value_that_cannot_be_read_says_how() -> None:
+    with pytest.raises(InvalidInput, match="HEIGHTxWIDTH"):
+        collect({"target_size": "7"})
+
+
+@pytest.mark.parametrize("command", [[], ["render"], ["jobs"], ["jobs", "watch"], ["models"], ["doctor"]])
+def test_help_names_every_option_in_full(command: list[str]) -> None:
+    ran = CliRunner().invoke(app, [*command, "--help"], env={"COLUMNS": "80"})
+    assert ran.exit_code == 0
+    assert "…" not in ran.output
+    assert re.search(r"^Usage: ", ran.output, re.MULTILINE)
+    if command == ["render"]:
+        shown = ran.output
+        built = [option for option in spec_options() if option.field.description != "Not supported yet."]
+        assert all(f"--{'-'.join(option.path).replace('_', '-')}" in shown for option in built)
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "line"),
+    [
+        (["render", "a", "--steps", "999"], 2, "latentfarm: num_inference_steps: "),
+        (["render"], 2, "latentfarm: prompt: required, but missing"),
+        (["jobs", "list", "--api", "nonsense"], 2, "latentfarm: base_url: "),
+        (["jobs", "show"], 2, "Usage: "),
+        (["--version"], 0, ""),
+    ],
+)
+def test_errors_are_one_line_and_a_status(words: list[str], status: int, line: str) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", "latentfarm.cli.app", *words], capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == status
+    assert ran.stderr.startswith(line)
+    assert "Traceback" not in ran.stderr
+    if line.startswith("latentfarm"):
+        assert len(ran.stderr.splitlines()) == 1
+
+
+def test_what_is_printed_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    columns([("id", "red\x1b[31m\nsecond line"), ("longer id", "x")])
+    assert capsys.readouterr().out == "id         red [31m second line\nlonger id  x\n"
