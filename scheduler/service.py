@@ -92,7 +92,7 @@ def sweep_until(stopping: threading.Event, duties: Duties, schedule: Sequence[Du
                 away = was_unreachable(error)
                 if away:
                     duties.calm_since = time.monotonic()
-                told = "database_away" if away else "sweep_failed"
-                get_logger().warning(told, duty=duty.name, error=str(error).splitlines()[0])
+                first = str(error).splitlines()[0]
+                get_logger().warning("database_away" if away else "sweep_failed", duty=duty.name, error=first)
                 stopping.wait(AWAY_S)
         stopping.wait(max(0.05, min(duty.due for duty in schedule) - time.monotonic()))

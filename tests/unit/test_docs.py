@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 from pathlib import Path
@@ -13,6 +14,7 @@ from latentfarm.states import TRANSITIONS, RenderState
 from tests.pages import env_example, states_page
 
 ROOT = Path(__file__).resolve().parents[2]
+ROOMS = ("api", "latentfarm", "scheduler", "worker")
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 
 
@@ -57,10 +59,39 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_that_pages_name_exist(page: Path) -> None:
+    named = re.findall(r"`((?:[\w-]+/)+[\w.-]*)`", page.read_text())
+    made = ("demo/", ".latentfarm/", "out/")
+    missing = [name for name in named if not name.startswith(made) and not (ROOT / name).exists()]
+    assert missing == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_make_targets_that_pages_name_exist(page: Path) -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     named = set(re.findall(r"`make ([a-z]+)`|^make ([a-z]+)", page.read_text(), re.MULTILINE))
     assert {first or second for first, second in named} <= targets
+
+
+def _log_events() -> set[str]:
+    """First arguments of every `get_logger().info(...)` and its like."""
+    found = set[str]()
+    for path in (path for room in ROOMS for path in (ROOT / room).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("get_logger()."):
+                texts = [part.value for part in ast.walk(node.args[0]) if isinstance(part, ast.Constant)]
+                assert texts, f"{path}:{node.lineno}: the event is not written where it is logged"
+                found |= {text for text in texts if isinstance(text, str)}
+    return found
+
+
+def test_every_log_event_and_metric_is_explained_to_operators() -> None:
+    explained = set(re.findall(r"`([a-z_]+)`", (ROOT / "docs" / "operations.md").read_text()))
+    code = "".join(path.read_text() for path in (ROOT / "api").glob("*.py"))
+    metrics = set(re.findall(r'"(latentfarm_[a-z_]+)"', code))
+    assert metrics
+    assert (_log_events() | metrics) - explained == set()
+    assert {name for name in explained if name.startswith("latentfarm_")} == metrics
 
 
 def test_make_without_a_target_lists_them_all() -> None:
