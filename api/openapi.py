@@ -45,6 +45,7 @@ def install(app: FastAPI) -> None:
                 title="Latentfarm", version=__version__, description=DESCRIPTION, routes=app.routes
             )
             _add_schemas(made)
+            _correct_refusals(made)
             app.openapi_schema = made
         return app.openapi_schema
 
@@ -55,10 +56,18 @@ def _add_schemas(document: dict[str, Any]) -> None:
     from latentfarm.views import ProblemView
 
     known = document.setdefault("components", {}).setdefault("schemas", {})
-    # FastAPI's own description of 422 is not what this API answers.
     for name in ("HTTPValidationError", "ValidationError"):
         known.pop(name, None)
     for model in (RenderSpec, ProblemView):
         schema = model.model_json_schema(ref_template=_REFERENCE)
         known.update(schema.pop("$defs", {}))
         known[model.__name__] = schema
+
+
+def _correct_refusals(document: dict[str, Any]) -> None:
+    """FastAPI describes a 422 of its own for every route with parameters; this API answers a problem."""
+    refusal = problems(HTTPStatus.UNPROCESSABLE_ENTITY)[422]
+    for item in document["paths"].values():
+        for operation in item.values():
+            if "application/json" in operation["responses"].get("422", {}).get("content", {}):
+                operation["responses"]["422"] = refusal

@@ -1,0 +1,145 @@
+"""The OpenAPI document, and the sizes and shapes of answers."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.datastructures import URL
+
+from api import cursors, schemas
+from api.app import create_app
+from api.routes_jobs import IMAGES_PAGE
+from latentfarm.errors import InvalidInput
+from latentfarm.records import Image, Job, ObjectRef
+from latentfarm.settings import Settings
+from latentfarm.spec import SEED_RANGE, RenderSpec
+from latentfarm.states import JobState, Lane, RenderState, Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+BASE = URL("http://farm.example.com:8400/")
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    return create_app(Settings()).openapi()
+
+
+def operations(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            yield f"{method} {path}", operation
+
+
+def test_the_routes_are_those_that_were_promised(document: dict[str, Any]) -> None:
+    assert {name for name, _ in operations(document)} == {
+        "post /v1/jobs",
+        "get /v1/jobs",
+        "get /v1/jobs/{job_id}",
+        "post /v1/jobs/{job_id}/cancel",
+        "get /v1/jobs/{job_id}/events",
+        "get /v1/jobs/{job_id}/images/{index}",
+        "get /v1/models",
+        "get /v1/models/{model}",
+        "get /healthz",
+        "get /readyz",
+        "get /metrics",
+    }
+
+
+def test_every_operation_parameter_and_field_is_described(document: dict[str, Any]) -> None:
+    for name, operation in operations(document):
+        assert operation["description"], name
+        for parameter in operation.get("parameters", []):
+            assert parameter.get("description"), (name, parameter["name"])
+    for field, schema in document["components"]["schemas"]["RenderSpec"]["properties"].items():
+        assert "$ref" in schema or schema["description"], field
+
+
+def test_every_failure_is_a_problem_document(document: dict[str, Any]) -> None:
+    for name, operation in operations(document):
+        for status, answer in operation["responses"].items():
+            if int(status) >= 400 and name != "get /readyz":
+                assert list(answer["content"]) == ["application/problem+json"], (name, status)
+    assert "HTTPValidationError" not in document["components"]["schemas"]
+
+
+def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
+    def walk(node: Any) -> None:
+        if isinstance(node, dict):
+            if "$ref" in node:
+                assert node["$ref"].rsplit("/", 1)[1] in document["components"]["schemas"]
+            for value in node.values():
+                walk(value)
+        elif isinstance(node, list):
+            for value in node:
+                walk(value)
+
+    walk(document)
+
+
+def job(prompt: str, images: int) -> Job:
+    spec = RenderSpec(prompt=prompt, seed=SEED_RANGE - 2, num_images=images, width=64, height=64)
+    return Job(
+        id=uuid.uuid4(),
+        kind="single",
+        tenant="",
+        state=JobState.FAILED,
+        lane=Lane.INTERACTIVE,
+        priority=0,
+        seed=SEED_RANGE - 2,
+        num_images=images,
+        remaining=0,
+        failed=1,
+        keep_latents=5,
+        spec=spec.picture(),
+        metadata={},
+        created_at=datetime.now(UTC),
+        started_at=datetime.now(UTC),
+        finished_at=datetime.now(UTC),
+    )
+
+
+def test_a_full_page_of_finished_images_stays_small() -> None:
+    images = [
+        Image(i, i, RenderState.SUCCEEDED, Stage.REFINE, ObjectRef("k", b"x" * 32, 10**9), {})
+        for i in range(IMAGES_PAGE)
+    ]
+    shown = schemas.in_full(job("p" * 8192, 10_000), BASE, {}, images, IMAGES_PAGE)
+    assert len(shown.model_dump_json().encode()) < 65_536
+
+
+def test_an_accepted_job_shows_nothing_that_can_change() -> None:
+    record = job("a", 3)
+    shown = schemas.as_accepted(record, BASE, 2)
+    assert (shown.state, shown.remaining, shown.failed, shown.finished_at) == ("queued", 3, 0, None)
+    assert [image.seed for image in shown.images] == [SEED_RANGE - 2, SEED_RANGE - 1]
+    assert shown.images_next == 2
+    assert shown.counts["queued"] == 3
+
+
+def test_the_spec_is_whole_and_in_the_order_of_its_fields() -> None:
+    shown = schemas.in_full(job("a", 3), BASE, {}, [], None).spec
+    assert RenderSpec.model_validate(shown).seed == SEED_RANGE - 2
+    assert list(shown) == [name for name in RenderSpec.model_fields if name in shown]
+    assert set(RenderSpec.model_fields) - set(shown) == {"webhook"}
+
+
+@given(st.uuids())
+def test_a_cursor_leads_back(job_id: uuid.UUID) -> None:
+    assert cursors.decode(cursors.encode(job_id)) == job_id
+
+
+@given(st.text(max_size=40))
+def test_any_other_text_is_no_cursor(text: str) -> None:
+    try:
+        found = cursors.decode(text)
+    except InvalidInput:
+        return
+    assert cursors.encode(found) == text.rstrip("=")

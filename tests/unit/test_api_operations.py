@@ -1,0 +1,177 @@
+"""Metric families, readiness, the deadline, and the entry point."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import PlainTextResponse, StreamingResponse
+from starlette.routing import Route
+from starlette.testclient import TestClient
+
+from api import families
+from api.deadline import Deadline
+from api.readiness import Readiness
+from latentfarm.doctor.finding import Finding, look
+from latentfarm.records import Queue
+from latentfarm.states import Lane, RenderState, Stage
+
+
+def worker(number: int, **fields: Any) -> dict[str, Any]:
+    counters = {
+        "forwards": 10,
+        "rows": 60,
+        "bucket_rows": 80,
+        "steps": 30,
+        "busy_s": 1.5,
+        "full_rows": 45,
+        "full_bucket_rows": 50,
+        "stage_s": {"decode": 2.0},
+    }
+    return {
+        "id": number,
+        "host": "h",
+        "device": "cpu",
+        "stages": [0, 1],
+        "assigned_models": ["tiny"],
+        "ready": True,
+        "lease_left_s": 12.5,
+        "info": {"counters": counters},
+        **fields,
+    }
+
+
+def text_of(*found: Any) -> str:
+    class Once:
+        def collect(self) -> list[Any]:
+            return list(found)
+
+    registry = CollectorRegistry()
+    registry.register(Once())
+    return generate_latest(registry).decode()
+
+
+def test_queues_show_depth_and_window() -> None:
+    known = [Queue(1, "base.tiny.bulk", Stage.BASE, "tiny", Lane.BULK, 0.25)]
+    counts = [("base.tiny.bulk", RenderState.QUEUED, 7)]
+    shown = text_of(*families.queues(known, counts, [worker(1), worker(2), worker(3, lease_left_s=-1.0)]))
+    assert 'latentfarm_queue_depth{queue="base.tiny.bulk",state="queued"} 7.0' in shown
+    assert 'latentfarm_queue_depth{queue="base.tiny.bulk",state="running"} 0.0' in shown
+    assert 'latentfarm_queue_window{queue="base.tiny.bulk"} 48.0' in shown
+    assert 'latentfarm_queue_wait_seconds{queue="base.tiny.bulk"} 0.25' in shown
+
+
+def test_workers_show_leases() -> None:
+    cold = worker(2, ready=False, stages=[0], info={})
+    shown = text_of(*families.leases([worker(1), cold]))
+    assert 'latentfarm_workers_up{device="cpu",stage="base"} 2.0' in shown
+    assert 'latentfarm_workers_ready{device="cpu",stage="base"} 1.0' in shown
+    assert 'latentfarm_workers_up{device="cpu",stage="refine"} 1.0' in shown
+    assert 'latentfarm_lease_left_seconds{device="cpu",host="h",worker="1"} 12.5' in shown
+
+
+def test_engines_are_summed_over_workers_alike() -> None:
+    shown = text_of(*families.engines([worker(1), worker(2), worker(3, info={})]))
+    labels = '{device="cpu",model="tiny",stage="base,refine"}'
+    assert f"latentfarm_engine_forwards_total{labels} 20.0" in shown
+    assert f"latentfarm_engine_occupied_rows_total{labels} 120.0" in shown
+    assert f"latentfarm_engine_steps_total{labels} 60.0" in shown
+    assert f"latentfarm_engine_occupancy{labels} 0.9" in shown
+    assert (
+        'latentfarm_part_seconds_total{device="cpu",model="tiny",part="decode",stage="base,refine"} 4.0'
+        in shown
+    )
+
+
+def test_ends_are_counted_by_reason() -> None:
+    assert 'latentfarm_worker_ends_total{reason="lease expired"} 3.0' in text_of(
+        families.ends({"lease expired": 3})
+    )
+
+
+def test_a_check_that_hangs_is_reported_and_asked_once() -> None:
+    release, asked = threading.Event(), []
+
+    def hang() -> Finding:
+        asked.append(1)
+        release.wait(30)
+        return Finding("stuck", ok=True, detail="")
+
+    ready = Readiness({"stuck": hang, "fine": lambda: look("fine", lambda: "yes", "")}, patience_s=0.05)
+    for _ in range(3):
+        assert ready.ask() == [
+            Finding("stuck", ok=False, detail="no answer within 0.05 s"),
+            Finding("fine", ok=True, detail="yes"),
+        ]
+    assert len(asked) == 1
+    release.set()
+    ready.close()
+
+
+def test_whatever_a_check_raises_is_one_line() -> None:
+    def fail() -> str:
+        raise RuntimeError("first line\nsecond line")
+
+    assert look("x", fail, "do that") == Finding("x", ok=False, detail="first line", advice="do that")
+
+
+def test_the_deadline_answers_for_a_thread_that_hangs() -> None:
+    release = threading.Event()
+
+    async def hang(_: object) -> PlainTextResponse:
+        await run_in_threadpool(release.wait, 30)
+        return PlainTextResponse("late")
+
+    async def slow_stream(_: object) -> StreamingResponse:
+        def pieces() -> Any:
+            yield "begun, "
+            threading.Event().wait(0.2)
+            yield "ended"
+
+        return StreamingResponse(pieces())
+
+    app = Starlette(routes=[Route("/hang", hang), Route("/stream", slow_stream)])
+    app.add_middleware(Deadline, seconds=0.1)
+    with TestClient(app) as client:
+        late = client.get("/hang")
+        assert (late.status_code, late.headers["retry-after"]) == (503, "5")
+        assert late.json()["type"] == "urn:latentfarm:problem:too_late"
+        assert client.get("/stream").text == "begun, ended"
+        release.set()
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.com"])
+def test_the_api_listens_on_loopback_only(host: str) -> None:
+    environment = {**os.environ, "LATENTFARM_API_HOST": host}
+    ran = subprocess.run(
+        [sys.executable, "-m", "api"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ran.returncode == 2
+    assert f"LATENTFARM_API_HOST={host}: until API keys exist" in ran.stderr
+    assert len(ran.stderr.splitlines()) == 1
+
+
+def test_a_registry_that_cannot_be_read_is_one_line() -> None:
+    environment = {**os.environ, "LATENTFARM_MODELS_FILE": "/nowhere/models.toml", "LATENTFARM_API_PORT": "0"}
+    ran = subprocess.run(
+        [sys.executable, "-m", "api"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (ran.returncode, len(ran.stderr.splitlines())) == (2, 1)
+    assert "/nowhere/models.toml" in ran.stderr
