@@ -186,7 +186,9 @@ def stock_image(model: LoadedModel, spec: RenderSpec, seed: int, *, nudge: float
     common = _arguments(spec)
     generator = torch.Generator("cpu").manual_seed(seed)
     shape = (1, 4, (spec.height or 0) // 8, (spec.width or 0) // 8)
-    latents = randn_tensor(shape, generator=generator, dtype=torch.float32) * (1 + nudge)
+    latents = randn_tensor(shape, generator=generator, device=model.device, dtype=model.dtype)
+    if nudge:
+        latents = latents * (1 + nudge)
     only_base = {"prompt_2": spec.prompt_2, "negative_prompt_2": spec.negative_prompt_2}
     sizes = {"height": spec.height, "width": spec.width, "latents": latents}
     if spec.refiner is None:
@@ -224,6 +226,8 @@ def _arguments(spec: RenderSpec) -> dict[str, Any]:
 
 def _stock_pipeline(model: LoadedModel, stage: Stage, spec: RenderSpec, seed: int) -> Any:
     pipeline = copy.copy(model.pipelines[stage])
+    if model.dtype is torch.float16:  # the engine holds it in float32, stock casts it to and fro
+        pipeline.vae = copy.deepcopy(pipeline.vae).to(torch.float16)
     name, settings = STOCK_SAMPLERS[spec.sampler or "euler"]
     settings = {**settings, **_SCHEDULES.get(spec.sigma_schedule or "", {})}
     if spec.timestep_spacing is not None:

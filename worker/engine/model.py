@@ -101,7 +101,7 @@ def _load_pipeline(stage: Stage, folder: Path, variant: str | None, model: Loade
         raise
     except Exception as error:  # whatever a library says about files, it is the model's fault
         raise ModelError(f"cannot load {folder}: {error}") from error
-    return _place(pipeline, model.device)
+    return place(pipeline, model.device)
 
 
 def _load_networks(folder: Path, dtype: torch.dtype, options: dict[str, Any]) -> dict[str, Any]:
@@ -135,7 +135,8 @@ def _load_networks(folder: Path, dtype: torch.dtype, options: dict[str, Any]) ->
     return networks
 
 
-def _place(pipeline: Any, device: torch.device) -> Any:
+def place(pipeline: Any, device: torch.device) -> Any:
+    """Puts a pipeline on its device, in the layout and precision that the engine relies on."""
     vae = pipeline.vae
     if vae.dtype == torch.float16 and vae.config.force_upcast:
         # Stock casts this VAE to float32 and back around each decode; here it is shared by
