@@ -21,6 +21,21 @@ def _train(options: argparse.Namespace) -> None:
     print(json.dumps(report))
 
 
+def _export(options: argparse.Namespace) -> None:
+    from training.export import export
+
+    for path in export(options.model, options.output):
+        print(path)
+
+
+def _card(options: argparse.Namespace) -> None:
+    from training.card import read_json, write_card
+    from training.pipelines import load_pair
+
+    report = read_json(options.work / "report.json") | {"time": options.time}
+    write_card(load_pair(options.model), report, read_json(options.figures), options.model / "README.md")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -35,6 +50,18 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--threads", type=int, default=2)
     train.add_argument("--shorten", type=int, default=1, help="divide all courses, for a trial")
     train.set_defaults(run=_train)
+    card = commands.add_parser(
+        "card", help="write the model card from a training report and benchmark figures"
+    )
+    card.add_argument("--model", type=Path, default=Path("models/tiny"))
+    card.add_argument("--work", type=Path, default=Path("build/training"))
+    card.add_argument("--figures", type=Path, required=True, help="output of `python -m benchmarks tiny`")
+    card.add_argument("--time", default="", help="a sentence that says how long training took, and on what")
+    card.set_defaults(run=_card)
+    export = commands.add_parser("export", help='write a variant="fp16" folder and single-file checkpoints')
+    export.add_argument("--model", type=Path, default=Path("models/tiny"))
+    export.add_argument("--output", type=Path, required=True)
+    export.set_defaults(run=_export)
     return parser
 
 

@@ -10,7 +10,11 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-TEXT_WIDTH: Final = 48  # of each encoder; the base UNet sees both side by side
+# Of the encoders; the base UNet sees both side by side. They must differ, as SDXL's do: it is by
+# the width that a single-file checkpoint's encoders are told apart.
+TEXT_WIDTH: Final = 40
+TEXT_WIDTH_2: Final = 56
+_HEAD: Final = 8  # width of a text encoder's attention head
 POOLED_WIDTH: Final = 64
 TIME_ID_WIDTH: Final = 16  # per number of original size, crop and target size
 NATIVE: Final = 128  # pixels
@@ -36,8 +40,8 @@ class Pair:
 def make_pair(vocabulary: int, seed: int) -> Pair:
     """Random weights for all parts, each part from a seed of its own derived from `seed`."""
     makers: tuple[Callable[[], Any], ...] = (
-        lambda: CLIPTextModel(_text_config(vocabulary, "quick_gelu")),
-        lambda: CLIPTextModelWithProjection(_text_config(vocabulary, "gelu")),
+        lambda: CLIPTextModel(_text_config(vocabulary, TEXT_WIDTH, "quick_gelu")),
+        lambda: CLIPTextModelWithProjection(_text_config(vocabulary, TEXT_WIDTH_2, "gelu")),
         _make_vae,
         _make_base,
         _make_refiner,
@@ -68,13 +72,13 @@ def make_scheduler() -> Any:
     )
 
 
-def _text_config(vocabulary: int, activation: str) -> CLIPTextConfig:
+def _text_config(vocabulary: int, width: int, activation: str) -> CLIPTextConfig:
     return CLIPTextConfig(
         vocab_size=vocabulary,
-        hidden_size=TEXT_WIDTH,
-        intermediate_size=4 * TEXT_WIDTH,
+        hidden_size=width,
+        intermediate_size=4 * width,
         num_hidden_layers=3,
-        num_attention_heads=4,
+        num_attention_heads=width // _HEAD,
         projection_dim=POOLED_WIDTH,
         hidden_act=activation,
         max_position_embeddings=77,
@@ -104,7 +108,7 @@ def _make_base() -> UNet2DConditionModel:
         up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
         block_out_channels=(48, 56, 64),
         attention_head_dim=(3, 4, 4),  # the number of heads, by the name that diffusers gives it
-        cross_attention_dim=2 * TEXT_WIDTH,
+        cross_attention_dim=TEXT_WIDTH + TEXT_WIDTH_2,
         projection_class_embeddings_input_dim=POOLED_WIDTH + 6 * TIME_ID_WIDTH,
         **_unet_options(),
     )
@@ -114,9 +118,9 @@ def _make_refiner() -> UNet2DConditionModel:
     return UNet2DConditionModel(
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
         up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-        block_out_channels=(40, 40, 32, 32),
-        attention_head_dim=(4, 4, 4, 4),
-        cross_attention_dim=TEXT_WIDTH,
+        block_out_channels=(40, 40, 32, 24),
+        attention_head_dim=(4, 4, 4, 3),
+        cross_attention_dim=TEXT_WIDTH_2,
         projection_class_embeddings_input_dim=POOLED_WIDTH + 5 * TIME_ID_WIDTH,
         **_unet_options(),
     )

@@ -25,7 +25,7 @@ _SIZES: Final = {
     (192, 192): 3,
     (256, 256): 2,
 }
-_BATCH: Final = 20  # pictures of native size; of others as many as have the same pixels
+BATCH: Final = 14  # pictures of native size; of others as many as have the same pixels
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,8 @@ def batches(shelves: list[Shelf], seed: int, start: int) -> Iterator[tuple[list[
     while True:
         rng = random.Random(f"batch {seed} {number}")
         shelf = rng.choices(shelves, weights)[0]
-        room = max(4, round(_BATCH * 16 * 16 * 4 / shelf.latents[0].numel()))
-        chosen = rng.sample(range(len(shelf.plans)), min(room, 2 * _BATCH, len(shelf.plans)))
+        room = max(4, round(BATCH * 16 * 16 * 4 / shelf.latents[0].numel()))
+        chosen = rng.sample(range(len(shelf.plans)), min(room, 2 * BATCH, len(shelf.plans)))
         yield [shelf.plans[index] for index in chosen], shelf.latents[chosen]
         number += 1
 

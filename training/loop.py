@@ -2,10 +2,11 @@
 
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -46,95 +47,102 @@ def fit(
     `batches(n)` yields from the n-th batch on, so that a run that was killed goes on from
     `checkpoint` as if it had not been. Losses go to the same path with `.jsonl` at its end.
     """
-    parameters = [parameter for parameter in modules.parameters() if parameter.requires_grad]
-    optimiser = torch.optim.Adam(parameters, lr=course.rate, betas=course.betas)
-    averaged = [parameter.detach().clone() for parameter in parameters]
-    start, losses = _resume(checkpoint, modules, optimiser, averaged)
+    run = _Run(modules, course, checkpoint)
+    run.resume()
     modules.train()
-    with _progress(checkpoint.stem, course.steps, start) as advance:
-        for step, batch in zip(range(start, course.steps), _endless(batches, start), strict=False):
-            for group in optimiser.param_groups:
-                group["lr"] = course.rate_at(step)
-            loss = loss_of(batch, step)
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(parameters, 1.0)
-            optimiser.step()
-            _blend(averaged, parameters, min(course.average, (1 + step) / (10 + step)))
-            losses.append(loss.item())
-            advance(losses)
-            if (step + 1) % _NOTE_EVERY == 0:
-                _note(checkpoint, step + 1, losses[-_NOTE_EVERY:])
-            if (step + 1) % _SAVE_EVERY == 0 or step + 1 == course.steps:
-                _save(checkpoint, modules, optimiser, averaged, losses)
-    _blend(parameters, averaged, 0.0)
+    with _progress(checkpoint.stem, course.steps, run.done) as advance:
+        # `range` first: zip must not draw a batch that nobody uses.
+        for step, batch in zip(range(run.done, course.steps), batches(run.done), strict=False):
+            run.descend(loss_of(batch, step))
+            advance(run.losses)
+            if run.done % _NOTE_EVERY == 0:
+                run.note()
+            if run.done % _SAVE_EVERY == 0 or run.done == course.steps:
+                run.save()
+    run.take_average()
     modules.eval()
-    tail = losses[-max(1, course.steps // 10) :]
+    tail = run.losses[-max(1, course.steps // 10) :]
     return sum(tail) / len(tail)
 
 
-def _endless(batches: Callable[[int], Iterable[Batch]], start: int) -> Iterator[Batch]:
-    yield from batches(start)
+class _Run:
+    """Weights, optimiser, averages and losses of one course."""
+
+    def __init__(self, modules: nn.ModuleDict, course: Course, checkpoint: Path) -> None:
+        self._modules, self._course, self._path = modules, course, checkpoint
+        self._parameters = [value for value in modules.parameters() if value.requires_grad]
+        self._optimiser = torch.optim.Adam(self._parameters, lr=course.rate, betas=course.betas)
+        self._averaged = [value.detach().clone() for value in self._parameters]
+        self.losses: list[float] = []
+
+    @property
+    def done(self) -> int:
+        """Steps taken so far."""
+        return len(self.losses)
+
+    def descend(self, loss: Tensor) -> None:
+        """One step of the optimiser."""
+        step = self.done
+        for group in self._optimiser.param_groups:
+            group["lr"] = self._course.rate_at(step)
+        self._optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self._parameters, 1.0)
+        self._optimiser.step()
+        _blend(self._averaged, self._parameters, min(self._course.average, (1 + step) / (10 + step)))
+        self.losses.append(loss.item())
+
+    def take_average(self) -> None:
+        """Put the averaged weights in the place of the last ones."""
+        _blend(self._parameters, self._averaged, 0.0)
+
+    def note(self) -> None:
+        """Add the mean of the last losses to the log."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        recent = self.losses[-_NOTE_EVERY:]
+        line = json.dumps({"step": self.done, "loss": round(sum(recent) / len(recent), 6)})
+        with self._path.with_suffix(".jsonl").open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+    def save(self) -> None:
+        """Write the checkpoint; a death while writing leaves the last one."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        part = self._path.with_suffix(".part")
+        state = {
+            "modules": self._modules.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+            "averaged": self._averaged,
+            "losses": torch.tensor(self.losses),
+        }
+        torch.save(state, part)
+        part.replace(self._path)
+
+    def resume(self) -> None:
+        """Go on from the checkpoint, if there is one."""
+        if not self._path.exists():
+            return
+        state = torch.load(self._path, weights_only=True)
+        self._modules.load_state_dict(state["modules"])
+        self._optimiser.load_state_dict(state["optimiser"])
+        _blend(self._averaged, state["averaged"], 0.0)
+        self.losses = state["losses"].tolist()
 
 
-def _blend(into: list[Any], source: list[Any], keep: float) -> None:
-    with torch.no_grad():
-        for target, value in zip(into, source, strict=True):
-            target.lerp_(value, 1 - keep)
+@torch.no_grad()
+def _blend(into: Sequence[Tensor], source: Sequence[Tensor], keep: float) -> None:
+    for target, value in zip(into, source, strict=True):
+        target.lerp_(value, 1 - keep)
 
 
-def _save(
-    path: Path, modules: nn.Module, optimiser: Any, averaged: list[Tensor], losses: list[float]
-) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    state = {
-        "modules": modules.state_dict(),
-        "optimiser": optimiser.state_dict(),
-        "averaged": averaged,
-        "losses": torch.tensor(losses),
-    }
-    torch.save(state, path.with_suffix(".part"))
-    path.with_suffix(".part").replace(path)
-
-
-def _resume(
-    path: Path, modules: nn.Module, optimiser: Any, averaged: list[Tensor]
-) -> tuple[int, list[float]]:
-    if not path.exists():
-        return 0, []
-    state = torch.load(path, weights_only=True)
-    modules.load_state_dict(state["modules"])
-    optimiser.load_state_dict(state["optimiser"])
-    _blend(averaged, state["averaged"], 0.0)
-    return len(state["losses"]), state["losses"].tolist()
-
-
-def _note(path: Path, step: int, losses: list[float]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_suffix(".jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps({"step": step, "loss": round(sum(losses) / len(losses), 6)}) + "\n")
-
-
-class _progress:  # noqa: N801 - used as a `with` statement, like a function
+@contextmanager
+def _progress(name: str, steps: int, start: int) -> Iterator[Callable[[list[float]], None]]:
     """A progress bar that shows the mean of the last losses."""
+    shown = TextColumn("{task.fields[loss]}")
+    with Progress(TextColumn(name), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), shown) as bar:
+        task = bar.add_task(name, total=steps, completed=start, loss="")
 
-    def __init__(self, name: str, steps: int, start: int) -> None:
-        self._bar = Progress(
-            TextColumn(name),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[loss]}"),
-        )
-        self._task = self._bar.add_task(name, total=steps, completed=start, loss="")
+        def advance(losses: list[float]) -> None:
+            recent = losses[-50:]
+            bar.update(task, advance=1, loss=f"loss {sum(recent) / len(recent):.4f}")
 
-    def __enter__(self) -> Callable[[list[float]], None]:
-        self._bar.start()
-        return self._advance
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def _advance(self, losses: list[float]) -> None:
-        recent = losses[-50:]
-        self._bar.update(self._task, advance=1, loss=f"loss {sum(recent) / len(recent):.4f}")
+        yield advance

@@ -12,7 +12,7 @@ from training.scene import Scene, caption, leave_open, random_scene, style_capti
 
 CROP_LIMIT: Final = 48 / 128  # of the shorter side
 _BEST_SCORE, _SCORE_FALL = 6.5, 5.0  # of a clean picture, and from there to the noisiest
-_GRAIN: Final = 55  # of 255, standard deviation of the noise in the noisiest picture
+_GRAIN: Final = 75  # of 255, standard deviation of the noise in the noisiest picture
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def enlarged_from(image: Image.Image, original: tuple[int, int]) -> Image.Image:
 
 def with_grain(image: Image.Image, mask: Image.Image, noise: float, seed: int) -> Image.Image:
     """Coarse noise on the things (where `mask` is 255) and around their edges."""
-    coarse = (max(1, image.width // 6), max(1, image.height // 6))
+    coarse = (max(1, image.width // 10), max(1, image.height // 10))
     values = np.random.default_rng(seed).normal(0, _GRAIN * noise, (coarse[1], coarse[0]))
     field = Image.fromarray(values.astype(np.float32)).resize(image.size, Image.Resampling.BILINEAR)
     reach = mask.resize(coarse).filter(ImageFilter.MaxFilter(3)).resize(image.size, Image.Resampling.BILINEAR)

@@ -1,5 +1,6 @@
 """Train the whole pair from nothing; every stage goes on from its checkpoint."""
 
+import json
 import time
 from pathlib import Path
 from typing import Any, Final
@@ -11,9 +12,10 @@ from training.denoising import BASE_COURSE, REFINER_COURSE, train_base, train_re
 from training.latents import encode_pictures
 from training.loop import Course
 from training.pipelines import build, save_pair
+from training.reading import READING_COURSE, train_readers
 from training.vae import COURSE, train_vae
 
-PICTURES: Final = 10_000
+PICTURES: Final = 7_000
 
 
 def train(seed: int, output: Path, work: Path, shorten: int = 1) -> dict[str, Any]:
@@ -30,6 +32,9 @@ def train(seed: int, output: Path, work: Path, shorten: int = 1) -> dict[str, An
         "vae": train_vae(pair.vae, seed, work / "vae.pt", _cut(COURSE, shorten)),
     }
     save_pair(pair, output)
+    report["reading"] = {
+        "loss": train_readers(pair, seed, work / "reading.pt", _cut(READING_COURSE, shorten))
+    }
     shelves = encode_pictures(pair.vae, seed, PICTURES // shorten, work / "latents.safetensors")
     report["base"] = {"loss": train_base(pair, shelves, seed, work / "base.pt", _cut(BASE_COURSE, shorten))}
     save_pair(pair, output)
@@ -37,6 +42,7 @@ def train(seed: int, output: Path, work: Path, shorten: int = 1) -> dict[str, An
     report["refiner"] = {"loss": train_refiner(pair, shelves, seed, work / "refiner.pt", course)}
     save_pair(pair, output)
     report["minutes_of_this_run"] = round((time.monotonic() - started) / 60, 1)
+    (work / "report.json").write_text(json.dumps(report) + "\n", encoding="utf-8")
     return report
 
 

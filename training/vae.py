@@ -15,7 +15,7 @@ from training.loop import Course, fit
 from training.picture import random_plan, render
 
 Pixels = NDArray[np.uint8]
-COURSE: Final = Course(steps=2000, rate=2e-3, average=0.995)
+COURSE: Final = Course(steps=1500, rate=2e-3, average=0.995)
 BATCH: Final = 8
 # Windows of this many pixels: a fully convolutional net needs no whole pictures to learn from.
 _WINDOW: Final = 64
