@@ -43,6 +43,14 @@ def test_a_beat_that_stands_still_is_a_stall_after_the_limit() -> None:
     assert stall.is_stalled(5, 15.0, now=115.1)
 
 
+def test_one_beat_is_enough_to_begin_anew() -> None:
+    stall = Stall(now=0.0)
+    assert not stall.is_stalled(5, 15.0, now=0.0)
+    assert not stall.is_stalled(6, 15.0, now=14.0)
+    assert not stall.is_stalled(6, 15.0, now=28.0)
+    assert stall.is_stalled(6, 15.0, now=30.0)
+
+
 def test_a_child_that_never_beats_has_from_the_start() -> None:
     stall = Stall(now=50.0)
     assert not stall.is_stalled(-1, 900.0, now=949.0)
