@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
-from diffusers.utils import logging as diffusers_logging
 
 from latentfarm.registry import ModelEntry, load_registry
 from latentfarm.spec import RenderSpec
@@ -39,5 +38,4 @@ def make(tiny_entry: ModelEntry) -> MakeSpec:
 def tiny(tiny_entry: ModelEntry) -> LoadedModel:
     """Base and refiner on the CPU in float32, on one thread: the thread count changes bits."""
     torch.set_num_threads(1)
-    diffusers_logging.disable_progress_bar()
     return load_model(tiny_entry, [Stage.BASE, Stage.REFINE])

@@ -109,6 +109,27 @@ def test_stop_before_start(make: MakeSpec, tiny: LoadedModel) -> None:
     assert rig.engine.stop() == [order]
 
 
+def test_a_prompt_that_was_cut_is_told_of_also_through_the_refiner(make: MakeSpec, tiny: LoadedModel) -> None:
+    long = make(prompt="word " * 90, negative_prompt="short", refiner=RefinerSpec())
+    with Rig(tiny) as rig:
+        cut, whole = rig.pictures([(long, 1), (make(), 1)])
+    assert len(cut.warnings) == 1
+    assert cut.warnings[0].startswith("prompt was cut")
+    assert "77" in cut.warnings[0]
+    assert whole.warnings == ()
+
+
+def test_notes_say_what_the_picture_depends_on(make: MakeSpec, tiny: LoadedModel) -> None:
+    with Rig(tiny) as rig:
+        plain, refined = rig.pictures([(make(), 1), (make(refiner=RefinerSpec(high_noise_frac=0.5)), 1)])
+    assert plain.notes["model_hash"] == tiny.hashes[Stage.BASE]
+    assert "refiner_hash" not in plain.notes
+    assert plain.notes["steps_done"] == "5"
+    assert refined.notes["refiner_hash"] == tiny.hashes[Stage.REFINE]
+    assert (refined.notes["base_steps_done"], refined.notes["steps_done"]) == ("2", "3")
+    assert {"bucket", "device", "dtype", "threads", "versions"} <= set(plain.notes)
+
+
 def test_an_idle_engine_beats(tiny: LoadedModel) -> None:
     with Rig(tiny) as rig:
         before = rig.engine.counters.beat

@@ -65,6 +65,7 @@ def load_model(
         ModelError: a file is missing, cut short, or of another shape than its config says.
     """
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    _hide_progress_bars()
     folders = {Stage.BASE: Path(entry.base)}
     if entry.refiner is not None:
         folders[Stage.REFINE] = Path(entry.refiner)
@@ -85,6 +86,15 @@ def load_model(
     for stage in wanted:
         model.pipelines[stage] = _load_pipeline(stage, folders[stage], entry.variant, model)
     return model
+
+
+def _hide_progress_bars() -> None:
+    """They are for people at a terminal; here they would end up in a service's log."""
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
+
+    diffusers_logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()
 
 
 def _load_pipeline(stage: Stage, folder: Path, variant: str | None, model: LoadedModel) -> Any:
