@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from api.app import create_app
 from api.limits import MAX_BODY
 from latentfarm.settings import Settings
+from latentfarm.spec import RenderSpec
 
 JOB = "01890000-0000-7000-8000-000000000000"
 NOWHERE = Settings(
@@ -19,9 +22,12 @@ NOWHERE = Settings(
 )
 
 
+FUZZED = TestClient(create_app(NOWHERE), raise_server_exceptions=False)
+
+
 @pytest.fixture(scope="module")
 def client() -> TestClient:
-    return TestClient(create_app(NOWHERE), raise_server_exceptions=False)
+    return FUZZED
 
 
 def deep(levels: int) -> str:
@@ -176,6 +182,31 @@ def test_every_complaint_is_in_one_answer(client: TestClient) -> None:
 def test_a_thousand_complaints_are_cut_to_a_short_answer(client: TestClient) -> None:
     _, problem = post(client, spec(timesteps=["x"] * 100_000))
     assert len(problem["errors"]) == 20  # type: ignore[arg-type]
+
+
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text()
+    | st.sampled_from(["euler", "tiny", "png"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.dictionaries(st.sampled_from([*RenderSpec.model_fields, "unknown"]), VALUES, max_size=5))
+def test_no_json_makes_the_api_fail(fields: dict[str, object]) -> None:
+    answer = FUZZED.post(
+        "/v1/jobs",
+        content=json.dumps({"prompt": "a", **fields}),
+        headers={"Content-Type": "application/json"},
+    )
+    # 503: the spec was good, and the database is not there.
+    assert answer.status_code in (400, 422, 503)
+    assert answer.headers["content-type"] == "application/problem+json"
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "", "application/x-www-form-urlencoded", "application/jsonx"])
