@@ -93,7 +93,7 @@ def test_the_hash_is_of_the_weights(copied: ModelEntry, tiny: LoadedModel) -> No
     assert hash_weights(folder) != before
 
 
-def test_a_worker_of_one_stage_still_knows_both_hashes(tiny_entry: ModelEntry, tiny: LoadedModel) -> None:
+def test_a_refine_worker_knows_the_base_by_its_hash(tiny_entry: ModelEntry, tiny: LoadedModel) -> None:
     model = load_model(tiny_entry, [Stage.REFINE])
     assert model.hashes == tiny.hashes
     with pytest.raises(ModelError, match="base"):

@@ -42,7 +42,7 @@ OTHERS: dict[str, dict[str, Any]] = {
     },
     "one negative size alone": {"negative_target_size": (256, 256), **REFINED},
     "negative crop alone": {"negative_crops_coords_top_left": (16, 16), **REFINED},
-    "timesteps": {"timesteps": (999, 800, 500, 210, 30), **REFINED},
+    "timesteps": {"timesteps": (999, 800, 500, 200, 30), **REFINED},
     "sigmas": {"sigmas": (14.6, 6.3, 2.1, 0.7, 0.2, 0.0), **REFINED},
     "eta": {"sampler": "ddim", "eta": 0.7, **REFINED},
     "trailing": {"timestep_spacing": "trailing", "sigma_schedule": "beta", **REFINED},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from dataclasses import dataclass, field
@@ -26,7 +27,8 @@ class LoadedModel:
 
     Attributes:
         pipelines: per stage, a diffusers pipeline whose *methods* are used, never its call.
-        hashes: per stage, of the weights; also of a stage that is not loaded if its files are here.
+        hashes: per stage, of the weights; of the base also where only the refiner is loaded, if its files
+            are here.
         bucket: rows of one UNet forward; 1: one sample at a time with just its own rows.
         encoding: held while prompts are encoded: the fast tokenizers are not safe in two threads.
     """
@@ -70,11 +72,11 @@ def load_model(
     if entry.refiner is not None:
         folders[Stage.REFINE] = Path(entry.refiner)
     wanted = [stage for stage in stages if stage in folders]
-    hashes = {
-        stage: hash_weights(folder, entry.variant)
-        for stage, folder in folders.items()
-        if stage in wanted or folder.is_dir()
-    }
+    hashes = {stage: hash_weights(folders[stage], entry.variant) for stage in wanted}
+    if Stage.BASE not in hashes:
+        # Latents say which base they come from; without its files only the names are compared.
+        with contextlib.suppress(ModelError):
+            hashes[Stage.BASE] = hash_weights(folders[Stage.BASE], entry.variant)
     model = LoadedModel(
         name=entry.name,
         bucket=entry.bucket,
