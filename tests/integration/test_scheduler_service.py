@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ from scheduler.service import Dispatcher, sweep_until
 from tests.integration.test_repository import claim, job, one, register, submit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from latentfarm.broker import Broker
     from latentfarm.records import Pick
@@ -56,6 +57,25 @@ def dispatcher(repository: Repository, broker: Broker, settings: Settings) -> It
 
 def duties(repository: Repository, broker: Broker, store: S3Store, settings: Settings) -> Duties:
     return Duties(repository, broker, store, settings.model_copy(update={"lease_s": 0.1}))
+
+
+@contextlib.contextmanager
+def sweeping(swept: Iterable[tuple[Duties, list[Duty]]]) -> Iterator[None]:
+    """Meanwhile each schedule is swept in a thread of its own."""
+    stopping = threading.Event()
+    threads = [
+        threading.Thread(target=sweep_until, args=(stopping, duties, schedule), daemon=True)
+        for duties, schedule in swept
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        stopping.set()
+        for thread in threads:
+            thread.join(20)
+    assert not any(thread.is_alive() for thread in threads)
 
 
 # Dispatch
@@ -160,36 +180,21 @@ def test_two_schedulers_take_back_each_render_once(
     for number, worker in enumerate(workers):
         claim(repository, worker, pairs[4 * number : 4 * number + 4])
     do(repository, "UPDATE workers SET lease_until = now() - interval '1 s'")
-    stopping = threading.Event()
     both = [duties(repository, broker, store, settings) for _ in range(2)]
-    threads = [
-        threading.Thread(target=sweep_until, args=(stopping, one_of, group))
-        for one_of in both
-        for group in one_of.groups()
-    ]
-    for thread in threads:
-        thread.start()
-    until(lambda: one(repository, "SELECT count(*) FROM renders WHERE state = 2") == 0)
-    time.sleep(1.5)  # another round of both
-    stopping.set()
-    for thread in threads:
-        thread.join(20)
+    with sweeping((swept, group) for swept in both for group in swept.groups()):
+        until(lambda: one(repository, "SELECT count(*) FROM renders WHERE state = 2") == 0)
+        time.sleep(1.5)  # another round of both
     # Claimed once, taken back once; nobody was alone, so nobody is charged.
     assert one(repository, "SELECT min(fence) * 100 + max(fence) FROM renders WHERE starts = 1") == 202
     assert one(repository, "SELECT sum(tries) FROM renders") == 0
     assert one(repository, "SELECT queued FROM jobs") == 80
 
 
-def _run(duties: Duties, sweeps: list[Callable[[Any], str]], done: Callable[[], bool]) -> None:
+def _run(swept: Duties, sweeps: list[Callable[[Any], str]], done: Callable[[], bool]) -> None:
     """Sweeps with duties of a test's own until `done`."""
     schedule = [Duty(f"duty{number}", 90 + number, 0.05, sweep) for number, sweep in enumerate(sweeps)]
-    stopping = threading.Event()
-    thread = threading.Thread(target=sweep_until, args=(stopping, duties, schedule))
-    thread.start()
-    until(done)
-    stopping.set()
-    thread.join(10)
-    assert not thread.is_alive()
+    with sweeping([(swept, schedule)]):
+        until(done)
 
 
 def _count(ran: list[str]) -> Callable[[Any], str]:
@@ -269,21 +274,15 @@ def test_a_bucket_that_hangs_does_not_hold_up_a_rescue(
 
     hanging: Any = Hanging()
     swept = duties(repository, broker, hanging, settings.model_copy(update={"collect_after_s": 0.0}))
-    stopping = threading.Event()
-    threads = [
-        threading.Thread(target=sweep_until, args=(stopping, swept, group)) for group in swept.groups()
-    ]
     submit(repository, 1, refine=False)
     claimed = claim(repository, register(repository))
     repository.transact(lambda c: failing.release(c, [(claimed[0].render_id, claimed[0].fence)]))
-    for thread in threads:
-        thread.start()
-    assert hanging.asked.wait(10)
-    late = register(repository)
-    do(repository, "UPDATE workers SET lease_until = now() - interval '1 s' WHERE id = :id", id=late)
-    until(lambda: one(repository, "SELECT ended_at IS NOT NULL FROM workers WHERE id = :id", id=late) is True)
-    stopping.set()
-    hanging.answer.set()
-    for thread in threads:
-        thread.join(10)
-        assert not thread.is_alive()
+    with sweeping((swept, group) for group in swept.groups()):
+        try:
+            assert hanging.asked.wait(10)
+            late = register(repository)
+            do(repository, "UPDATE workers SET lease_until = now() - interval '1 s' WHERE id = :id", id=late)
+            ended = "SELECT ended_at IS NOT NULL FROM workers WHERE id = :id"
+            until(lambda: one(repository, ended, id=late) is True)
+        finally:
+            hanging.answer.set()
