@@ -32,7 +32,7 @@ def submit(repository: Repository, n: int = 1, *, refine: bool = True, **fields:
         num_images=n,
         seed=9007199254740990,
         refiner=RefinerSpec() if refine else None,
-        **fields,  # type: ignore[arg-type]
+        **fields,
     )
     job_id = new_id()
     repository.add_job(job_id, spec, tenant="")
