@@ -15,7 +15,8 @@ from diffusers import (
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from latentfarm.states import Stage
-from worker.engine.model import LoadedModel, place
+from worker.engine.model import LoadedModel
+from worker.engine.pipelines import place
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -95,8 +95,10 @@ def test_nan_in_one_sample_does_not_touch_its_neighbours(
     monkeypatch.setattr(engine_module, "prepare", poisoned)
     with Rig(tiny) as rig:
         poison = rig.submit(spec, 13)
+        handed_over = rig.submit(make(refiner=RefinerSpec()), 13)
         neighbours = [rig.submit(spec, seed) for seed in (1, 2, 3)]
         assert isinstance(rig.result(poison), NonFiniteError)
+        assert isinstance(rig.result(handed_over), NonFiniteError)
         for order, pixels in zip(neighbours, expected, strict=True):
             assert torch.equal(rig.picture(order).pixels, pixels)
 

@@ -12,11 +12,13 @@ from safetensors.torch import load_file, save_file
 
 from latentfarm.errors import ModelError
 from latentfarm.states import Stage
+from tests.rig import Rig
 from worker.engine.model import load_model
 from worker.engine.weights import hash_weights
 
 if TYPE_CHECKING:
     from latentfarm.registry import ModelEntry
+    from tests.rig import MakeSpec
     from worker.engine.model import LoadedModel
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
@@ -81,6 +83,20 @@ def test_pickled_weights_are_not_read(copied: ModelEntry) -> None:
         load_model(copied, [Stage.BASE])
 
 
+def test_a_variant_in_half_precision_is_loaded(copied: ModelEntry, make: MakeSpec) -> None:
+    """float16 files under the names that published models give them; on this CPU in bfloat16."""
+    for path in Path(copied.base).glob("*/*.safetensors"):
+        halves = {name: tensor.half() for name, tensor in load_file(path).items()}
+        save_file(halves, path.with_suffix(".fp16.safetensors"), metadata={"format": "pt"})
+        path.unlink()
+    entry = copied.model_copy(update={"variant": "fp16", "dtype": "bfloat16"})
+    model = load_model(entry, [Stage.BASE])
+    assert model.pipelines[Stage.BASE].unet.dtype == torch.bfloat16
+    with Rig(model) as rig:
+        picture = rig.picture(rig.submit(make()))
+    assert picture.notes["dtype"] == "bfloat16"
+
+
 def test_the_hash_is_of_the_weights(copied: ModelEntry, tiny: LoadedModel) -> None:
     folder = Path(copied.base)
     before = hash_weights(folder)
@@ -91,6 +107,20 @@ def test_the_hash_is_of_the_weights(copied: ModelEntry, tiny: LoadedModel) -> No
     tensors[min(tensors)] += 1
     save_file(tensors, folder / UNET, metadata={"format": "pt"})
     assert hash_weights(folder) != before
+
+
+def test_a_hub_id_is_taken_from_the_local_cache_at_its_revision(
+    tiny_entry: ModelEntry, tiny: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    revision = "0123456789abcdef0123456789abcdef01234567"
+    snapshot = tmp_path / "models--someone--tiny" / "snapshots" / revision
+    snapshot.parent.mkdir(parents=True)
+    snapshot.symlink_to(tiny_entry.base)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    hub = tiny_entry.model_copy(update={"base": "someone/tiny", "revision": revision, "refiner": None})
+    assert load_model(hub, [Stage.BASE]).hashes[Stage.BASE] == tiny.hashes[Stage.BASE]
+    with pytest.raises(ModelError, match="not in the local cache"):
+        load_model(hub.model_copy(update={"revision": revision[::-1]}), [Stage.BASE])
 
 
 def test_a_refine_worker_knows_the_base_by_its_hash(tiny_entry: ModelEntry, tiny: LoadedModel) -> None:

@@ -13,7 +13,8 @@ import torch
 
 from latentfarm.errors import ModelError
 from latentfarm.states import Stage
-from worker.engine.weights import component_folders, hash_weights
+from worker.engine.pipelines import load_pipeline
+from worker.engine.weights import hash_weights
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -67,16 +68,15 @@ def load_model(
         ModelError: a file is missing, cut short, or of another shape than its config says.
     """
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    _hide_progress_bars()
-    folders = {Stage.BASE: Path(entry.base)}
+    places = {Stage.BASE: (entry.base, entry.revision)}
     if entry.refiner is not None:
-        folders[Stage.REFINE] = Path(entry.refiner)
-    wanted = [stage for stage in stages if stage in folders]
-    hashes = {stage: hash_weights(folders[stage], entry.variant) for stage in wanted}
+        places[Stage.REFINE] = (entry.refiner, entry.refiner_revision)
+    folders = {stage: _folder(*places[stage]) for stage in stages if stage in places}
+    hashes = {stage: hash_weights(folder, entry.variant) for stage, folder in folders.items()}
     if Stage.BASE not in hashes:
         # Latents say which base they come from; without its files only the names are compared.
         with contextlib.suppress(ModelError):
-            hashes[Stage.BASE] = hash_weights(folders[Stage.BASE], entry.variant)
+            hashes[Stage.BASE] = hash_weights(_folder(*places[Stage.BASE]), entry.variant)
     model = LoadedModel(
         name=entry.name,
         bucket=entry.bucket,
@@ -85,78 +85,19 @@ def load_model(
         pipelines={},
         hashes=hashes,
     )
-    for stage in wanted:
-        model.pipelines[stage] = _load_pipeline(stage, folders[stage], entry.variant, model)
+    for stage, folder in folders.items():
+        model.pipelines[stage] = load_pipeline(stage, folder, entry.variant, model.dtype, model.device)
     return model
 
 
-def _hide_progress_bars() -> None:
-    """They are for people at a terminal; here they would end up in a service's log."""
-    from diffusers.utils import logging as diffusers_logging
-    from transformers.utils import logging as transformers_logging
+def _folder(place: str, revision: str | None) -> Path:
+    """A folder as it is; a hub id at its revision from the local cache."""
+    if revision is None:
+        return Path(place)
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
-    diffusers_logging.disable_progress_bar()
-    transformers_logging.disable_progress_bar()
-
-
-def _load_pipeline(stage: Stage, folder: Path, variant: str | None, model: LoadedModel) -> Any:
-    from diffusers import StableDiffusionXLImg2ImgPipeline, StableDiffusionXLPipeline
-
-    cls: Any = StableDiffusionXLPipeline if stage is Stage.BASE else StableDiffusionXLImg2ImgPipeline
-    options = {"local_files_only": True, "use_safetensors": True, "variant": variant}
     try:
-        networks = _load_networks(folder, model.dtype, options)
-        pipeline = cls.from_pretrained(
-            folder, add_watermarker=False, dtype=model.dtype, **networks, **options
-        )
-    except ModelError:
-        raise
-    except Exception as error:  # whatever a library says about files, it is the model's fault
-        raise ModelError(f"cannot load {folder}: {error}") from error
-    return place(pipeline, model.device)
-
-
-def _load_networks(folder: Path, dtype: torch.dtype, options: dict[str, Any]) -> dict[str, Any]:
-    """All that has weights, one by one: only so do the libraries tell which tensors were missing.
-
-    Otherwise those would be drawn at random, and the pictures be noise.
-    """
-    from diffusers import AutoencoderKL, UNet2DConditionModel
-    from transformers import CLIPTextModel, CLIPTextModelWithProjection
-
-    classes: dict[str, Any] = {
-        "unet": UNet2DConditionModel,
-        "vae": AutoencoderKL,
-        "text_encoder": CLIPTextModel,
-        "text_encoder_2": CLIPTextModelWithProjection,
-    }
-    networks: dict[str, Any] = {}
-    for component in component_folders(folder):
-        name = component.name
-        if name not in classes:
-            continue
-        try:
-            networks[name], told = classes[name].from_pretrained(
-                folder, subfolder=name, dtype=dtype, output_loading_info=True, **options
-            )
-        except Exception as error:  # whatever a library says about files, it is the model's fault
-            raise ModelError(f"cannot load {component}: {error}") from error
-        wrong = [*told["missing_keys"], *told["mismatched_keys"]]
-        if wrong:
-            raise ModelError(f"{folder / name} lacks {len(wrong)} tensors, such as {wrong[0]}")
-    return networks
-
-
-def place(pipeline: Any, device: torch.device) -> Any:
-    """Puts a pipeline on its device, in the layout and precision that the engine relies on."""
-    vae = pipeline.vae
-    if vae.dtype == torch.float16 and vae.config.force_upcast:
-        # Stock casts this VAE to float32 and back around each decode; here it is shared by
-        # threads, so it is held in float32: the same numbers without the flip.
-        vae.to(torch.float32)
-    pipeline.to(device)
-    if device.type == "cuda":
-        pipeline.unet.to(memory_format=torch.channels_last)
-        vae.to(memory_format=torch.channels_last)
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline
+        return Path(snapshot_download(place, revision=revision, local_files_only=True))
+    except (LocalEntryNotFoundError, HFValidationError) as error:
+        raise ModelError(f"{place} at {revision} is not in the local cache: {error}") from error
