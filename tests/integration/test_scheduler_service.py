@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,7 +14,7 @@ from sqlalchemy import text
 from latentfarm.database import connect
 from latentfarm.dispatch import dispatch
 from latentfarm.errors import Conflict, ServiceUnavailable
-from latentfarm.repository import failing
+from latentfarm.repository import dispatching, failing
 from latentfarm.repository.facade import Repository
 from latentfarm.repository.sweeping import try_duty
 from latentfarm.states import JobState
@@ -25,6 +26,8 @@ from tests.integration.test_repository import claim, job, one, register, submit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from sqlalchemy import Connection
 
     from latentfarm.broker import Broker
     from latentfarm.records import Pick
@@ -136,21 +139,21 @@ def test_a_queue_that_another_dispatcher_holds_is_left_to_it(repository: Reposit
 
 
 def test_racing_dispatchers_send_each_render_once_and_keep_the_window(
-    repository: Repository, broker: Broker
+    repository: Repository, broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def slow(connection: Connection, queue: int) -> int:
+        found = count_dispatched(connection, queue)
+        time.sleep(0.1)  # time enough for the others to count the same, if they could
+        return found
+
+    count_dispatched = dispatching.count_dispatched
+    monkeypatch.setattr(dispatching, "count_dispatched", slow)
     submit(repository, 300)
     register(repository)
     queue = repository.queues()[0]
-    counts: list[int] = []
-    threads = [
-        threading.Thread(target=lambda: counts.append(dispatch(repository, broker, queue))) for _ in range(6)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(20)
-    assert (sum(counts), len(counts)) == (24, 6)
-    assert repository.count_dispatched(queue) == 24
+    with ThreadPoolExecutor(6) as pool:
+        counts = list(pool.map(lambda _: dispatch(repository, broker, queue), range(6)))
+    assert sorted(counts) == [0, 0, 0, 0, 0, 24]
     assert broker.length(queue.name) == 3
 
 
