@@ -48,7 +48,9 @@ _STRAYS = text("""
 
 _OWNED = text("SELECT id, fence FROM renders WHERE owner = :worker AND state = 2")
 
-_REPORT = text("UPDATE workers SET info = info || CAST(:report AS jsonb) WHERE id = :worker AND ended_at IS NULL")
+_REPORT = text(
+    "UPDATE workers SET info = info || CAST(:report AS jsonb) WHERE id = :worker AND ended_at IS NULL"
+)
 
 
 def register(
