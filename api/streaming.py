@@ -40,7 +40,7 @@ class Watch:
 
     async def lines(self) -> AsyncIterator[str]:
         """The stream; ends after the job's last event, or when the process stops."""
-        subscription = self._hub.watch(self._job_id, self._deliver, after=self._after)
+        subscription = self._hub.watch(self._job_id, self._deliver)
         try:
             yield "retry: 1000\n\n"
             async for item in self._items():

@@ -51,8 +51,9 @@ class Subscription:
 class _Topic:
     """One job that is watched: by whom, and up to which row all of them were told."""
 
-    def __init__(self, after: int) -> None:
-        self.after = after
+    def __init__(self) -> None:
+        # From the first row on: a watcher may claim to have seen rows that do not exist yet.
+        self.after = 0
         self.watchers: set[Subscription] = set()
 
 
@@ -96,22 +97,17 @@ class EventHub:
         for subscription in self._watchers():
             subscription.deliver(None)
 
-    def watch(
-        self, job_id: UUID, deliver: Callable[[Event | Progress | None], None], *, after: int = 0
-    ) -> Subscription:
+    def watch(self, job_id: UUID, deliver: Callable[[Event | Progress | None], None]) -> Subscription:
         """Hands every row and step of a job to `deliver`, from now on.
 
-        Rows of before are the caller's to read, after this call; some may come twice.
+        Rows of before are the caller's to read, after this call; rows may come twice.
 
         Args:
             deliver: called from another thread; must not raise and not wait.
-            after: no row up to this id is wanted.
         """
         subscription = Subscription(self, job_id, deliver)
         with self._lock:
-            topic = self._topics.setdefault(job_id, _Topic(after))
-            topic.after = min(topic.after, after)
-            topic.watchers.add(subscription)
+            self._topics.setdefault(job_id, _Topic()).watchers.add(subscription)
             self._watched.set()
         return subscription
 
