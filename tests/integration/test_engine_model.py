@@ -31,7 +31,7 @@ def copied(tiny_entry: ModelEntry, tmp_path: Path) -> ModelEntry:
     return tiny_entry.model_copy(update={"base": str(tmp_path / "base"), "refiner": None})
 
 
-@pytest.mark.parametrize("part", [UNET, "vae/diffusion_pytorch_model.safetensors"])
+@pytest.mark.parametrize("part", [UNET, "text_encoder/model.safetensors"])
 @pytest.mark.parametrize("size", [0, 5, 1000, -1])
 def test_a_truncated_file_is_named(part: str, size: int, copied: ModelEntry) -> None:
     path = Path(copied.base) / part

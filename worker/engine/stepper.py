@@ -109,13 +109,14 @@ class Stepper:
         return forward(group, rows)
 
     def _out_of_memory(self, group: Group, message: str) -> None:
-        """Fails what cannot be made smaller, and makes the shape's next forward half as large."""
+        """Makes the shape's next forward half as large; a sample that did not fit by itself fails.
+
+        Reproducible ones fail at the next turn: they keep their shape or do not run.
+        """
         _log.warning("out of memory with %d rows of %s: %s", group.rows, group.samples[0].key, message)
-        single = len(group.samples) == 1
-        for sample in group.samples:
-            if single or sample.reproducible:
-                self._desk.failed(sample.order, DeviceMemoryError(message))
-        if not single:
+        if len(group.samples) == 1:
+            self._desk.failed(group.samples[0].order, DeviceMemoryError(message))
+        else:
             self._limits.halve(group)
 
     def _step(self, sample: Sample, noise: torch.Tensor) -> None:
