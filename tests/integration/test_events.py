@@ -18,7 +18,7 @@ from latentfarm.client import Client
 from latentfarm.errors import ErrorClass
 from latentfarm.events import EventHub
 from latentfarm.ids import new_id
-from latentfarm.progress import CHANNEL, Progress, ProgressPublisher
+from latentfarm.progress import CHANNEL, LOOK_S, Progress, ProgressPublisher
 from latentfarm.states import Stage
 from tests.integration.serving import Puppet, serve
 
@@ -220,6 +220,10 @@ def test_silence_is_broken_by_pings(url: str, client: Client, monkeypatch: pytes
         assert [next(lines) for _ in range(6)] == ["retry: 1000", "", ": ping", "", ": ping", ""]
 
 
+def published(broker: Broker) -> int:
+    return int(broker.redis.info("commandstats").get("cmdstat_publish", {}).get("calls", 0))
+
+
 def test_steps_are_told_while_somebody_listens_and_only_then(
     client: Client, puppet: Puppet, broker: Broker
 ) -> None:
@@ -241,6 +245,12 @@ def test_steps_are_told_while_somebody_listens_and_only_then(
     puppet.show(puppet.claim())
     reader.join(10)
     until(lambda: broker.redis.pubsub_numsub(CHANNEL)[0][1] == 0)
+    time.sleep(2 * LOOK_S)
+    before = published(broker)
+    for at in range(20):
+        publisher.offer(job, 0, Stage.BASE, at, 50)
+        time.sleep(0.05)
+    assert published(broker) == before
     publisher.stop()
     publisher.join(10)
 
