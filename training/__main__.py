@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 
@@ -14,8 +15,12 @@ def _build(options: argparse.Namespace) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
+    from training.share import run_in_processes
     from training.train import train, use_threads
 
+    if options.processes > 1:
+        again = [*sys.argv[1:], "--processes", "1"]
+        sys.exit(run_in_processes(again, options.processes, options.work / "meeting"))
     use_threads(options.threads)
     report = train(options.seed, options.output, options.work, options.shorten)
     print(json.dumps(report))
@@ -47,7 +52,8 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--seed", type=int, default=0)
     train.add_argument("--output", type=Path, default=Path("models/tiny"))
     train.add_argument("--work", type=Path, default=Path("build/training"), help="checkpoints and losses")
-    train.add_argument("--threads", type=int, default=2)
+    train.add_argument("--threads", type=int, default=1, help="of each process")
+    train.add_argument("--processes", type=int, default=2)
     train.add_argument("--shorten", type=int, default=1, help="divide all courses, for a trial")
     train.set_defaults(run=_train)
     card = commands.add_parser(

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from training.picture import Plan, random_plan, render
+from training.share import rank, wait_for_all
 
 # How many of a hundred pictures have which (height, width): mostly native, some of every form.
 _SIZES: Final = {
@@ -25,6 +26,7 @@ _SIZES: Final = {
     (192, 192): 3,
     (256, 256): 2,
 }
+_NATIVE: Final = (128, 128)
 BATCH: Final = 14  # pictures of native size; of others as many as have the same pixels
 
 
@@ -39,24 +41,25 @@ class Shelf:
 def encode_pictures(vae: Any, seed: int, count: int, cache: Path) -> list[Shelf]:
     """About `count` pictures on one shelf per size; `cache` saves encoding them again."""
     plans = {size: _plans(seed, size, max(1, count * share // 100)) for size, share in _SIZES.items()}
-    if not cache.exists():
+    if rank() == 0 and not cache.exists():
         latents = {f"{size[0]}x{size[1]}": _encode(vae, shelf) for size, shelf in plans.items()}
         save_file(latents, cache)
+    wait_for_all()
     stored = load_file(cache)
     return [Shelf(shelf, stored[f"{size[0]}x{size[1]}"]) for size, shelf in plans.items()]
 
 
-def batches(shelves: list[Shelf], seed: int, start: int) -> Iterator[tuple[list[Plan], Tensor]]:
-    """Endless batches of one size each, from number `start` on; each depends on its number alone."""
-    weights = [len(shelf.plans) * shelf.latents[0].numel() for shelf in shelves]
-    number = start
-    while True:
+def batches(shelves: list[Shelf], seed: int, numbers: range) -> Iterator[tuple[list[Plan], Tensor]]:
+    """The batches of these numbers, of one size each; each depends on its number alone."""
+    weights = [
+        len(shelf.plans) * (1.0 if shelf.plans[0].target_size == _NATIVE else 0.4) for shelf in shelves
+    ]
+    for number in numbers:
         rng = random.Random(f"batch {seed} {number}")
         shelf = rng.choices(shelves, weights)[0]
         room = max(4, round(BATCH * 16 * 16 * 4 / shelf.latents[0].numel()))
         chosen = rng.sample(range(len(shelf.plans)), min(room, 2 * BATCH, len(shelf.plans)))
         yield [shelf.plans[index] for index in chosen], shelf.latents[chosen]
-        number += 1
 
 
 def _plans(seed: int, size: tuple[int, int], count: int) -> list[Plan]:

@@ -10,7 +10,10 @@ from typing import TypeVar
 
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+
+from training.share import average_gradients, processes, rank
 
 Batch = TypeVar("Batch")
 _SAVE_EVERY = 200  # steps between checkpoints
@@ -38,26 +41,27 @@ class Course:
 def fit(
     modules: nn.ModuleDict,
     course: Course,
-    batches: Callable[[int], Iterable[Batch]],
+    batches: Callable[[range], Iterable[Batch]],
     loss_of: Callable[[Batch, int], Tensor],
     checkpoint: Path,
 ) -> float:
     """Train `modules` in place and return the mean loss of the last tenth.
 
-    `batches(n)` yields from the n-th batch on, so that a run that was killed goes on from
-    `checkpoint` as if it had not been. Losses go to the same path with `.jsonl` at its end.
+    `batches(numbers)` yields the batches of these numbers and `loss_of(batch, number)` draws its
+    chance from the number alone: a run that was killed goes on from `checkpoint` as if it had not
+    been. Losses go to the same path with `.jsonl` at its end.
     """
     run = _Run(modules, course, checkpoint)
     run.resume()
     modules.train()
     with _progress(checkpoint.stem, course.steps, run.done) as advance:
-        # `range` first: zip must not draw a batch that nobody uses.
-        for step, batch in zip(range(run.done, course.steps), batches(run.done), strict=False):
-            run.descend(loss_of(batch, step))
+        numbers = range(run.done * processes() + rank(), course.steps * processes(), processes())
+        for number, batch in zip(numbers, batches(numbers), strict=True):
+            run.descend(loss_of(batch, number))
             advance(run.losses)
-            if run.done % _NOTE_EVERY == 0:
+            if rank() == 0 and run.done % _NOTE_EVERY == 0:
                 run.note()
-            if run.done % _SAVE_EVERY == 0 or run.done == course.steps:
+            if rank() == 0 and (run.done % _SAVE_EVERY == 0 or run.done == course.steps):
                 run.save()
     run.take_average()
     modules.eval()
@@ -87,6 +91,7 @@ class _Run:
             group["lr"] = self._course.rate_at(step)
         self._optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
+        average_gradients(self._parameters)
         nn.utils.clip_grad_norm_(self._parameters, 1.0)
         self._optimiser.step()
         _blend(self._averaged, self._parameters, min(self._course.average, (1 + step) / (10 + step)))
@@ -107,25 +112,30 @@ class _Run:
     def save(self) -> None:
         """Write the checkpoint; a death while writing leaves the last one."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
+        state = {f"module.{name}": value for name, value in self._modules.state_dict().items()}
+        for number, (value, mean) in enumerate(zip(self._parameters, self._averaged, strict=True)):
+            state[f"averaged.{number}"] = mean
+            for name, moment in self._optimiser.state[value].items():
+                state[f"adam.{number}.{name}"] = moment
+        state["losses"] = torch.tensor(self.losses, dtype=torch.float64)
         part = self._path.with_suffix(".part")
-        state = {
-            "modules": self._modules.state_dict(),
-            "optimiser": self._optimiser.state_dict(),
-            "averaged": self._averaged,
-            "losses": torch.tensor(self.losses),
-        }
-        torch.save(state, part)
+        save_file({name: value.contiguous() for name, value in state.items()}, part)
         part.replace(self._path)
 
     def resume(self) -> None:
         """Go on from the checkpoint, if there is one."""
         if not self._path.exists():
             return
-        state = torch.load(self._path, weights_only=True)
-        self._modules.load_state_dict(state["modules"])
-        self._optimiser.load_state_dict(state["optimiser"])
-        _blend(self._averaged, state["averaged"], 0.0)
-        self.losses = state["losses"].tolist()
+        state = load_file(self._path)
+        self.losses = state.pop("losses").tolist()
+        for name, value in state.items():
+            kind, number, *rest = name.split(".")
+            if kind == "averaged":
+                self._averaged[int(number)].copy_(value)
+            elif kind == "adam":
+                self._optimiser.state[self._parameters[int(number)]][rest[0]] = value
+        modules = {name.removeprefix("module."): state[name] for name in state if name.startswith("module.")}
+        self._modules.load_state_dict(modules)
 
 
 @torch.no_grad()

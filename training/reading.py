@@ -47,8 +47,7 @@ def train_readers(pair: Pair, seed: int, checkpoint: Path, course: Course = READ
             }
         )
 
-    def loss_of(batch: Batch, step: int) -> Tensor:
-        del step
+    def loss_of(batch: Batch, _number: int) -> Tensor:
         texts, answers = batch
         both = reader.for_base(texts, texts)
         means = both.embeddings.mean(dim=1)
@@ -60,7 +59,7 @@ def train_readers(pair: Pair, seed: int, checkpoint: Path, course: Course = READ
         return torch.stack([_surprise(guess, answers) for guess in guesses.values()]).mean()
 
     modules = nn.ModuleDict({"one": pair.text_encoder, "two": pair.text_encoder_2, "heads": heads})
-    return fit(modules, course, lambda start: _batches(seed, start), loss_of, checkpoint)
+    return fit(modules, course, lambda numbers: _batches(seed, numbers), loss_of, checkpoint)
 
 
 def _head(width: int) -> nn.Linear:
@@ -75,13 +74,11 @@ def _surprise(guesses: Tensor, answers: Tensor) -> Tensor:
     return torch.stack(losses).mean()
 
 
-def _batches(seed: int, start: int) -> Iterator[Batch]:
-    number = start
-    while True:
+def _batches(seed: int, numbers: range) -> Iterator[Batch]:
+    for number in numbers:
         rng = random.Random(f"reading {seed} {number}")
         told = [_text(rng) for _ in range(BATCH)]
         yield [text for text, _ in told], torch.tensor([answers for _, answers in told])
-        number += 1
 
 
 def _text(rng: random.Random) -> tuple[str, list[int]]:

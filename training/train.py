@@ -13,37 +13,46 @@ from training.latents import encode_pictures
 from training.loop import Course
 from training.pipelines import build, save_pair
 from training.reading import READING_COURSE, train_readers
+from training.share import join, rank
 from training.vae import COURSE, train_vae
 
 PICTURES: Final = 7_000
 
 
 def train(seed: int, output: Path, work: Path, shorten: int = 1) -> dict[str, Any]:
-    """Train VAE, base and refiner, save the pair to `output` after each, and report losses.
+    """Train VAE, base and refiner, save the pair to `output` after the last two, and report losses.
 
     `work` holds checkpoints, cached latents and losses. `shorten` divides every course and the
     number of pictures: a trial of the whole way in a minute or two, not a model.
     """
+    join()
     started = time.monotonic()
     work.mkdir(parents=True, exist_ok=True)
     pair = build(seed)
     report: dict[str, Any] = {
         "seed": seed,
-        "vae": train_vae(pair.vae, seed, work / "vae.pt", _cut(COURSE, shorten)),
+        "vae": train_vae(pair.vae, seed, work / "vae.safetensors", _cut(COURSE, shorten)),
     }
-    save_pair(pair, output)
     report["reading"] = {
-        "loss": train_readers(pair, seed, work / "reading.pt", _cut(READING_COURSE, shorten))
+        "loss": train_readers(pair, seed, work / "reading.safetensors", _cut(READING_COURSE, shorten))
     }
     shelves = encode_pictures(pair.vae, seed, PICTURES // shorten, work / "latents.safetensors")
-    report["base"] = {"loss": train_base(pair, shelves, seed, work / "base.pt", _cut(BASE_COURSE, shorten))}
-    save_pair(pair, output)
+    report["base"] = {
+        "loss": train_base(pair, shelves, seed, work / "base.safetensors", _cut(BASE_COURSE, shorten))
+    }
+    _save(pair, output)
     course = _cut(REFINER_COURSE, shorten)
-    report["refiner"] = {"loss": train_refiner(pair, shelves, seed, work / "refiner.pt", course)}
-    save_pair(pair, output)
+    report["refiner"] = {"loss": train_refiner(pair, shelves, seed, work / "refiner.safetensors", course)}
+    _save(pair, output)
     report["minutes_of_this_run"] = round((time.monotonic() - started) / 60, 1)
-    (work / "report.json").write_text(json.dumps(report) + "\n", encoding="utf-8")
+    if rank() == 0:
+        (work / "report.json").write_text(json.dumps(report) + "\n", encoding="utf-8")
     return report
+
+
+def _save(pair: Pair, output: Path) -> None:
+    if rank() == 0:
+        save_pair(pair, output)
 
 
 def parameters(pair: Pair) -> dict[str, int]:

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from training.loop import Course, fit
 from training.picture import random_plan, render
+from training.share import processes
 
 Pixels = NDArray[np.uint8]
 COURSE: Final = Course(steps=1500, rate=2e-3, average=0.995)
@@ -23,16 +24,20 @@ _KL: Final = 2e-4  # keeps the latents near a unit Gaussian and the decoder calm
 
 
 class Windows(Dataset[Tensor]):
-    """Windows `[3, 64, 64]` from -1 to 1 of random pictures; item i depends on the seed and i alone."""
+    """Batches `[n, 3, 64, 64]` from -1 to 1 of windows; batch i depends on the seed and i alone."""
 
-    def __init__(self, seed: int, first: int, count: int) -> None:
-        self._seed, self._first, self._count = seed, first, count
+    def __init__(self, seed: int, numbers: range) -> None:
+        self._seed, self._numbers = seed, numbers
 
     def __len__(self) -> int:
-        return self._count
+        return len(self._numbers)
 
     def __getitem__(self, index: int) -> Tensor:
-        rng = random.Random(f"vae {self._seed} {self._first + index}")
+        first = self._numbers[index] * BATCH
+        return torch.stack([self._picture(first + place) for place in range(BATCH)])
+
+    def _picture(self, number: int) -> Tensor:
+        rng = random.Random(f"vae {self._seed} {number}")
         pixels = np.asarray(render(random_plan(rng)))
         window = _window(pixels, rng)
         if window.std() < 8:  # plain ground: look once more
@@ -43,17 +48,18 @@ class Windows(Dataset[Tensor]):
 def train_vae(vae: Any, seed: int, checkpoint: Path, course: Course = COURSE) -> dict[str, float]:
     """Train in place, set the scaling factor to what makes latents of unit variance, report figures."""
 
-    def batches(start: int) -> Iterable[Tensor]:
-        windows = Windows(seed, start * BATCH, (course.steps - start) * BATCH)
-        return DataLoader(windows, batch_size=BATCH, num_workers=1, prefetch_factor=4)
+    def batches(numbers: range) -> Iterable[Tensor]:
+        return DataLoader(Windows(seed, numbers), batch_size=None, num_workers=1, prefetch_factor=4)
 
-    def loss_of(images: Tensor, step: int) -> Tensor:
-        torch.manual_seed(seed * 1_000_003 + step)
+    def loss_of(images: Tensor, number: int) -> Tensor:
+        torch.manual_seed(seed * 1_000_003 + number)
         images = images.to(memory_format=torch.channels_last)
         posterior = vae.encode(images).latent_dist
         shown: Tensor = vae.decode(posterior.sample()).sample
         kl: Tensor = posterior.kl() / posterior.mean[0].numel()
-        anchor = _anchor_weight(step / course.steps) * _off_thumbnail(posterior.mean, images)
+        anchor = _anchor_weight(number / (course.steps * processes())) * _off_thumbnail(
+            posterior.mean, images
+        )
         return _error(shown, images) + _KL * kl.mean() + anchor
 
     vae.to(memory_format=torch.channels_last)  # several times faster on a CPU
