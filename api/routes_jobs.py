@@ -15,7 +15,7 @@ from latentfarm.views import JobList, JobView
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
-IMAGES_PAGE = 100
+IMAGES_PAGE = 64
 """Images that one answer shows, at most: it stays below 64 KiB."""
 
 _BAD_SPEC = (

@@ -102,4 +102,5 @@ def _image(image: Image, url: str) -> ImageView:
         sha256=image.ref.sha256.hex() if image.ref else None,
         size=image.ref.size if image.ref else None,
         error=image.error,
+        warnings=image.notes.get("warnings", []),
     )

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 DEFAULT_URL = "http://127.0.0.1:8400"
-_PAGE = 100
 _POLL_S = (0.1, 1.0)
 
 
@@ -73,9 +72,11 @@ class Client:
         response = self._http.request("POST", "/v1/jobs", content=body, headers=headers)
         return JobView.model_validate_json(response.content)
 
-    def get(self, job: JobSummary | uuid.UUID | str, *, images_from: int = 0, images: int = _PAGE) -> JobView:
-        """A job as it is now, with up to `images` (100 at most) of its images from `images_from` on."""
-        parameters = {"images_from": images_from, "images_limit": images}
+    def get(
+        self, job: JobSummary | uuid.UUID | str, *, images_from: int = 0, images: int | None = None
+    ) -> JobView:
+        """A job as it is now, with a page of its images from `images_from` on, of at most `images`."""
+        parameters = {"images_from": images_from} | ({} if images is None else {"images_limit": images})
         response = self._http.request("GET", _path(job), params=parameters)
         return JobView.model_validate_json(response.content)
 

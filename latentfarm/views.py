@@ -27,6 +27,9 @@ class ImageView(_View):
     sha256: str | None = Field(None, description="Of the file, in hexadecimal; once it is there.")
     size: int | None = Field(None, description="Bytes of the file; once it is there.")
     error: str | None = Field(None, description="Why it failed.")
+    warnings: list[str] = Field(
+        default_factory=list, description="What to know about it, such as a prompt that was cut."
+    )
 
 
 class JobSummary(_View):

@@ -101,6 +101,8 @@ def tell(job: JobView, paths: dict[int, Path], *, json_: bool, images: list[Imag
         for image in shown
     ]
     columns(rows)
+    for warning in dict.fromkeys(line for image in shown for line in image.warnings):
+        complain(f"warning: {warning}")
 
 
 def _merged(fields: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:

@@ -77,8 +77,15 @@ class Puppet:
     def finish(self, claimed: list[Claimed]) -> dict[int, bytes]:
         """Uploads a file for each and ends it well; returns the files by index."""
         files = {item.ordinal: f"image {item.render_id}".encode() for item in claimed}
+        notes = {"warnings": ["prompt was cut"]}
         done = [
-            Done(item.render_id, item.fence, self.store.put(item.key, files[item.ordinal], "image/png"), 4)
+            Done(
+                item.render_id,
+                item.fence,
+                self.store.put(item.key, files[item.ordinal], "image/png"),
+                4,
+                notes,
+            )
             for item in claimed
         ]
         self.repository.transact(lambda c: finishing.finish(c, done))

@@ -9,6 +9,7 @@ import httpx
 import pytest
 from sqlalchemy import text
 
+from api.routes_jobs import IMAGES_PAGE
 from latentfarm.errors import ErrorClass
 from latentfarm.ids import new_id
 from latentfarm.repository import submitting
@@ -100,7 +101,7 @@ def test_images_come_in_pages(http: httpx.Client) -> None:
     url = http.post("/v1/jobs", json={**SPEC, "num_images": 230}).headers["location"]
     first = http.get(url)
     assert len(first.content) < 65_536
-    assert (len(first.json()["images"]), first.json()["images_next"]) == (100, 100)
+    assert (len(first.json()["images"]), first.json()["images_next"]) == (IMAGES_PAGE, IMAGES_PAGE)
     last = http.get(url, params={"images_from": 200}).json()
     assert [image["index"] for image in last["images"]] == list(range(200, 230))
     assert last["images_next"] is None

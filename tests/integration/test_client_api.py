@@ -157,7 +157,7 @@ def test_render_saves_pictures_and_prints_how_to_make_them_again(
         f"0  seed 41  succeeded  {out}/{job_id}-0000.png",
         f"1  seed 42  succeeded  {out}/{job_id}-0001.png",
     ]
-    assert ran.stderr == f"job {job_id}, seed 41\n"
+    assert ran.stderr == f"job {job_id}, seed 41\nwarning: prompt was cut\n"
     assert len(list(out.iterdir())) == 2
 
 

@@ -107,8 +107,10 @@ def job(prompt: str, images: int) -> Job:
 
 
 def test_a_full_page_of_finished_images_stays_small() -> None:
+    warning = "negative_prompt_2 was cut: 2048 tokens where the encoder reads 77"
+    notes = {"warnings": [warning] * 4}
     images = [
-        Image(i, i, RenderState.SUCCEEDED, Stage.REFINE, ObjectRef("k", b"x" * 32, 10**9), {})
+        Image(i, 2**52 + i, RenderState.SUCCEEDED, Stage.REFINE, ObjectRef("k", b"x" * 32, 10**9), notes)
         for i in range(IMAGES_PAGE)
     ]
     shown = schemas.in_full(job("p" * 8192, 10_000), BASE, {}, images, IMAGES_PAGE)
