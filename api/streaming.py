@@ -1,6 +1,7 @@
 """Server-sent events of one job: replay from the outbox, then what the hub hands over."""
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -88,7 +89,9 @@ class Watch:
 
     def _deliver(self, item: Event | Progress | None) -> None:
         """From the hub's threads."""
-        self._loop.call_soon_threadsafe(self._put, item)
+        # The loop is closed when the process stops before its streams did.
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._put, item)
 
     def _put(self, item: Event | Progress | None) -> None:
         waiting = self._queue.qsize()

@@ -8,7 +8,6 @@ from __future__ import annotations
 import queue
 import threading
 from typing import TYPE_CHECKING, Protocol
-from uuid import UUID
 
 from latentfarm.database import CHANNEL_EVENTS
 from latentfarm.listening import Listener
@@ -17,6 +16,7 @@ from latentfarm.progress import Progress, ProgressListener
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from uuid import UUID
 
     from redis import Redis
 
@@ -134,13 +134,10 @@ class EventHub:
 
     def _notified(self, _channel: str, payload: str) -> None:
         """From the listener. Without a payload anything may have been missed."""
-        if payload:
-            self._changed.put(UUID(payload))
-        else:
-            with self._lock:
-                jobs = list(self._topics)
-            for job_id in jobs:
-                self._changed.put(job_id)
+        with self._lock:
+            jobs = [job_id for job_id in self._topics if payload in ("", str(job_id))]
+        for job_id in jobs:
+            self._changed.put(job_id)
 
     def _stepped(self, progress: Progress) -> None:
         for subscription in self._watchers(progress.job_id):

@@ -6,7 +6,6 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
-from uuid import UUID
 
 import httpx
 import pytest
@@ -15,10 +14,13 @@ from sqlalchemy import text
 from api import streaming
 from latentfarm import client_events
 from latentfarm.client import Client
+from latentfarm.database import CHANNEL_EVENTS, notify
 from latentfarm.errors import ErrorClass
 from latentfarm.events import EventHub
 from latentfarm.ids import new_id
 from latentfarm.progress import CHANNEL, LOOK_S, Progress, ProgressPublisher
+from latentfarm.records import Event
+from latentfarm.repository.settling import add_event
 from latentfarm.states import Stage
 from tests.integration.serving import Puppet, serve
 
@@ -287,10 +289,12 @@ def test_a_hub_lives_without_redis_and_ignores_strange_messages(
     until(lambda: broker.redis.pubsub_numsub(CHANNEL)[0][1] == 1)
     for junk in (b"\xff", "[]", "null", '{"job": "x"}', "{}"):
         broker.redis.publish(CHANNEL, junk)
+    repository.transact(lambda c: notify(c, CHANNEL_EVENTS, "junk"))
     broker.redis.client_kill_filter(_type="pubsub")
     until(lambda: broker.redis.publish(CHANNEL, Progress(job, 1, "base", 2, 3).encode()) and seen)
     assert seen[0] == Progress(job, 1, "base", 2, 3)
-    assert isinstance(seen[0].job_id, UUID)
+    repository.transact(lambda c: add_event(c, job, "job.running", {}))
+    until(lambda: len(seen) > 1 and isinstance(seen[-1], Event))
     subscription.close()
     hub.stop()
     assert hub.watchers() == 0
