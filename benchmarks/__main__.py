@@ -8,11 +8,11 @@ from pathlib import Path
 def main() -> int:
     """Run `benchmarks.NAME.main(rest of the arguments)`; 2 when there is no such benchmark."""
     names = sorted(file.stem for file in Path(__file__).parent.glob("*.py") if not file.stem.startswith("_"))
-    if len(sys.argv) < 2 or sys.argv[1] not in names:
-        print(f"usage: python -m benchmarks {{{','.join(names)}}} ...", file=sys.stderr)
+    if len(sys.argv) < 2 or sys.argv[1] not in [*names, "all"]:
+        print(f"usage: python -m benchmarks {{all,{','.join(names)}}} ...", file=sys.stderr)
         return 2
-    run = importlib.import_module(f"benchmarks.{sys.argv[1]}").main
-    return int(run(sys.argv[2:]))
+    wanted = names if sys.argv[1] == "all" else [sys.argv[1]]
+    return max(int(importlib.import_module(f"benchmarks.{name}").main(sys.argv[2:])) for name in wanted)
 
 
 if __name__ == "__main__":

@@ -93,7 +93,8 @@ def _train(
         weights = (
             _weights(kept[:, 0, 0, 0]) if number >= _PLAIN_STEPS * processes() else torch.ones(len(plans))
         )
-        return (errors * weights.to(device)).mean()
+        mean: Tensor = (errors * weights.to(device)).mean()
+        return mean
 
     return fit(
         nn.ModuleDict({"unet": unet}),

@@ -73,6 +73,6 @@ def average_gradients(parameters: Sequence[Tensor]) -> None:
     flat = torch.cat([gradient.flatten() for gradient in gradients])
     distributed.all_reduce(flat)
     flat /= processes()
-    parts = flat.split([gradient.numel() for gradient in gradients])
+    parts = torch.split(flat, [gradient.numel() for gradient in gradients])
     for value, part in zip(parameters, parts, strict=True):
         value.grad = part.view_as(value)
