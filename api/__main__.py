@@ -67,7 +67,8 @@ def _listen(host: str, port: int) -> socket.socket:
     """A socket of our own, so that port 0 can be told before the first request."""
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listening = socket.socket(family, socket.SOCK_STREAM)
+        # With the protocol named asyncio turns Nagle's algorithm off; else each answer takes 40 ms longer.
+        listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
     except OSError as error:

@@ -80,6 +80,11 @@ def main() -> None:
         first = error.errors()[0]
         complain(f"latentfarm: setting {'.'.join(map(str, first['loc']))}: {first['msg']}")
         sys.exit(2)
+    except ModuleNotFoundError as error:
+        complain(
+            f"latentfarm: no {error.name}: this needs more than the client; pip install 'latentfarm[all]'"
+        )
+        sys.exit(1)
     except (LatentfarmError, TimeoutError) as error:
         complain(f"latentfarm: {error}")
         sys.exit(2 if isinstance(error, InvalidInput) else 1)

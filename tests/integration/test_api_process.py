@@ -62,6 +62,13 @@ def test_an_open_stream_does_not_delay_the_stop(api: subprocess.Popen[str], numb
     assert time.monotonic() - started < 5
 
 
+def test_answers_do_not_wait_for_acknowledgements(api: subprocess.Popen[str]) -> None:
+    with httpx.Client(base_url=address(api)) as http:
+        times = [http.get("/healthz").elapsed.total_seconds() for _ in range(41)]
+    # With Nagle's algorithm on, each would take the 40 ms of a delayed acknowledgement.
+    assert sorted(times)[20] < 0.03
+
+
 def test_readers_and_jobs_live_through_a_restart(
     api: subprocess.Popen[str], environment: dict[str, str], repository: Repository, store: S3Store
 ) -> None:

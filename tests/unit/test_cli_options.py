@@ -156,6 +156,26 @@ def test_errors_are_one_line_and_a_status(words: list[str], status: int, line: s
         assert len(ran.stderr.splitlines()) == 1
 
 
+def run(script: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("module", ["latentfarm.client", "latentfarm.cli.app"])
+def test_a_client_loads_neither_services_nor_machine_learning(module: str) -> None:
+    heavy = "{'sqlalchemy', 'psycopg', 'celery', 'kombu', 'redis', 'boto3', 'torch', 'fastapi', 'structlog'}"
+    ran = run(f"import sys, {module}; print(sorted({heavy} & set(sys.modules)))")
+    assert (ran.stdout, ran.stderr) == ("[]\n", "")
+
+
+def test_what_needs_more_than_the_client_says_so_in_one_line() -> None:
+    hide = "import sys; sys.modules['sqlalchemy'] = None; sys.argv = ['latentfarm', 'doctor']"
+    ran = run(f"{hide}; from latentfarm.cli.app import main; main()")
+    assert ran.returncode == 1
+    assert ran.stderr == (
+        "latentfarm: no sqlalchemy: this needs more than the client; pip install 'latentfarm[all]'\n"
+    )
+
+
 def test_what_is_printed_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     columns([("id", "red\x1b[31m\nsecond line"), ("longer id", "x")])
     assert capsys.readouterr().out == "id         red [31m second line\nlonger id  x\n"
