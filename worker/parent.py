@@ -97,7 +97,9 @@ class Parent:
         command = [sys.executable, "-m", "worker.child", "--worker", str(worker), "--device", self._device]
         command += ["--stages", stages, "--heartbeat", str(heartbeat), "--parent", str(os.getpid())]
         # A session of its own: Ctrl-C in a terminal reaches the parent alone, which then drains the child.
-        return subprocess.Popen(command, start_new_session=True)
+        # Nothing is ever downloaded inside a job; the hub's client reads this when it is imported.
+        environment = {**os.environ, "HF_HUB_OFFLINE": "1", "DIFFUSERS_VERBOSITY": "error"}
+        return subprocess.Popen(command, env=environment, start_new_session=True)
 
     def _watch(self, child: subprocess.Popen[bytes], worker: int, heartbeat: Heartbeat) -> str:
         """Returns why the child is to be, or is, dead."""

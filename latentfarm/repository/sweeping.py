@@ -19,9 +19,13 @@ if TYPE_CHECKING:
 
 _TRY_LOCK = text("SELECT pg_try_advisory_xact_lock(4712, :duty)")
 
+# The age counts from the end of the attempt: an upload that was under way then must have ended too,
+# or it would leave an object that no row tells of.
 _ABANDONED = text("""
     SELECT o.render_id, o.fence, o.key FROM objects o JOIN renders r ON r.id = o.render_id
+    LEFT JOIN attempts a ON a.render_id = o.render_id AND a.fence = o.fence
     WHERE o.state = 'planned' AND o.created_at < now() - make_interval(secs => :after_s)
+      AND coalesce(a.ended_at, o.created_at) < now() - make_interval(secs => :after_s)
       AND NOT (r.state = 2 AND r.fence = o.fence)
     ORDER BY o.created_at LIMIT :limit FOR UPDATE OF o SKIP LOCKED
 """)
