@@ -27,7 +27,7 @@ SDXL: dict[str, Any] = {
     "skip_prk_steps": True,
 }
 SPLITS = (0.25, 0.5, 0.8, 0.95)
-SHORT = (5, 12, 25)
+SHORT = (7, 20)
 LONG = tuple(range(1, 61))
 
 
