@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import time
 import warnings
 from typing import TYPE_CHECKING, Any
 
 from celery.platforms import SecurityWarning
+from redis import Redis
+from redis.exceptions import RedisError
 
 from latentfarm import messages
-from latentfarm.broker import celery_app
+from latentfarm.broker import SOCKET, celery_app
 from latentfarm.errors import BadMessage
 from latentfarm.logs import get_logger
 from latentfarm.messages import TASK, queue_name
@@ -24,6 +28,11 @@ if TYPE_CHECKING:
     from worker.inbox import Inbox
 
 PACE_S = 0.1
+LOOK_S = 2.0
+STILL_S = 10.0
+"""Seconds for which messages may wait beside an idle consumer before it counts as hung."""
+STANDS_STILL = 4
+"""Exit status of a child whose consumer hangs."""
 
 
 class Consumer:
@@ -37,6 +46,7 @@ class Consumer:
             lane: [queue_name(stage, entry.name, lane) for entry in models for stage in stages]
             for lane in Lane
         }
+        self._look: Redis = Redis.from_url(redis_url, **SOCKET)
         self.app = celery_app(redis_url)
 
         # A plain function: Celery reads its signature, and would bind a method to the task.
@@ -81,6 +91,11 @@ class Consumer:
 
         state.should_stop = 0
 
+    def waiting(self) -> bool:
+        """Whether Redis holds messages that this consumer should have taken."""
+        names = [name for lane in Lane for name in self._queues[lane]]
+        return any(self._look.llen(name) for name in names)
+
     def set_bulk(self, *, on: bool) -> None:
         """Consumes the bulk queues, or leaves them to others."""
         consumer = self._worker.consumer
@@ -100,6 +115,8 @@ class Pacer(threading.Thread):
         self._inbox = inbox
         self._holdings = holdings
         self._stopping = threading.Event()
+        self._look_at = 0.0
+        self._idle_since = time.monotonic()
 
     def run(self) -> None:
         """Until stopped."""
@@ -109,6 +126,25 @@ class Pacer(threading.Thread):
             if wanted != on:
                 self._consumer.set_bulk(on=wanted)
                 on = wanted
+            if self._stands_still():
+                # Celery can be left waiting for ever when Redis dies while it acknowledges. Nothing is
+                # held, so nothing is lost: the parent starts the next child.
+                get_logger().error("consumer_stands_still")
+                os._exit(STANDS_STILL)
+
+    def _stands_still(self) -> bool:
+        """Idle for `STILL_S` seconds although Redis holds messages for it."""
+        now = time.monotonic()
+        if now < self._look_at:
+            return False
+        self._look_at = now + LOOK_S
+        try:
+            idle = len(self._holdings) == 0 and self._inbox.is_empty() and self._consumer.waiting()
+        except RedisError:
+            idle = False
+        if not idle:
+            self._idle_since = now
+        return now - self._idle_since > STILL_S
 
     def stop(self) -> None:
         """Ends the thread."""

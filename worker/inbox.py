@@ -59,6 +59,11 @@ class Inbox:
             waiting = len(self._lanes[Lane.BULK]) + len(self._alone)
             return waiting < max(1, self.capacity // 2) and held + waiting < 2 * self.capacity
 
+    def is_empty(self) -> bool:
+        """Whether no hint waits."""
+        with self.changed:
+            return not self._alone and not any(self._lanes.values())
+
     def clear(self) -> None:
         """Forgets all hints (the worker drains)."""
         with self.changed:
