@@ -61,6 +61,7 @@ def load(
     import torch
     import transformers
 
+    from worker.engine.decode import device_name
     from worker.engine.engine import StepEngine
     from worker.engine.model import LoadedModel, load_model
 
@@ -76,7 +77,7 @@ def load(
             unusable[entry.name] = str(error)
     versions = {"torch": torch.__version__, "diffusers": diffusers.__version__}
     info = {
-        "device_name": torch.cuda.get_device_name(device) if device.startswith("cuda") else device,
+        "device_name": device_name(torch.device(device)),
         "versions": {**versions, "transformers": transformers.__version__},
         "models": {
             name: {stage.label: digest for stage, digest in model.hashes.items()}

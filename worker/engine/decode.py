@@ -15,7 +15,6 @@ from worker.engine.header import header_of
 from worker.engine.order import Handover, Picture
 
 if TYPE_CHECKING:
-    from worker.engine.model import LoadedModel
     from worker.engine.sample import Sample
 
 
@@ -68,7 +67,7 @@ def notes_of(sample: Sample) -> dict[str, str]:
     notes = {
         "bucket": str(model.bucket),
         "dtype": str(model.dtype).removeprefix("torch."),
-        "device": device_name(model),
+        "device": device_name(model.device),
         "threads": str(torch.get_num_threads()),
         "sampler": type(sample.sampler).__name__,
         "steps_done": str(sample.index),
@@ -84,13 +83,13 @@ def notes_of(sample: Sample) -> dict[str, str]:
     return notes
 
 
-def device_name(model: LoadedModel) -> str:
+def device_name(device: torch.device) -> str:
     """The device's name, and for a CPU the instruction set that torch uses on it."""
-    if model.device.type == "cuda":
-        return torch.cuda.get_device_name(model.device)
-    if model.device.type == "cpu":
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    if device.type == "cpu":
         return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
-    return f"{model.device.type} {platform.machine()} {os.uname().sysname}"
+    return f"{device.type} {platform.machine()} {os.uname().sysname}"
 
 
 def _versions() -> str:
