@@ -22,7 +22,7 @@ def _train(options: argparse.Namespace) -> None:
         again = [*sys.argv[1:], "--processes", "1"]
         sys.exit(run_in_processes(again, options.processes, options.work / "meeting"))
     use_threads(options.threads)
-    report = train(options.seed, options.output, options.work, options.shorten)
+    report = train(options.seed, options.output, options.work, options.shorten, options.device)
     print(json.dumps(report))
 
 
@@ -54,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--work", type=Path, default=Path("build/training"), help="checkpoints and losses")
     train.add_argument("--threads", type=int, default=1, help="of each process")
     train.add_argument("--processes", type=int, default=2)
+    train.add_argument("--device", default="cpu", help="where torch trains; with cuda, one process is enough")
     train.add_argument("--shorten", type=int, default=1, help="divide all courses, for a trial")
     train.set_defaults(run=_train)
     card = commands.add_parser(

@@ -37,6 +37,11 @@ class Shelf:
     plans: list[Plan]
     latents: Tensor
 
+    def clean(self) -> "Shelf":
+        """The pictures without grain alone."""
+        chosen = [index for index, plan in enumerate(self.plans) if plan.noise == 0]
+        return Shelf([self.plans[index] for index in chosen], self.latents[chosen])
+
 
 def encode_pictures(vae: Any, seed: int, count: int, cache: Path) -> list[Shelf]:
     """About `count` pictures on one shelf per size; `cache` saves encoding them again."""
@@ -74,6 +79,6 @@ def _encode(vae: Any, plans: list[Plan]) -> Tensor:
     for first in track(range(0, len(plans), group), description=name):
         pixels = np.stack([np.asarray(render(plan)) for plan in plans[first : first + group]])
         images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
-        images = images.to(memory_format=torch.channels_last)
-        encoded.append(vae.encode(images).latent_dist.mean * vae.config.scaling_factor)
+        images = images.to(vae.device, memory_format=torch.channels_last)
+        encoded.append((vae.encode(images).latent_dist.mean * vae.config.scaling_factor).cpu())
     return torch.cat(encoded).contiguous()

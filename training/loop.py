@@ -133,7 +133,10 @@ class _Run:
             if kind == "averaged":
                 self._averaged[int(number)].copy_(value)
             elif kind == "adam":
-                self._optimiser.state[self._parameters[int(number)]][rest[0]] = value
+                parameter = self._parameters[int(number)]
+                # Adam counts its steps on the CPU, wherever the weights are.
+                kept = value if rest[0] == "step" else value.to(parameter.device)
+                self._optimiser.state[parameter][rest[0]] = kept
         modules = {name.removeprefix("module."): state[name] for name in state if name.startswith("module.")}
         self._modules.load_state_dict(modules)
 

@@ -45,11 +45,12 @@ def train_readers(pair: Pair, seed: int, checkpoint: Path, course: Course = READ
                 "second": _head(TEXT_WIDTH_2),
                 "pooled": _head(POOLED_WIDTH),
             }
-        )
+        ).to(pair.text_encoder.device)
 
     def loss_of(batch: Batch, _number: int) -> Tensor:
         texts, answers = batch
         both = reader.for_base(texts, texts)
+        answers = answers.to(both.pooled.device)
         means = both.embeddings.mean(dim=1)
         guesses = {
             "first": heads["first"](means[:, :TEXT_WIDTH]),

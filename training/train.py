@@ -16,10 +16,10 @@ from training.reading import READING_COURSE, train_readers
 from training.share import join, rank
 from training.vae import COURSE, train_vae
 
-PICTURES: Final = 7_000
+PICTURES: Final = 14_000
 
 
-def train(seed: int, output: Path, work: Path, shorten: int = 1) -> dict[str, Any]:
+def train(seed: int, output: Path, work: Path, shorten: int = 1, device: str = "cpu") -> dict[str, Any]:
     """Train VAE, base and refiner, save the pair to `output` after the last two, and report losses.
 
     `work` holds checkpoints, cached latents and losses. `shorten` divides every course and the
@@ -29,6 +29,8 @@ def train(seed: int, output: Path, work: Path, shorten: int = 1) -> dict[str, An
     started = time.monotonic()
     work.mkdir(parents=True, exist_ok=True)
     pair = build(seed)
+    for part in vars(pair).values():
+        part.to(device)
     report: dict[str, Any] = {
         "seed": seed,
         "vae": train_vae(pair.vae, seed, work / "vae.safetensors", _cut(COURSE, shorten)),

@@ -16,7 +16,7 @@ from training.picture import random_plan, render
 from training.share import processes
 
 Pixels = NDArray[np.uint8]
-COURSE: Final = Course(steps=1500, rate=2e-3, average=0.995)
+COURSE: Final = Course(steps=4000, rate=2e-3, average=0.998)
 BATCH: Final = 8
 # Windows of this many pixels: a fully convolutional net needs no whole pictures to learn from.
 _WINDOW: Final = 64
@@ -53,7 +53,7 @@ def train_vae(vae: Any, seed: int, checkpoint: Path, course: Course = COURSE) ->
 
     def loss_of(images: Tensor, number: int) -> Tensor:
         torch.manual_seed(seed * 1_000_003 + number)
-        images = images.to(memory_format=torch.channels_last)
+        images = images.to(vae.device, memory_format=torch.channels_last)
         posterior = vae.encode(images).latent_dist
         shown: Tensor = vae.decode(posterior.sample()).sample
         kl: Tensor = posterior.kl() / posterior.mean[0].numel()
@@ -98,5 +98,6 @@ def _latent_deviation(vae: Any, seed: int) -> float:
     rng = random.Random(f"scale {seed}")
     pictures = [np.asarray(render(random_plan(rng))) for _ in range(128)]
     images = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    images = images.to(vae.device)
     latents = torch.cat([vae.encode(part).latent_dist.mean for part in torch.split(images, 16)])
     return latents.std().item()
