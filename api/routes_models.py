@@ -11,6 +11,7 @@ from sqlalchemy import RowMapping
 from api.deps import Services, Use
 from api.openapi import problems
 from latentfarm.errors import NotFound
+from latentfarm.facts import facts_of
 from latentfarm.registry import ModelEntry
 from latentfarm.samplers import SAMPLERS, SPACINGS, Sampler
 from latentfarm.spec import MAX_PROMPT_CHARS, MAX_STEPS
@@ -48,7 +49,9 @@ def _view(use: Services, entry: ModelEntry, workers: Sequence[RowMapping]) -> Mo
         max_prompt_chars=MAX_PROMPT_CHARS,
         refiner=entry.refiner is not None,
         default_sampler=entry.sampler,
-        samplers=[_sampler(name, sampler) for name, sampler in SAMPLERS.items()],
+        samplers=[
+            _sampler(name, row) for name, row in SAMPLERS.items() if row.family == facts_of(entry).family
+        ],
         dtype=entry.dtype,
         bucket=entry.bucket,
         ready_workers=_ready(entry.name, workers),
@@ -64,10 +67,11 @@ def _ready(model: str, workers: Sequence[RowMapping]) -> dict[str, int]:
 
 
 def _sampler(name: str, sampler: Sampler) -> SamplerView:
-    flags: dict[Literal["timesteps", "sigmas", "eta"], Any] = {
+    flags: dict[Literal["timesteps", "sigmas", "eta", "rescale_betas_zero_snr"], Any] = {
         "timesteps": sampler.takes_timesteps,
         "sigmas": sampler.takes_sigmas,
         "eta": sampler.takes_eta,
+        "rescale_betas_zero_snr": sampler.takes_zero_snr,
     }
     return SamplerView(
         name=name,

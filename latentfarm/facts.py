@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latentfarm.noise import NoiseConfig
+from latentfarm.samplers import SAMPLERS
 
 if TYPE_CHECKING:
     from latentfarm.registry import ModelEntry
+    from latentfarm.samplers import Family
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +23,12 @@ class ModelFacts:
     Attributes:
         noise: of the model's scheduler; SDXL's where the files are not here; None where the
             config has settings whose timesteps only diffusers can tell.
+        family: of samplers that the model was trained for.
         encoder_layers: of the shallowest text encoder that the stages use; None: not known here.
     """
 
     noise: NoiseConfig | None
+    family: Family
     encoder_layers: int | None
 
 
@@ -33,11 +37,12 @@ def facts_of(entry: ModelEntry) -> ModelFacts:
     folders = [entry.base] if entry.revision is None else []
     if entry.refiner is not None and entry.refiner_revision is None:
         folders.append(entry.refiner)
-    return _read(tuple(folders))
+    default = SAMPLERS.get(entry.sampler)
+    return _read(tuple(folders), default.family if default else "discrete")
 
 
 @lru_cache(maxsize=64)
-def _read(folders: tuple[str, ...]) -> ModelFacts:
+def _read(folders: tuple[str, ...], family: Family) -> ModelFacts:
     schedulers = [_json(Path(folder) / "scheduler" / "scheduler_config.json") for folder in folders]
     layers = [
         config["num_hidden_layers"]
@@ -47,8 +52,12 @@ def _read(folders: tuple[str, ...]) -> ModelFacts:
         and isinstance(config.get("num_hidden_layers"), int)
     ]
     first = schedulers[0] if schedulers else None
+    if first is not None:
+        family = "edm" if str(first.get("_class_name")).startswith("EDM") else "discrete"
+    noise = NoiseConfig() if first is None else NoiseConfig.read(first)
     return ModelFacts(
-        noise=NoiseConfig() if first is None else NoiseConfig.read(first),
+        noise=None if family == "edm" else noise,
+        family=family,
         encoder_layers=min(layers, default=None),
     )
 

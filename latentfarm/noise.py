@@ -12,11 +12,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from latentfarm.samplers import SWITCHES
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 #: Settings that change timesteps in ways this module does not follow.
-_UNFOLLOWED = ("trained_betas", "rescale_betas_zero_snr", "use_lu_lambdas", "use_flow_sigmas")
+_UNFOLLOWED = ("trained_betas", "use_flow_sigmas", "use_dynamic_shifting")
+_LAST_SIGNAL = 2.0**-24
+"""What diffusers leaves of the signal where it was rescaled to zero: no noise level may be infinite."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +29,9 @@ class NoiseConfig:
 
     Attributes:
         spacing: `timestep_spacing`; None: each sampler class has its own default.
-        sigma_schedule: karras, exponential or beta where the config asks for one, else default.
+        sigma_schedules: those that the config asks for; a sampler follows the first that it takes.
+        zero_snr: the betas are rescaled so that the last timestep holds no signal.
+        prediction: what the UNet predicts: `epsilon` or `v_prediction`.
     """
 
     train_timesteps: int = 1000
@@ -34,16 +40,17 @@ class NoiseConfig:
     beta_schedule: str = "scaled_linear"
     steps_offset: int = 1
     spacing: str | None = "leading"
-    sigma_schedule: str = "default"
+    sigma_schedules: tuple[str, ...] = ()
     skip_prk_steps: bool = False
     original_inference_steps: int = 50
+    zero_snr: bool = False
+    prediction: str = "epsilon"
 
     @classmethod
     def read(cls, config: Mapping[str, Any]) -> NoiseConfig | None:
         """From a scheduler config; None if it has settings that are not followed here."""
         if any(config.get(name) for name in _UNFOLLOWED) or config.get("timestep_type") == "continuous":
             return None
-        named = [name for name in ("karras", "exponential", "beta") if config.get(f"use_{name}_sigmas")]
         return cls(
             train_timesteps=config.get("num_train_timesteps", 1000),
             beta_start=config.get("beta_start", 0.0001),
@@ -51,9 +58,11 @@ class NoiseConfig:
             beta_schedule=config.get("beta_schedule", "linear"),
             steps_offset=config.get("steps_offset", 0),
             spacing=config.get("timestep_spacing"),
-            sigma_schedule=named[0] if named else "default",
+            sigma_schedules=tuple(name for name, switch in SWITCHES.items() if config.get(switch)),
             skip_prk_steps=bool(config.get("skip_prk_steps")),
             original_inference_steps=config.get("original_inference_steps", 50),
+            zero_snr=bool(config.get("rescale_betas_zero_snr")),
+            prediction=config.get("prediction_type", "epsilon"),
         )
 
 
@@ -72,11 +81,20 @@ def sigma_table(config: NoiseConfig) -> tuple[float, ...]:
         betas = [start + (end - start) * step for step in steps]
     else:
         raise ValueError(f"beta schedule {config.beta_schedule!r} is not known here")
-    sigmas, kept = [], 1.0
+    kept, signal = 1.0, []
     for beta in betas:
         kept *= 1 - beta
-        sigmas.append(math.sqrt((1 - kept) / kept))
-    return tuple(sigmas)
+        signal.append(kept)
+    if config.zero_snr:
+        signal = _down_to_zero(signal)
+    return tuple(math.sqrt((1 - left) / left) for left in signal)
+
+
+def _down_to_zero(signal: list[float]) -> list[float]:
+    """Shares of signal, shifted and scaled so that the first stays and the last is nearly nothing."""
+    first, last = math.sqrt(signal[0]), math.sqrt(signal[-1])
+    scaled = [((math.sqrt(left) - last) * first / (first - last)) ** 2 for left in signal]
+    return [*scaled[:-1], _LAST_SIGNAL]
 
 
 def sigma_at(table: Sequence[float], timestep: float) -> float:
@@ -105,7 +123,7 @@ def respace(schedule: str, highest: float, lowest: float, count: int) -> list[fl
     if schedule == "karras":
         first, last = highest ** (1 / 7), lowest ** (1 / 7)
         return [(first + share * (last - first)) ** 7 for share in ramp]
-    if schedule == "exponential":
+    if schedule in ("exponential", "lu"):
         first, last = math.log(highest), math.log(lowest)
         return [math.exp(first + share * (last - first)) for share in ramp]
     if schedule == "beta":

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from latentfarm.errors import InvalidInput
 from latentfarm.facts import facts_of
 from latentfarm.samplers import SAMPLERS, SIGMA_SCHEDULES, SPACINGS, Sampler
-from latentfarm.timesteps import evaluations
+from latentfarm.timesteps import schedule_of, split_counts, timetable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from latentfarm.noise import NoiseConfig
     from latentfarm.registry import ModelEntry
     from latentfarm.spec import RenderSpec
+
+_DIVIDING = {"DDIMScheduler", "DDPMScheduler", "LCMScheduler", "TCDScheduler"}
+"""These hold the last signal at 0, where the others keep a trace of it."""
 
 
 def check_sampling(spec: RenderSpec, entry: ModelEntry) -> None:
@@ -27,8 +32,10 @@ def check_sampling(spec: RenderSpec, entry: ModelEntry) -> None:
     Raises:
         InvalidInput: names the field and what is allowed.
     """
+    _check_family(spec, entry)
     _check_sampler(spec)
     _check_schedule(spec, entry)
+    _check_zero_snr(spec, entry)
     _check_refiner(spec, entry)
     _check_stages(spec, entry)
 
@@ -38,6 +45,16 @@ def _row(spec: RenderSpec) -> Sampler:
     if row is None:
         raise InvalidInput("sampler", f"no sampler {spec.sampler!r}", ", ".join(sorted(SAMPLERS)))
     return row
+
+
+def _check_family(spec: RenderSpec, entry: ModelEntry) -> None:
+    family, row = facts_of(entry).family, _row(spec)
+    if row.family != family:
+        fitting = ", ".join(sorted(key for key, other in SAMPLERS.items() if other.family == family))
+        kind = "is of the EDM kind" if family == "edm" else "is not of the EDM kind"
+        raise InvalidInput("sampler", f"model {entry.name} {kind}, {spec.sampler} does not fit", fitting)
+    if family == "edm" and spec.refiner is not None and spec.refiner.mode == "ensemble":
+        raise InvalidInput("refiner.mode", "an EDM sampler's schedule cannot be split", "image")
 
 
 def _check_sampler(spec: RenderSpec) -> None:
@@ -85,8 +102,49 @@ def _check_schedule(spec: RenderSpec, entry: ModelEntry) -> None:
 
 def _sigma_schedule(spec: RenderSpec, entry: ModelEntry) -> str:
     noise = facts_of(entry).noise
-    own = noise.sigma_schedule if noise is not None and _row(spec).sigma_schedules else "default"
-    return spec.sigma_schedule or own
+    return spec.sigma_schedule or (schedule_of(_row(spec), noise) if noise is not None else "default")
+
+
+def _check_zero_snr(spec: RenderSpec, entry: ModelEntry) -> None:
+    """Where no signal is left, a UNet that predicts noise cannot tell the picture: a division by zero."""
+    row, noise = _row(spec), facts_of(entry).noise
+    if spec.rescale_betas_zero_snr is not None and not row.takes_zero_snr:
+        takers = ", ".join(sorted(key for key, other in SAMPLERS.items() if other.takes_zero_snr))
+        raise InvalidInput("rescale_betas_zero_snr", f"{spec.sampler} does not take it", f"with {takers}")
+    if (
+        noise is None
+        or noise.prediction != "epsilon"
+        or row.cls not in _DIVIDING
+        or not _zero_snr(spec, noise)
+    ):
+        return
+    first = _timetable(spec, entry, noise)[0]
+    if first >= noise.train_timesteps - 1:
+        raise InvalidInput(
+            "rescale_betas_zero_snr",
+            f"{spec.sampler} would begin where no signal is left, and {entry.name} predicts noise",
+            "a schedule that begins below the last timestep, another sampler, or false",
+        )
+
+
+def _zero_snr(spec: RenderSpec, noise: NoiseConfig) -> bool:
+    wanted = spec.rescale_betas_zero_snr
+    return noise.zero_snr if wanted is None else wanted
+
+
+def _timetable(spec: RenderSpec, entry: ModelEntry, noise: NoiseConfig) -> list[float]:
+    try:
+        return timetable(
+            spec.sampler or entry.sampler,
+            spec.num_inference_steps,
+            config=replace(noise, zero_snr=_zero_snr(spec, noise)),
+            sigma_schedule=spec.sigma_schedule,
+            spacing=spec.timestep_spacing,
+            timesteps=spec.timesteps,
+            sigmas=spec.sigmas,
+        )
+    except ValueError as error:
+        raise InvalidInput("num_inference_steps", f"{spec.sampler}: {error}") from error
 
 
 def _check_refiner(spec: RenderSpec, entry: ModelEntry) -> None:
@@ -106,19 +164,9 @@ def _check_stages(spec: RenderSpec, entry: ModelEntry) -> None:
     noise, refiner = facts_of(entry).noise, spec.refiner
     if noise is None:
         return  # the engine asks the real sampler, and refuses what slips through
-    try:
-        base, refined = evaluations(
-            spec.sampler or entry.sampler,
-            spec.num_inference_steps,
-            config=noise,
-            sigma_schedule=spec.sigma_schedule,
-            spacing=spec.timestep_spacing,
-            timesteps=spec.timesteps,
-            sigmas=spec.sigmas,
-            split=refiner.high_noise_frac if refiner else None,
-        )
-    except ValueError as error:
-        raise InvalidInput("num_inference_steps", f"{spec.sampler}: {error}") from error
+    table = _timetable(spec, entry, noise)
+    split = refiner.high_noise_frac if refiner else None
+    base, refined = split_counts(spec.sampler or entry.sampler, table, noise.train_timesteps, split)
     if base == 0 or (refiner is not None and refined == 0):
         stage = "base" if base == 0 else "refiner"
         raise InvalidInput(

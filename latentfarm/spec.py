@@ -99,9 +99,15 @@ class RenderSpec(_Frozen):
     )
     sampler: str | None = Field(None, max_length=64, description="What diffusers calls a scheduler.")
     sigma_schedule: str | None = Field(
-        None, max_length=64, description="default, karras, exponential or beta."
+        None,
+        max_length=64,
+        description="default, karras, exponential, beta or lu; as the model's config says when absent.",
     )
     timestep_spacing: str | None = Field(None, max_length=64, description="leading, linspace or trailing.")
+    rescale_betas_zero_snr: bool | None = Field(
+        None,
+        description="Noise up to a signal of zero, for models trained so; as their config says when absent.",
+    )
     original_size: Size | None = Field(None, description="Micro-conditioning: size before cropping.")
     target_size: Size | None = Field(None, description="Micro-conditioning: the size wanted.")
     crops_coords_top_left: Size | None = Field(None, description="Micro-conditioning: where the crop began.")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 import struct
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from latentfarm.noise import NoiseConfig, respace, sigma_at, sigma_table, timestep_of
@@ -19,7 +20,11 @@ from latentfarm.samplers import SAMPLERS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_WHOLE_TABLE = {"dpmpp_2m", "dpmpp_2m_sde", "dpmpp_single", "unipc", "deis"}
+    from latentfarm.samplers import Sampler
+
+_SINGLE = {"dpmpp_single", "dpmpp_single_sde"}
+_MULTI = {"dpmpp_2m", "dpmpp_2m_sde", "dpmpp_3m", "dpmpp_3m_sde", "unipc", "deis", "sa_solver"}
+_WHOLE_TABLE = _SINGLE | _MULTI
 """These divide the schedule into one part more than they have steps, and take sigma schedules from
 the whole table rather than from their own timesteps."""
 _ROUNDED = {"ddim", "ddpm", "pndm"} | _WHOLE_TABLE
@@ -56,9 +61,19 @@ def evaluations(
         timesteps=timesteps,
         sigmas=sigmas,
     )
+    return split_counts(sampler, table, config.train_timesteps, split)
+
+
+def split_counts(sampler: str, table: Sequence[float], total: int, split: float | None) -> tuple[int, int]:
+    """UNet evaluations of the base and of the refiner along a timetable.
+
+    Args:
+        table: as `timetable` gives it.
+        total: training timesteps of the model.
+        split: share of the schedule that the base denoises; None: all of it.
+    """
     if split is None:
         return len(table), 0
-    total = config.train_timesteps
     cutoff = round(total - split * total)
     base = sum(1 for timestep in table if timestep >= cutoff)
     refiner = sum(1 for timestep in table if timestep < cutoff)
@@ -83,7 +98,11 @@ def timetable(
         ValueError: the sampler cannot make such a timetable.
     """
     row = SAMPLERS[sampler]
-    schedule = (sigma_schedule or config.sigma_schedule) if row.sigma_schedules else "default"
+    if row.family == "edm":
+        raise ValueError("EDM samplers have noise levels in place of timesteps")
+    if config.zero_snr and not row.takes_zero_snr:
+        config = replace(config, zero_snr=False)
+    schedule = sigma_schedule or schedule_of(row, config)
     if sigmas is not None:
         table = sigma_table(config)
         return [timestep_of(table, sigma) for sigma in sigmas[:-1]]
@@ -102,11 +121,16 @@ def timetable(
     return _evaluated(sampler, plain, levels, config) if row.order == 2 else plain
 
 
+def schedule_of(row: Sampler, config: NoiseConfig) -> str:
+    """The sigma schedule that a sampler follows when the spec names none."""
+    return next((name for name in config.sigma_schedules if name in row.sigma_schedules), "default")
+
+
 def _spaced(sampler: str, steps: int, config: NoiseConfig, spacing: str) -> list[float]:
     """Falling timesteps, one per step."""
     total = config.train_timesteps
     extra = 1 if sampler in _WHOLE_TABLE else 0
-    if sampler == "dpmpp_single" or spacing == "linspace":
+    if sampler in _SINGLE or spacing == "linspace":
         step = (total - 1) / max(steps + extra - 1, 1)
         rising = [index * step for index in range(steps + extra)]
         whole = [float(round(t)) for t in rising] if sampler in _ROUNDED else [_float32(t) for t in rising]
@@ -135,7 +159,7 @@ def _from_sigmas(
         highest, lowest = sigma_at(table, plain[0]), sigma_at(table, plain[-1])
     levels = respace(schedule, highest, lowest, len(plain))
     found = [timestep_of(table, sigma) for sigma in levels]
-    if schedule == "karras" and sampler in _ROUND_KARRAS:
+    if schedule in ("karras", "lu") and sampler in _ROUND_KARRAS:
         found = [float(round(timestep)) for timestep in found]
     elif sampler in _WHOLE_TABLE:
         found = [float(math.floor(timestep)) for timestep in found]

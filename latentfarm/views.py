@@ -84,7 +84,9 @@ class SamplerView(_View):
     name: str
     sigma_schedules: list[str] = Field(description="Values of `sigma_schedule`.")
     timestep_spacings: list[str] = Field(description="Values of `timestep_spacing`.")
-    takes: list[Literal["timesteps", "sigmas", "eta"]] = Field(description="Further fields that apply.")
+    takes: list[Literal["timesteps", "sigmas", "eta", "rescale_betas_zero_snr"]] = Field(
+        description="Further fields that apply."
+    )
 
 
 class ModelView(_View):

@@ -32,8 +32,14 @@ STOCK_SAMPLERS: dict[str, tuple[str, dict[str, Any]]] = {
     "euler_ancestral": ("EulerAncestralDiscreteScheduler", {}),
     "dpmpp_2m": ("DPMSolverMultistepScheduler", {}),
     "dpmpp_2m_sde": ("DPMSolverMultistepScheduler", {"algorithm_type": "sde-dpmsolver++"}),
+    "dpmpp_3m": ("DPMSolverMultistepScheduler", {"solver_order": 3}),
+    "dpmpp_3m_sde": (
+        "DPMSolverMultistepScheduler",
+        {"solver_order": 3, "algorithm_type": "sde-dpmsolver++"},
+    ),
     "dpmpp_sde": ("DPMSolverSDEScheduler", {}),
     "dpmpp_single": ("DPMSolverSinglestepScheduler", {}),
+    "dpmpp_single_sde": ("DPMSolverSinglestepScheduler", {"algorithm_type": "sde-dpmsolver++"}),
     "dpm2": ("KDPM2DiscreteScheduler", {}),
     "dpm2_ancestral": ("KDPM2AncestralDiscreteScheduler", {}),
     "heun": ("HeunDiscreteScheduler", {}),
@@ -43,8 +49,13 @@ STOCK_SAMPLERS: dict[str, tuple[str, dict[str, Any]]] = {
     "pndm": ("PNDMScheduler", {}),
     "unipc": ("UniPCMultistepScheduler", {}),
     "deis": ("DEISMultistepScheduler", {}),
+    "sa_solver": ("SASolverScheduler", {}),
     "lcm": ("LCMScheduler", {}),
     "tcd": ("TCDScheduler", {}),
+    "edm_euler": ("EDMEulerScheduler", {}),
+    "edm_dpmpp_2m": ("EDMDPMSolverMultistepScheduler", {}),
+    "edm_dpmpp_2m_sde": ("EDMDPMSolverMultistepScheduler", {"algorithm_type": "sde-dpmsolver++"}),
+    "edm_dpmpp_3m": ("EDMDPMSolverMultistepScheduler", {"solver_order": 3}),
 }
 #: Arguments that both pipelines take.
 _SHARED = (
@@ -68,6 +79,7 @@ _SCHEDULES: dict[str, dict[str, Any]] = {
     "karras": {"use_karras_sigmas": True},
     "exponential": {"use_exponential_sigmas": True},
     "beta": {"use_beta_sigmas": True},
+    "lu": {"use_lu_lambdas": True},
 }
 
 
@@ -229,7 +241,12 @@ def _stock_pipeline(model: LoadedModel, stage: Stage, spec: RenderSpec, seed: in
     if model.dtype is torch.float16:  # the engine holds it in float32, stock casts it to and fro
         pipeline.vae = copy.deepcopy(pipeline.vae).to(torch.float16)
     name, settings = STOCK_SAMPLERS[spec.sampler or "euler"]
-    settings = {**settings, **_SCHEDULES.get(spec.sigma_schedule or "", {})}
+    if name.startswith("EDM") and spec.sigma_schedule in ("karras", "exponential"):
+        settings = {**settings, "sigma_schedule": spec.sigma_schedule}
+    else:
+        settings = {**settings, **_SCHEDULES.get(spec.sigma_schedule or "", {})}
+    if spec.rescale_betas_zero_snr is not None:
+        settings["rescale_betas_zero_snr"] = spec.rescale_betas_zero_snr
     if spec.timestep_spacing is not None:
         settings["timestep_spacing"] = spec.timestep_spacing
     if name == "DPMSolverSDEScheduler":

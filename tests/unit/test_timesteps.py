@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import diffusers
 import pytest
 
-from latentfarm.noise import NoiseConfig, beta_quantile
-from latentfarm.samplers import SAMPLERS, SPACINGS
-from latentfarm.timesteps import evaluations, timetable
+from latentfarm.noise import NoiseConfig, beta_quantile, sigma_table
+from latentfarm.samplers import SAMPLERS, SPACINGS, SWITCHES
+from latentfarm.timesteps import evaluations, schedule_of, timetable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,10 +29,11 @@ SDXL: dict[str, Any] = {
 SPLITS = (0.25, 0.5, 0.8, 0.95)
 SHORT = (7, 20)
 LONG = tuple(range(1, 61))
+DISCRETE = {name: row for name, row in SAMPLERS.items() if row.family == "discrete"}
 
 
 def combinations() -> Iterator[tuple[str, str, str | None]]:
-    for name, row in SAMPLERS.items():
+    for name, row in DISCRETE.items():
         for schedule in ("default", *row.sigma_schedules):
             for spacing in SPACINGS if row.spacing else (None,):
                 yield name, schedule, spacing
@@ -41,7 +42,7 @@ def combinations() -> Iterator[tuple[str, str, str | None]]:
 def stock(name: str, schedule: str, spacing: str | None, config: dict[str, Any], **timetable: Any) -> Any:
     settings = {**SAMPLERS[name].config}
     if schedule != "default":
-        settings[f"use_{schedule}_sigmas"] = True
+        settings[SWITCHES[schedule]] = True
     if spacing is not None:
         settings["timestep_spacing"] = spacing
     sampler = getattr(diffusers, SAMPLERS[name].cls).from_config(config, **settings)
@@ -66,15 +67,17 @@ def on_the_cut(timesteps: Sequence[float], split: float) -> bool:
     return any(abs(timestep - cutoff) < 0.01 and timestep != cutoff for timestep in timesteps)
 
 
-def compare(name: str, schedule: str, spacing: str | None, steps: Sequence[int]) -> tuple[int, list[str]]:
+def compare(
+    name: str, schedule: str, spacing: str | None, steps: Sequence[int], base: dict[str, Any] = SDXL
+) -> tuple[int, list[str]]:
     """How many counts were compared, and those that differ."""
-    config = NoiseConfig.read(SDXL)
+    config = NoiseConfig.read(base)
     assert config is not None
     compared, wrong = 0, []
     for count in steps:
         if count > SAMPLERS[name].max_steps:
             continue
-        real = stock(name, schedule, spacing, SDXL, num_inference_steps=count)
+        real = stock(name, schedule, spacing, base, num_inference_steps=count)
         for split in SPLITS:
             if on_the_cut(real.timesteps.tolist(), split):
                 continue
@@ -92,6 +95,12 @@ def test_counts_equal_stocks(name: str, schedule: str, spacing: str | None) -> N
     compared, wrong = compare(name, schedule, spacing, SHORT)
     assert wrong == []
     assert compared > 0.75 * len(SPLITS) * len(SHORT)
+
+
+@pytest.mark.parametrize(("name", "schedule", "spacing"), list(combinations()))
+def test_counts_equal_stocks_where_no_signal_is_left(name: str, schedule: str, spacing: str | None) -> None:
+    rescaled = {**SDXL, "rescale_betas_zero_snr": True}
+    assert compare(name, schedule, spacing, SHORT, rescaled)[1] == []
 
 
 @pytest.mark.long
@@ -142,7 +151,34 @@ def test_the_classs_own_spacing_is_taken_where_the_config_has_none() -> None:
         assert timetable(name, 10, config=config) == pytest.approx(real.timesteps.tolist(), abs=0.01)
 
 
-@pytest.mark.parametrize("setting", ["trained_betas", "rescale_betas_zero_snr", "use_lu_lambdas"])
+def test_rescaled_noise_levels_equal_stocks() -> None:
+    config = NoiseConfig.read({**SDXL, "rescale_betas_zero_snr": True})
+    assert config is not None
+    real = stock(
+        "euler", "default", "linspace", {**SDXL, "rescale_betas_zero_snr": True}, num_inference_steps=1000
+    )
+    assert sigma_table(config) == pytest.approx(real.sigmas.tolist()[-2::-1], rel=2e-3)
+    assert max(sigma_table(config)) == pytest.approx(4096, rel=1e-3)
+
+
+def test_a_sampler_follows_the_first_of_the_configs_schedules_that_it_takes() -> None:
+    config = NoiseConfig.read({**SDXL, "use_lu_lambdas": True, "use_beta_sigmas": True})
+    assert config is not None
+    found = {name: schedule_of(SAMPLERS[name], config) for name in ("dpmpp_2m", "euler", "ddim")}
+    assert found == {"dpmpp_2m": "beta", "euler": "beta", "ddim": "default"}
+    lu = NoiseConfig.read({**SDXL, "use_lu_lambdas": True})
+    assert lu is not None
+    assert schedule_of(SAMPLERS["dpmpp_3m"], lu) == "lu"
+    assert schedule_of(SAMPLERS["euler"], lu) == "default"
+
+
+@pytest.mark.parametrize("name", [name for name, row in SAMPLERS.items() if row.family == "edm"])
+def test_edm_has_no_timesteps(name: str) -> None:
+    with pytest.raises(ValueError, match="EDM"):
+        timetable(name, 10, config=NoiseConfig())
+
+
+@pytest.mark.parametrize("setting", ["trained_betas", "use_flow_sigmas"])
 def test_settings_that_are_not_followed_are_admitted(setting: str) -> None:
     assert NoiseConfig.read({**SDXL, setting: True}) is None
 

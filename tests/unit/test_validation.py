@@ -95,6 +95,25 @@ def test_what_is_not_built_is_refused(fields: Fields, field: str) -> None:
             "sigma_schedule",
             "default",
         ),
+        ({"sampler": "edm_euler"}, "sampler", "euler_ancestral"),
+        (
+            {"sampler": "euler", "sigma_schedule": "lu"},
+            "sigma_schedule",
+            "default, karras, exponential, beta",
+        ),
+        ({"sampler": "heun", "rescale_betas_zero_snr": True}, "rescale_betas_zero_snr", "euler"),
+        ({"sampler": "heun", "rescale_betas_zero_snr": False}, "rescale_betas_zero_snr", "euler"),
+        (
+            {"sampler": "ddim", "rescale_betas_zero_snr": True, "timestep_spacing": "trailing"},
+            "rescale_betas_zero_snr",
+            "false",
+        ),
+        ({"sampler": "lcm", "rescale_betas_zero_snr": True}, "rescale_betas_zero_snr", "false"),
+        (
+            {"sampler": "ddpm", "rescale_betas_zero_snr": True, "timesteps": [999, 5]},
+            "rescale_betas_zero_snr",
+            "false",
+        ),
         ({"refiner": {"num_inference_steps": 49}}, "refiner.num_inference_steps", "50"),
         ({"refiner": {}, "num_inference_steps": 1}, "refiner.high_noise_frac", ""),
         ({"refiner": {"high_noise_frac": 0.9999}}, "refiner.high_noise_frac", ""),
@@ -119,6 +138,9 @@ def test_what_the_model_or_the_sampler_cannot_do_is_refused(fields: Fields, fiel
         {"sampler": "euler", "sigma_schedule": "default", "timesteps": [999, 500, 1]},
         {"sampler": "euler", "sigmas": [14.6, 0.5, 0.0], "refiner": {"high_noise_frac": 0.5}},
         {"sampler": "ddim", "eta": 1.0},
+        {"sampler": "ddim", "rescale_betas_zero_snr": True},
+        {"sampler": "dpmpp_2m", "rescale_betas_zero_snr": True, "timestep_spacing": "trailing"},
+        {"sampler": "dpmpp_3m_sde", "sigma_schedule": "lu", "refiner": {}},
         {"sampler": "tcd", "eta": 0.3, "num_inference_steps": 50},
         {"output": {"format": "webp", "quality": 50}, "prompt": "a" * 8000},
         {"num_inference_steps": 200, "sampler": "dpm2"},
@@ -170,3 +192,60 @@ def test_records_of_the_spec_are_accepted_as_they_are() -> None:
         model="toy", prompt="a", refiner=RefinerSpec(), output=OutputSpec(format="jpeg", quality=90)
     )
     assert complete(given, ENTRY).output.quality == 90
+
+
+def model_of(folder: Path, config: dict[str, Any], **fields: Any) -> ModelEntry:
+    """A model of which only the scheduler's file is here."""
+    path = folder / "scheduler" / "scheduler_config.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps(config))
+    return ENTRY.model_copy(update={"base": str(folder), **fields})
+
+
+@pytest.fixture
+def edm(tmp_path: Path) -> ModelEntry:
+    return model_of(tmp_path, {"_class_name": "EDMEulerScheduler", "sigma_max": 80.0}, sampler="edm_euler")
+
+
+def test_an_edm_model_takes_edm_samplers(edm: ModelEntry) -> None:
+    assert complete(spec(), edm).sampler == "edm_euler"
+    complete(spec(sampler="edm_dpmpp_3m", sigma_schedule="exponential"), edm)
+    away = edm.model_copy(update={"base": "/nowhere"})
+    assert complete(spec(), away).sampler == "edm_euler", "its default sampler tells of what kind it is"
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"sampler": "euler"}, "sampler"),
+        ({"refiner": {}}, "refiner.mode"),
+        ({"sigmas": [1.0, 0.0]}, "sigmas"),
+        ({"timesteps": [9, 1]}, "timesteps"),
+        ({"timestep_spacing": "trailing"}, "timestep_spacing"),
+        ({"sigma_schedule": "beta"}, "sigma_schedule"),
+        ({"eta": 0.5}, "eta"),
+        ({"rescale_betas_zero_snr": True}, "rescale_betas_zero_snr"),
+    ],
+)
+def test_an_edm_model_refuses_the_rest(fields: Fields, field: str, edm: ModelEntry) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        complete(spec(**fields), edm)
+    assert caught.value.field == field
+
+
+def test_a_model_that_predicts_velocity_may_begin_without_signal(tmp_path: Path) -> None:
+    config = {
+        "prediction_type": "v_prediction",
+        "rescale_betas_zero_snr": True,
+        "timestep_spacing": "trailing",
+    }
+    model = model_of(tmp_path, config)
+    complete(spec(), model)
+    assert complete(spec(sampler="lcm"), model).rescale_betas_zero_snr is None
+
+
+def test_a_model_that_would_divide_by_zero_is_refused_by_its_own_config_too(tmp_path: Path) -> None:
+    model = model_of(tmp_path, {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"})
+    with pytest.raises(InvalidInput, match="rescale_betas_zero_snr"):
+        complete(spec(), model)
+    complete(spec(rescale_betas_zero_snr=False), model)

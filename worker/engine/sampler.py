@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from latentfarm.errors import SpecError
-from latentfarm.samplers import SAMPLERS
+from latentfarm.samplers import SAMPLERS, schedule_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,7 +20,7 @@ def build(spec: RenderSpec, config: Mapping[str, Any], seed: int) -> Any:
     """A fresh sampler of the spec's kind.
 
     Args:
-        spec: complete; its `sampler`, `sigma_schedule` and `timestep_spacing` are read.
+        spec: complete; its `sampler` and the fields that set it up are read.
         config: of the model's own scheduler, which the spec's settings are laid over.
         seed: of the image; for samplers that draw from a noise source of their own.
 
@@ -38,9 +38,11 @@ def build(spec: RenderSpec, config: Mapping[str, Any], seed: int) -> Any:
 def _settings(spec: RenderSpec, row: Sampler, seed: int) -> dict[str, object]:
     settings = dict(row.config)
     if spec.sigma_schedule is not None:
-        settings |= {f"use_{name}_sigmas": spec.sigma_schedule == name for name in row.sigma_schedules}
+        settings |= schedule_settings(row, spec.sigma_schedule)
     if spec.timestep_spacing is not None and row.spacing is not None:
         settings["timestep_spacing"] = spec.timestep_spacing
+    if spec.rescale_betas_zero_snr is not None and row.takes_zero_snr:
+        settings["rescale_betas_zero_snr"] = spec.rescale_betas_zero_snr
     if row.seeds_itself:
         settings["noise_sampler_seed"] = seed
     return settings
