@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import torch
+    from PIL.Image import Image
 
     from latentfarm.errors import RenderError
     from latentfarm.spec import RenderSpec
@@ -42,6 +43,19 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True)
+class Inputs:
+    """The pictures that a job starts from, decoded, in their own size; the pipelines convert them.
+
+    Attributes:
+        image: what image-to-image and inpainting start from.
+        mask: white where to paint; its presence makes it inpainting. Of the image's size.
+    """
+
+    image: Image
+    mask: Image | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Order:
     """One stage of one render, claimed and ready for the engine.
 
@@ -49,6 +63,7 @@ class Order:
         spec: complete: model, sampler, width and height are filled in.
         seed: of this image.
         handover: the base's latents; only for the refine stage.
+        inputs: of a job with an image, for each stage that needs them (`latentfarm.modes`).
         alone: nothing else may be in the engine meanwhile (it was in flight when a process died).
     """
 
@@ -59,6 +74,7 @@ class Order:
     seed: int
     lane: Lane
     handover: Handover | None = None
+    inputs: Inputs | None = None
     alone: bool = False
 
 
