@@ -1,0 +1,104 @@
+"""The transport on a real Redis: no credit of the consumer may be lost, or it stops reading for ever."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from kombu.entity import Queue
+from kombu.messaging import Consumer
+
+from latentfarm.broker import celery_app
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kombu.connection import Connection
+
+    from latentfarm.broker import Broker
+    from latentfarm.embedded.stack import Stack
+
+QUEUE = "transport.test"
+CREDIT = 2
+WITHIN_S = 20.0
+
+
+class Reader:
+    """Takes messages as Celery does: at most `CREDIT` that nobody acknowledged."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.messages: list[Any] = []
+        queues = [Queue(QUEUE)]  # type: ignore[no-untyped-call]  # kombu has no types
+        channel = connection.default_channel
+        consumer: Any = Consumer(channel, queues, on_message=self._take, prefetch_count=CREDIT)  # type: ignore[no-untyped-call]
+        consumer.consume()
+
+    def _take(self, message: Any) -> None:
+        if message.headers["task"] != "latentfarm.deliver":
+            raise TypeError("what Celery raises for some of what is no task")
+        self.messages.append(message)
+
+    def read(self, count: int) -> None:
+        """Until so many messages were taken, over lost connections too."""
+        until = time.monotonic() + WITHIN_S
+        while len(self.messages) < count and time.monotonic() < until:
+            try:
+                self.connection.drain_events(timeout=0.2)  # type: ignore[no-untyped-call]
+            except TimeoutError:
+                continue
+            except self.connection.connection_errors:
+                time.sleep(0.1)
+
+
+@pytest.fixture
+def reader(broker: Broker, environment: dict[str, str]) -> Iterator[Reader]:
+    with celery_app(environment["LATENTFARM_REDIS_URL"]).connection_for_read() as connection:
+        yield Reader(connection)
+
+
+def send(broker: Broker, count: int) -> None:
+    for _ in range(count):
+        broker.app.send_task("latentfarm.deliver", args=[{}], queue=QUEUE)
+
+
+def test_an_acknowledgement_that_redis_does_not_take_gives_its_credit_back(
+    broker: Broker, reader: Reader, stack: Stack
+) -> None:
+    send(broker, CREDIT)
+    reader.read(CREDIT)
+    stack.services["redis"].hold()
+    try:
+        for message in reader.messages:
+            message.ack_log_error(logging.getLogger(__name__), reader.connection.connection_errors)
+    finally:
+        stack.services["redis"].release()
+        stack.services["redis"].wait_ready()
+    assert not any(message.acknowledged for message in reader.messages)
+    send(broker, 1)
+    reader.read(CREDIT + 1)
+    assert len(reader.messages) == CREDIT + 1
+
+
+def test_an_item_that_is_no_message_gives_its_credit_back(broker: Broker, reader: Reader) -> None:
+    for number in range(2 * CREDIT):
+        broker.redis.lpush(QUEUE, json.dumps(ruined(number)))
+    send(broker, 1)
+    reader.read(1)
+    assert len(reader.messages) == 1
+    # Nor may it come again: what stays in this hash is sent anew every hour.
+    reader.messages[0].ack()
+    assert broker.redis.hlen("unacked") == 0
+
+
+def ruined(number: int) -> dict[str, Any]:
+    properties = {"body_encoding": "base64", "delivery_tag": f"t{number}", "delivery_info": INFO}
+    body = base64.b64encode(b"[]").decode()
+    return {"body": body, "headers": {"task": ["no name"]}, "properties": properties}
+
+
+INFO = {"exchange": "", "routing_key": QUEUE}
