@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+import pytest
+
 from api import streaming
 from api.streaming import Watch
 from latentfarm.progress import Progress
@@ -117,13 +119,17 @@ def test_the_process_ends_streams_when_it_stops() -> None:
 
 
 def test_a_closed_loop_is_no_error_for_the_hub() -> None:
-    hub = Hub()
+    hub, watches = Hub(), []
 
-    async def then(_: Watch, hub: Hub) -> None:
+    async def then(watch: Watch, hub: Hub) -> None:
+        watches.append(watch)
         hub.deliver(None)
 
-    streamed(Records(), hub, then)
+    assert streamed(Records(), hub, then) == []
+    with pytest.raises(RuntimeError, match="loop is closed"):
+        watches[0]._loop.call_soon_threadsafe(print)
     hub.deliver(row(1))
+    assert watches[0]._queue.empty()
 
 
 def test_an_event_is_written_as_the_standard_says() -> None:
