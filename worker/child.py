@@ -13,6 +13,7 @@ import redis
 
 from latentfarm.broker import SOCKET
 from latentfarm.database import connect
+from latentfarm.embedded.launch import die_with_parent
 from latentfarm.logs import configure, get_logger
 from latentfarm.progress import ProgressPublisher
 from latentfarm.registry import load_registry
@@ -22,14 +23,14 @@ from latentfarm.states import parse_stages
 from latentfarm.storage import S3Store
 from worker.assembly import Assembled, factory
 from worker.committer import Committer
-from worker.consumer import Consumer, Pacer
+from worker.consumer import Consumer
 from worker.heartbeat import Heartbeat
 from worker.holdings import Holdings
 from worker.inbox import Inbox
 from worker.intake import Intake
-from worker.lifeline import die_with_parent
 from worker.options import chosen_models
 from worker.outflow import Outflow
+from worker.pacer import Pacer
 from worker.pulse import Pulse
 from worker.watch import Watch
 
@@ -126,7 +127,8 @@ def main() -> int:
     parser.add_argument("--heartbeat", type=Path, required=True)
     parser.add_argument("--parent", type=int, required=True)
     given = parser.parse_args()
-    die_with_parent(given.parent)
+    if not die_with_parent(given.parent):
+        raise SystemExit("the parent ended before its child had started")
     settings = Settings()
     configure("worker", level=settings.log_level, as_json=settings.log_json)
     models = chosen_models(load_registry(settings.models_file), settings.models)

@@ -13,18 +13,26 @@ import sys
 PR_SET_PDEATHSIG = 1
 
 
-def die_with_parent(death_signal: int = signal.SIGKILL) -> None:
+def die_with_parent(parent: int, death_signal: int = signal.SIGKILL) -> bool:
     """Ask the kernel to signal this process when the thread that started it ends (Linux only).
+
+    Called by the process about itself, after any change of uid, which would clear it. Workers call it too.
+
+    Args:
+        parent: pid of the parent as it was at the fork.
+
+    Returns:
+        False when the parent was gone before the kernel was asked: no signal will come, so exit.
 
     Raises:
         OSError: if the kernel refuses.
     """
-    if sys.platform != "linux":
-        return
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(PR_SET_PDEATHSIG, int(death_signal), 0, 0, 0) != 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.prctl(PR_SET_PDEATHSIG, int(death_signal), 0, 0, 0) != 0:
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code))
+    return os.getppid() == parent
 
 
 def arguments(
@@ -58,8 +66,7 @@ def main(argv: list[str]) -> int:
             os.setgroups([])
             os.setgid(gid)
             os.setuid(uid)
-        die_with_parent(death_signal)
-        if os.getppid() != parent:
+        if not die_with_parent(parent, death_signal):
             return 0
         os.execv(program, command)  # noqa: S606  to become another program is what this is for
     except OSError as error:
