@@ -5,6 +5,7 @@ Same claims, hand-over, uploads and commits as with the real one. What it does w
     sleep MS      each step takes so many milliseconds (default 1)
     die           the process kills itself at the second step
     hang          the render loop stops for ever
+    deaf          the child's Celery stops reading for ever, and all else goes on
     nan           ends in NonFiniteError
 """
 
@@ -17,6 +18,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+import kombu.asynchronous
 import torch
 
 from latentfarm.errors import NonFiniteError
@@ -128,3 +130,8 @@ def _misbehave(prompt: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     if "hang" in prompt:
         time.sleep(10_000)
+    if "deaf" in prompt:
+        # What sends each BRPOP is called from here, so the loop turns on and asks for nothing more.
+        loop = kombu.asynchronous.get_event_loop()
+        assert loop is not None
+        loop.on_tick.clear()

@@ -1,10 +1,7 @@
-"""Celery in the child: a task that only fills the inbox, and bulk queues that pause when it is full."""
+"""Celery in the child: one task, which only fills the inbox."""
 
 from __future__ import annotations
 
-import os
-import threading
-import time
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -24,23 +21,19 @@ if TYPE_CHECKING:
 
     from latentfarm.registry import ModelEntry
     from latentfarm.states import Stage
-    from worker.holdings import Holdings
     from worker.inbox import Inbox
-
-PACE_S = 0.1
-LOOK_S = 2.0
-STILL_S = 10.0
-"""Seconds for which messages may wait beside an idle consumer before it counts as hung."""
-STANDS_STILL = 4
-"""Exit status of a child whose consumer hangs."""
 
 
 class Consumer:
-    """The Celery worker of one child, run in its main thread."""
+    """The Celery worker of one child, run in its main thread.
+
+    `taken` counts the messages that it has had.
+    """
 
     def __init__(
         self, redis_url: str, name: str, inbox: Inbox, stages: Sequence[Stage], models: Sequence[ModelEntry]
     ) -> None:
+        self.taken = 0
         self._inbox = inbox
         self._queues = {
             lane: [queue_name(stage, entry.name, lane) for entry in models for stage in stages]
@@ -72,6 +65,7 @@ class Consumer:
 
     def _deliver(self, request: Any, payload: object) -> None:
         """The one task. Never waits: a waiting task would hold its thread against interactive ones."""
+        self.taken += 1
         lane = (
             Lane.BULK if str(request.delivery_info["routing_key"]).endswith(Lane.BULK) else Lane.INTERACTIVE
         )
@@ -92,9 +86,18 @@ class Consumer:
         state.should_stop = 0
 
     def waiting(self) -> bool:
-        """Whether Redis holds messages that this consumer should have taken."""
+        """Whether Redis holds messages that this consumer should have taken.
+
+        False while it has no connection: Celery tries again by itself, up to 30 s apart.
+        """
+        consumer = self._worker.consumer
+        if consumer is None or consumer.connection is None:
+            return False
         names = [name for lane in Lane for name in self._queues[lane]]
-        return any(self._look.llen(name) for name in names)
+        try:
+            return any(self._look.llen(name) for name in names)
+        except RedisError:
+            return False
 
     def set_bulk(self, *, on: bool) -> None:
         """Consumes the bulk queues, or leaves them to others."""
@@ -104,48 +107,3 @@ class Consumer:
         act = consumer.add_task_queue if on else consumer.cancel_task_queue
         for name in self._queues[Lane.BULK]:
             consumer.call_soon(act, name)
-
-
-class Pacer(threading.Thread):
-    """Switches the bulk queues off while the inbox is full, and on again."""
-
-    def __init__(self, consumer: Consumer, inbox: Inbox, holdings: Holdings) -> None:
-        super().__init__(name="pacer", daemon=True)
-        self._consumer = consumer
-        self._inbox = inbox
-        self._holdings = holdings
-        self._stopping = threading.Event()
-        self._look_at = 0.0
-        self._idle_since = time.monotonic()
-
-    def run(self) -> None:
-        """Until stopped."""
-        on = True
-        while not self._stopping.wait(PACE_S):
-            wanted = self._inbox.wants_bulk(len(self._holdings))
-            if wanted != on:
-                self._consumer.set_bulk(on=wanted)
-                on = wanted
-            if self._stands_still():
-                # Celery can be left waiting for ever when Redis dies while it acknowledges. Nothing is
-                # held, so nothing is lost: the parent starts the next child.
-                get_logger().error("consumer_stands_still")
-                os._exit(STANDS_STILL)
-
-    def _stands_still(self) -> bool:
-        """Idle for `STILL_S` seconds although Redis holds messages for it."""
-        now = time.monotonic()
-        if now < self._look_at:
-            return False
-        self._look_at = now + LOOK_S
-        try:
-            idle = len(self._holdings) == 0 and self._inbox.is_empty() and self._consumer.waiting()
-        except RedisError:
-            idle = False
-        if not idle:
-            self._idle_since = now
-        return now - self._idle_since > STILL_S
-
-    def stop(self) -> None:
-        """Ends the thread."""
-        self._stopping.set()
