@@ -6,7 +6,17 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from fastapi import FastAPI
 
-from api import health, metrics, openapi, problems, routes_events, routes_images, routes_jobs, routes_models
+from api import (
+    health,
+    metrics,
+    openapi,
+    problems,
+    routes_events,
+    routes_images,
+    routes_jobs,
+    routes_models,
+    routes_uploads,
+)
 from api.deadline import Deadline
 from api.deps import Services
 from api.figures import Figures
@@ -17,6 +27,9 @@ from latentfarm.database import connect
 from latentfarm.doctor.services import check_bucket, check_database, check_migrations, check_redis
 from latentfarm.events import EventHub
 from latentfarm.ids import new_id
+from latentfarm.inputs.fetching import Fetcher
+from latentfarm.inputs.offering import Uploads
+from latentfarm.inputs.resolving import Resolver
 from latentfarm.lifecycle import Farm
 from latentfarm.registry import load_registry
 from latentfarm.repository.facade import Repository
@@ -24,15 +37,19 @@ from latentfarm.settings import Settings
 from latentfarm.storage import S3Store
 
 
-def create_app(settings: Settings) -> FastAPI:
+def create_app(settings: Settings, fetcher: Fetcher | None = None) -> FastAPI:
     """An API that connects to its services when it starts, and not before.
+
+    Args:
+        fetcher: who gets the pictures behind URLs; tests have one that may reach a server of their own.
 
     Raises:
         InvalidInput: the model registry cannot be read.
     """
     app = FastAPI(lifespan=_lifespan, redirect_slashes=False)
-    app.state.services = _services(settings)
-    for module in (routes_jobs, routes_images, routes_events, routes_models, health, metrics):
+    app.state.services = _services(settings, fetcher or Fetcher())
+    routes = (routes_jobs, routes_images, routes_events, routes_uploads, routes_models, health, metrics)
+    for module in routes:
         app.include_router(module.router)
     app.add_middleware(Deadline)
     problems.install(app)
@@ -40,7 +57,7 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
-def _services(settings: Settings) -> Services:
+def _services(settings: Settings, fetcher: Fetcher) -> Services:
     """Nothing here asks a service: an API may start before its database."""
     engine = connect(settings.database_url, pool=settings.database_pool, application="latentfarm api")
     repository = Repository(engine)
@@ -48,7 +65,8 @@ def _services(settings: Settings) -> Services:
     registry = load_registry(settings.models_file)
     store = S3Store.from_settings(settings)
     accepted: queue.SimpleQueue[int | None] = queue.SimpleQueue()
-    farm = Farm(repository, broker, registry, new_id, hurry=accepted.put)
+    pictures = Resolver(repository, store, fetcher)
+    farm = Farm(repository, broker, registry, new_id, hurry=accepted.put, pictures=pictures)
     hub = EventHub(settings.database_url, repository, broker.redis)
     return Services(
         settings=settings,
@@ -57,6 +75,7 @@ def _services(settings: Settings) -> Services:
         store=store,
         registry=registry,
         farm=farm,
+        uploads=Uploads(repository, store, new_id, settings.upload_s),
         hurry=Hurry(accepted, farm.dispatch_now),
         hub=hub,
         readiness=Readiness(

@@ -13,6 +13,7 @@ from latentfarm.broker import Broker
 from latentfarm.errors import InvalidInput
 from latentfarm.events import EventHub
 from latentfarm.ids import parse_id
+from latentfarm.inputs.offering import Uploads
 from latentfarm.lifecycle import Farm
 from latentfarm.registry import Registry
 from latentfarm.repository.facade import Repository
@@ -32,6 +33,7 @@ class Services:
     store: S3Store
     registry: Registry
     farm: Farm
+    uploads: Uploads
     hurry: Hurry
     hub: EventHub
     readiness: Readiness

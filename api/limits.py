@@ -2,19 +2,22 @@
 
 import json
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from fastapi import Depends, Request
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from api.problems import ProblemError, refused
 from latentfarm import strict_json
 from latentfarm.errors import InvalidInput
 from latentfarm.explain import explain
 from latentfarm.spec import RenderSpec
+from latentfarm.views import UploadRequest
 
 MAX_BODY = 1_048_576
 """Bytes of one request body."""
+
+M = TypeVar("M", bound=BaseModel)
 
 
 async def read_json(request: Request) -> bytes:
@@ -46,15 +49,25 @@ async def read_spec(request: Request) -> RenderSpec:
         ProblemError: 400, 413, 415 or 422, naming each field that is wrong.
         InvalidInput: the JSON cannot be taken.
     """
+    return await _read(request, RenderSpec)
+
+
+async def read_upload(request: Request) -> UploadRequest:
+    """What is said about a file that is to be uploaded; refused as specs are."""
+    return await _read(request, UploadRequest)
+
+
+async def _read(request: Request, model: type[M]) -> M:
     document = strict_json.loads(await read_json(request))
     try:
         # Strict, so that `true` is no number and "50" is no count; from JSON, so that a list is a tuple.
-        return RenderSpec.model_validate_json(json.dumps(document), strict=True)
+        return model.model_validate_json(json.dumps(document), strict=True)
     except ValidationError as error:
-        raise refused(explain(error, RenderSpec)) from error
+        raise refused(explain(error, model)) from error
 
 
 SpecBody = Annotated[RenderSpec, Depends(read_spec)]
+UploadBody = Annotated[UploadRequest, Depends(read_upload)]
 
 
 def _too_large() -> ProblemError:

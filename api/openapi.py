@@ -5,20 +5,23 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
 
 from api.problems import MEDIA_TYPE
 from latentfarm import __version__
 from latentfarm.spec import RenderSpec
+from latentfarm.views import ProblemView, UploadRequest
 
 _REFERENCE = "#/components/schemas/{model}"
 
-#: For `openapi_extra` of a route whose body is a spec.
-SPEC_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/json": {"schema": {"$ref": _REFERENCE.format(model="RenderSpec")}}},
-    }
-}
+
+def _body(model: type[BaseModel]) -> dict[str, Any]:
+    schema = {"$ref": _REFERENCE.format(model=model.__name__)}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+#: For `openapi_extra` of a route whose body is a spec, or tells of an upload.
+SPEC_BODY, UPLOAD_BODY = _body(RenderSpec), _body(UploadRequest)
 
 DESCRIPTION = """
 A render farm for Stable Diffusion XL. `POST /v1/jobs` takes a spec and answers at once; the images are
@@ -53,12 +56,10 @@ def install(app: FastAPI) -> None:
 
 
 def _add_schemas(document: dict[str, Any]) -> None:
-    from latentfarm.views import ProblemView
-
     known = document.setdefault("components", {}).setdefault("schemas", {})
     for name in ("HTTPValidationError", "ValidationError"):
         known.pop(name, None)
-    for model in (RenderSpec, ProblemView):
+    for model in (RenderSpec, UploadRequest, ProblemView):
         schema = model.model_json_schema(ref_template=_REFERENCE)
         known.update(schema.pop("$defs", {}))
         known[model.__name__] = schema

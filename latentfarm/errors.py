@@ -16,6 +16,7 @@ LatentfarmError
 │   ├── NonFiniteError
 │   ├── LatentsError        stage-one latents missing, altered or made for another spec
 │   ├── ModelError          weights missing, cut short or of another shape
+│   ├── InputError          a picture that the job starts from is gone or ruined
 │   └── SpecError           the spec asks for what the model cannot do; only seen at the worker
 └── ServiceUnavailable      SQL, Redis or S3 did not answer
 """
@@ -33,6 +34,7 @@ class ErrorClass(StrEnum):
     POISON = "poison"  # the process died while this render ran alone
     LATENTS = "latents"  # stage one must be run again
     MODEL = "model"  # files of the model are not usable
+    INPUT = "input"  # a picture that the render starts from is gone or ruined
     USER = "user"  # the spec cannot be rendered, however often it is tried
 
 
@@ -149,6 +151,13 @@ class ModelError(RenderError):
     """A file of the model is missing, cut short, or of another shape than its config says."""
 
     error_class = ErrorClass.MODEL
+
+
+class InputError(RenderError):
+    """A picture that the job starts from is not kept any more, or is not what was kept."""
+
+    error_class = ErrorClass.INPUT
+    retryable = False
 
 
 class SpecError(RenderError):

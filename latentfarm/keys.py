@@ -1,10 +1,14 @@
-"""Names of objects in the bucket. Made from ids and fences only, never from user text.
+"""Names of objects in the bucket. Made from ids, fences and digests only, never from user text.
 
     v1/latents/<render>/<fence>.safetensors    stage-one latents, until `keep_latents` is over
     v1/images/<render>/<fence>.<format>        a finished image
+    v1/uploads/<id>                            what a user sends by a link, until the upload expires
+    v1/inputs/<sha256>                         a picture that jobs start from, once for each content
 
 Two claims of one render have different fences, so neither can overwrite the other's object.
 """
+
+from uuid import UUID
 
 PREFIX = "v1/"
 
@@ -17,3 +21,13 @@ def latents_key(render_id: int, fence: int) -> str:
 def image_key(render_id: int, fence: int, extension: str) -> str:
     """Where the image made under one claim lies. `extension` is one of the output formats."""
     return f"{PREFIX}images/{render_id}/{fence}.{extension}"
+
+
+def upload_key(upload_id: UUID) -> str:
+    """Where the link of an upload leads."""
+    return f"{PREFIX}uploads/{upload_id}"
+
+
+def input_key(sha256: bytes) -> str:
+    """Where a picture with that digest (32 bytes) lies."""
+    return f"{PREFIX}inputs/{sha256.hex()}"

@@ -8,7 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from latentfarm.dispatch import Records, dispatch
-from latentfarm.errors import Conflict, IdempotencyMismatch, NotFound, ServiceUnavailable
+from latentfarm.errors import (
+    Conflict,
+    IdempotencyMismatch,
+    InvalidInput,
+    NotFound,
+    NotSupported,
+    ServiceUnavailable,
+)
 from latentfarm.spec import SEED_RANGE
 from latentfarm.states import Lane
 from latentfarm.validation import complete
@@ -18,7 +25,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from latentfarm.broker import Sender
-    from latentfarm.records import Job, Queue
+    from latentfarm.records import Job, Queue, Shape
     from latentfarm.registry import Registry
     from latentfarm.spec import RenderSpec
 
@@ -31,6 +38,9 @@ class JobRecords(Records, Protocol):
     ) -> tuple[int | None, tuple[bytes, UUID] | None]:
         """Stores a job, or finds whose the key is."""
 
+    def known_key(self, tenant: str, key: str) -> tuple[bytes, UUID] | None:
+        """Fingerprint and job of an Idempotency-Key, if it came before."""
+
     def queues(self) -> list[Queue]:
         """All queues."""
 
@@ -42,6 +52,15 @@ class JobRecords(Records, Protocol):
 
     def cancel_renders(self, job_id: UUID) -> int:
         """Ends its live renders."""
+
+
+class Pictures(Protocol):
+    """Who fetches and keeps the pictures that specs name."""
+
+    def resolve(
+        self, spec: RenderSpec, *, tenant: str, fit: Callable[[RenderSpec, dict[str, Shape]], RenderSpec]
+    ) -> RenderSpec:
+        """The spec with digests in place of references; keeps nothing that `fit` refuses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +77,7 @@ class Farm:
 
     Attributes:
         new_id: a parameter so that tests can count ids.
+        pictures: only needed for specs that start from one.
         hurry: called with a queue's id after a commit, and must not wait: somebody else then calls
             `dispatch_now`. Without it `submit` does so itself, and is as slow as Redis is.
     """
@@ -67,26 +87,36 @@ class Farm:
     registry: Registry
     new_id: Callable[[], UUID]
     hurry: Callable[[int], None] | None = None
+    pictures: Pictures | None = None
 
     def submit(self, spec: RenderSpec, *, tenant: str = "", key: str | None = None) -> Submitted:
         """Validates a spec, stores the job, and sends its first renders when they are interactive.
 
         Raises:
-            InvalidInput: the spec does not fit its model, or the key came before with another body.
+            InvalidInput: the spec does not fit its model, its pictures are not there or do not fit it, or
+                the key came before with another body.
         """
         fingerprint = hashlib.sha256(spec.model_dump_json().encode()).digest()
         full = complete(spec, self.registry.get(spec.model))
+        if full.image is not None or full.mask_image is not None:
+            # Before anything is fetched: what came by an upload or a URL may be gone when a key comes again.
+            if key is not None and (before := self.records.known_key(tenant, key)) is not None:
+                return _replayed(before, fingerprint)
+            full = self._with_pictures(full, tenant)
         if full.seed is None:
             full = full.model_copy(update={"seed": secrets.randbelow(SEED_RANGE)})
         job_id = self.new_id()
         queue_id, known = self.records.add_job(job_id, full, tenant=tenant, key=key, fingerprint=fingerprint)
         if known is not None:
-            if known[0] != fingerprint:
-                raise IdempotencyMismatch("Idempotency-Key", "this key came before with another body")
-            return Submitted(known[1], replayed=True)
+            return _replayed(known, fingerprint)
         if full.lane is Lane.INTERACTIVE and queue_id is not None:
             (self.hurry or self.dispatch_now)(queue_id)
         return Submitted(job_id, replayed=False)
+
+    def _with_pictures(self, spec: RenderSpec, tenant: str) -> RenderSpec:
+        if self.pictures is None:
+            raise NotSupported("image", "this farm keeps no pictures", "leave it out")
+        return self.pictures.resolve(spec, tenant=tenant, fit=_fit)
 
     def dispatch_now(self, queue_id: int) -> None:
         """Saves the scheduler's reaction time. Not needed: what fails here the scheduler does."""
@@ -109,3 +139,17 @@ class Farm:
         if job is None:
             raise NotFound(f"no job {job_id}")
         return job
+
+
+def _replayed(known: tuple[bytes, UUID], fingerprint: bytes) -> Submitted:
+    if known[0] != fingerprint:
+        raise IdempotencyMismatch("Idempotency-Key", "this key came before with another body")
+    return Submitted(known[1], replayed=True)
+
+
+def _fit(spec: RenderSpec, shapes: dict[str, Shape]) -> RenderSpec:
+    image, mask = shapes.get("image"), shapes.get("mask_image")
+    if image is not None and mask is not None and (mask.width, mask.height) != (image.width, image.height):
+        size = f"{image.width}x{image.height}"
+        raise InvalidInput("mask_image", f"is {mask.width}x{mask.height}, the image is {size}", size)
+    return spec

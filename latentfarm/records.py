@@ -23,6 +23,38 @@ class ObjectRef:
 
 
 @dataclass(frozen=True, slots=True)
+class Shape:
+    """What was found out about an input: format (png, jpeg, webp) and upright size in pixels."""
+
+    format: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredInput:
+    """A picture of a user that the farm keeps: where it is, and its shape."""
+
+    ref: ObjectRef
+    shape: Shape
+
+
+@dataclass(frozen=True, slots=True)
+class UploadTicket:
+    """Leave to upload one file.
+
+    Attributes:
+        size: bytes that were announced, and that the link takes.
+        used_as: SHA-256 of what it was when a job first used it; that is what it stays.
+    """
+
+    id: UUID
+    size: int
+    expires_at: datetime
+    used_as: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Claimed:
     """A render that this incarnation now owns.
 
@@ -31,6 +63,7 @@ class Claimed:
         picture: the stored part of the spec, see `RenderSpec.picture`.
         key: where the object of this claim goes; it is planned in SQL already.
         latents: what the base stage left; only for the refine stage.
+        inputs: the pictures that the spec names and that are still kept, by SHA-256.
         alone: it was in flight when a process died, so nothing may run beside it.
     """
 
@@ -45,6 +78,7 @@ class Claimed:
     key: str
     alone: bool
     latents: ObjectRef | None = None
+    inputs: dict[bytes, ObjectRef] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

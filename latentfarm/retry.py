@@ -18,9 +18,13 @@ CHARGED = frozenset(
         ErrorClass.POISON,
         ErrorClass.LATENTS,
         ErrorClass.MODEL,
+        ErrorClass.INPUT,
         ErrorClass.USER,
     }
 )
+
+#: No further try can end otherwise.
+HOPELESS = frozenset({ErrorClass.INPUT, ErrorClass.USER})
 
 #: Seconds before the n-th further try of the same stage.
 BACK_OFF_S = (0.0, 1.0, 5.0, 15.0, 30.0, 60.0)
@@ -57,7 +61,7 @@ def decide(error_class: ErrorClass, *, tries: int, starts: int) -> Retry | GiveU
         starts: claims of the render so far, this one among them.
     """
     charge = 1 if error_class in CHARGED else 0
-    if error_class is ErrorClass.USER or tries + charge >= MAX_TRIES or starts >= MAX_STARTS:
+    if error_class in HOPELESS or tries + charge >= MAX_TRIES or starts >= MAX_STARTS:
         return GiveUp(charge)
     delay_s = BACK_OFF_S[min(starts, len(BACK_OFF_S) - 1)] if error_class is not ErrorClass.POISON else 0.0
     return Retry(delay_s, charge, rewind=error_class is ErrorClass.LATENTS)

@@ -33,6 +33,12 @@ class Settings(BaseSettings):
     s3_access_key_id: str = Field("latentfarm", description="S3 access key.")
     s3_secret_access_key: SecretStr = Field(SecretStr(""), description="S3 secret key.")
     link_s: int = Field(900, ge=1, le=86_400, description="Seconds that a link to an image is good for.")
+    upload_s: int = Field(
+        3_600, ge=60, le=86_400, description="Seconds that an upload may be made and used in jobs."
+    )
+    input_keep_days: float = Field(
+        30.0, ge=0, description="Days that a picture is kept after the end of the last job that started from it."
+    )
 
     models_file: Path = Field(_MODELS_FILE, description="The model registry, models.toml.")
     models: str = Field(

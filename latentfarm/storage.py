@@ -6,7 +6,7 @@ import base64
 import hashlib
 from typing import TYPE_CHECKING, Protocol
 
-from latentfarm.errors import LatentsError, TransientError
+from latentfarm.errors import InvalidInput, LatentsError, TransientError
 from latentfarm.records import ObjectRef
 
 if TYPE_CHECKING:
@@ -101,6 +101,22 @@ class S3Store:
             )
         return data
 
+    def read(self, key: str, *, most: int) -> bytes | None:
+        """An object whose digest nobody knows yet; None when it is not there.
+
+        Raises:
+            InvalidInput: it has more than `most` bytes; they are not read.
+        """
+        with _transient(f"get {key}"):
+            try:
+                found = self.client.get_object(Bucket=self.bucket, Key=key)
+            except self.client.exceptions.NoSuchKey:
+                return None
+            if found["ContentLength"] > most:
+                found["Body"].close()
+                raise InvalidInput("file", "too large", f"at most {most} bytes")
+            return found["Body"].read()
+
     def stream(self, key: str, chunk: int = 65_536) -> Iterator[bytes]:
         """The bytes of an object, for passing through."""
         with _transient(f"get {key}"):
@@ -124,6 +140,11 @@ class S3Store:
         return self._signer.generate_presigned_url(
             "get_object", Params={"Bucket": self.bucket, "Key": key}, ExpiresIn=seconds
         )
+
+    def upload_link(self, key: str, *, size: int, seconds: int) -> str:
+        """A signed link for one PUT of exactly `size` bytes: the length is signed, and the store checks it."""
+        parameters = {"Bucket": self.bucket, "Key": key, "ContentLength": size}
+        return self._signer.generate_presigned_url("put_object", Params=parameters, ExpiresIn=seconds)
 
 
 class _transient:  # noqa: N801 - reads as a verb where it is used

@@ -192,6 +192,40 @@ idempotency = Table(
     Index("ix_idempotency_created_at", "created_at"),
 )
 
+uploads = Table(
+    "uploads",
+    metadata,
+    Column("id", UUID(as_uuid=True), primary_key=True),
+    _now(),
+    Column("tenant", Text, nullable=False),
+    Column("size", Integer, nullable=False, comment="bytes that the link takes"),
+    Column("expires_at", DateTime(timezone=True), nullable=False),
+    Column("used_as", LargeBinary, comment="SHA-256 of what it was when a job first used it"),
+    Index("ix_uploads_expires_at", "expires_at"),
+)
+
+#: Pictures that jobs start from, one row for each content. `job_inputs` says who needs them.
+inputs = Table(
+    "inputs",
+    metadata,
+    Column("sha256", LargeBinary, primary_key=True),
+    _now(),
+    Column("size", Integer, nullable=False, comment="bytes"),
+    Column("width", Integer, nullable=False, comment="upright, as the EXIF says"),
+    Column("height", Integer, nullable=False),
+    Column("format", Text, nullable=False, comment="png, jpeg or webp"),
+    Column("stored_at", DateTime(timezone=True), comment="when the object was there; before: planned"),
+    Column("last_used", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Index("ix_inputs_last_used", "last_used"),
+)
+
+job_inputs = Table(
+    "job_inputs",
+    metadata,
+    Column("sha256", ForeignKey("inputs.sha256", ondelete="CASCADE"), primary_key=True),
+    Column("job_id", UUID(as_uuid=True), ForeignKey("jobs.id"), primary_key=True),
+)
+
 outbox_id = Sequence("outbox_id_seq", metadata=metadata)
 
 #: Job events, and later webhooks. Partitioned by day: old days are dropped, never deleted row by row.

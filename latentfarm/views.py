@@ -8,6 +8,7 @@ from uuid import UUID  # noqa: TC003 - pydantic needs the type at run time
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from latentfarm.references import MAX_INPUT_BYTES
 from latentfarm.states import FINAL_JOB, JobState, Lane
 
 
@@ -87,6 +88,29 @@ class SamplerView(_View):
     takes: list[Literal["timesteps", "sigmas", "eta", "rescale_betas_zero_snr"]] = Field(
         description="Further fields that apply."
     )
+
+
+class UploadRequest(BaseModel):
+    """What is going to be uploaded."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    size: int = Field(
+        ge=1,
+        le=MAX_INPUT_BYTES,
+        description="Bytes of the file: a PNG, JPEG or WebP of at most 16 megapixels.",
+    )
+
+
+class UploadView(_View):
+    """Leave to upload one file."""
+
+    object: Literal["upload"] = "upload"
+    id: UUID = Field(description="For `image` or `mask_image` of a spec, once the file is there.")
+    method: Literal["PUT"] = "PUT"
+    url: str = Field(description="Where to put the file; signed, needs no other key.")
+    size: int = Field(description="Bytes that the link takes, no more and no less.")
+    expires_at: datetime = Field(description="Until then the link, and the upload, can be used.")
 
 
 class ModelView(_View):

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from latentfarm.dispatch import republish
-from latentfarm.repository import dispatching, failing, sweeping
+from latentfarm.keys import input_key, upload_key
+from latentfarm.repository import dispatching, failing, inputs, sweeping, uploads
 from scheduler.duty import Duty
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 BATCH = 500
 HOUR_S = 3600.0
+DAY_S = 24 * HOUR_S
 
 
 class Duties:
@@ -53,6 +55,8 @@ class Duties:
         objects = [
             Duty("collect", 5, 10 * every_s, self.collect),
             Duty("drop_latents", 6, 10 * every_s, self.drop_latents),
+            Duty("drop_uploads", 9, 10 * every_s, self.drop_uploads),
+            Duty("drop_inputs", 10, 10 * every_s, self.drop_inputs),
         ]
         return [records, messages, objects]
 
@@ -93,6 +97,26 @@ class Duties:
     def drop_latents(self, connection: Connection) -> str:
         """Deletes stage-one latents that nobody asked to keep any longer."""
         return self._delete(connection, sweeping.old_latents(connection, limit=BATCH))
+
+    def drop_uploads(self, connection: Connection) -> str:
+        """Deletes what was uploaded under links that have ended, used or not: jobs have it by content."""
+        ids = uploads.expired(connection, after_s=self.settings.collect_after_s, limit=BATCH)
+        if not ids:
+            return ""
+        self.store.delete([upload_key(upload) for upload in ids])
+        uploads.forget(connection, ids)
+        return f"deleted {len(ids)} uploads"
+
+    def drop_inputs(self, connection: Connection) -> str:
+        """Deletes pictures that no job has needed for the time that they are kept."""
+        keep_s = DAY_S * self.settings.input_keep_days
+        after_s = self.settings.collect_after_s
+        shas = inputs.unused(connection, keep_s=keep_s, after_s=after_s, limit=BATCH)
+        if not shas:
+            return ""
+        self.store.delete([input_key(sha256) for sha256 in shas])
+        inputs.forget(connection, shas)
+        return f"deleted {len(shas)} inputs"
 
     def _delete(self, connection: Connection, found: list[sweeping.AbandonedObject]) -> str:
         if not found:

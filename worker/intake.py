@@ -1,4 +1,4 @@
-"""Claims what the engine has room for, fetches latents, and gives orders to the engine."""
+"""Claims what the engine has room for, fetches latents and pictures, and gives orders to the engine."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from pydantic import ValidationError
 
 from latentfarm.errors import DeviceError, ErrorClass, LatentsError, ModelError, RenderError, SpecError
 from latentfarm.logs import get_logger
+from latentfarm.modes import needs_inputs
 from latentfarm.records import Failure
 from latentfarm.spec import RenderSpec
 from latentfarm.states import Stage
 from worker import latents
 from worker.engine.order import Order
 from worker.patience import Interrupted, patiently
+from worker.pictures import Pictures
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 WAIT_S = 0.2
 FETCHERS = 4
 GET_LIMIT_S = 600.0
-"""So long a store may be away before a refine stage is given up."""
+"""So long a store may be away before a stage that needs something of it is given up."""
 
 
 class Intake(threading.Thread):
@@ -57,6 +59,7 @@ class Intake(threading.Thread):
         self._store = store
         self._engine = engine
         self._unusable = unusable
+        self._pictures = Pictures(self._fetch)
         self._fetchers = ThreadPoolExecutor(FETCHERS, thread_name_prefix="fetch")
         self._stopping = threading.Event()
 
@@ -84,7 +87,7 @@ class Intake(threading.Thread):
             return
         for item in claimed:
             self._holdings.add(item)
-            if item.stage is Stage.REFINE:
+            if item.stage is Stage.REFINE or item.inputs:
                 self._fetchers.submit(self._start, item)
             else:
                 self._start(item)
@@ -114,6 +117,7 @@ class Intake(threading.Thread):
             if claimed.latents is None:
                 raise LatentsError("the base stage left no latents")
             handover = latents.unpack(self._fetch(claimed.latents))
+        inputs = self._pictures.of(spec, claimed) if needs_inputs(spec, claimed.stage) else None
         return Order(
             render_id=claimed.render_id,
             fence=claimed.fence,
@@ -122,6 +126,7 @@ class Intake(threading.Thread):
             seed=claimed.seed,
             lane=claimed.lane,
             handover=handover,
+            inputs=inputs,
             alone=claimed.alone,
         )
 

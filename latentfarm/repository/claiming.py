@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
 
 from latentfarm.database import CHANNEL_WORK, notify
 from latentfarm.keys import image_key, latents_key
 from latentfarm.records import Claimed, ObjectRef
+from latentfarm.references import INPUT_FIELDS
+from latentfarm.repository import inputs
 from latentfarm.repository.settling import mark_started
 from latentfarm.states import Lane, RenderState, Stage
 
@@ -73,7 +75,8 @@ def claim(connection: Connection, worker: int, pairs: Sequence[Pair]) -> list[Cl
     if not rows:
         return []
     latents = _latents(connection, [row.id for row in rows if row.stage == Stage.REFINE])
-    claimed = [_claimed(row, latents.get(row.id)) for row in rows]
+    pictures = inputs.refs(connection, {sha256 for row in rows for sha256 in _named(row.body)})
+    claimed = [_claimed(row, latents.get(row.id), pictures) for row in rows]
     _open_attempts(connection, worker, rows)
     _plan(connection, claimed)
     mark_started(connection, [row.job_id for row in rows])
@@ -83,7 +86,15 @@ def claim(connection: Connection, worker: int, pairs: Sequence[Pair]) -> list[Cl
     return claimed
 
 
-def _claimed(row: Row[tuple[object, ...]], latents: ObjectRef | None) -> Claimed:
+def _named(picture: dict[str, Any]) -> list[bytes]:
+    """SHA-256 of the pictures that a stored spec starts from."""
+    texts = (picture.get(field) for field in INPUT_FIELDS)
+    return [bytes.fromhex(text.removeprefix("sha256:")) for text in texts if text]
+
+
+def _claimed(
+    row: Row[tuple[object, ...]], latents: ObjectRef | None, pictures: dict[bytes, ObjectRef]
+) -> Claimed:
     stage = Stage(row.stage)
     ends_here = stage is Stage.REFINE or row.body["refiner"] is None
     key = (
@@ -103,6 +114,7 @@ def _claimed(row: Row[tuple[object, ...]], latents: ObjectRef | None) -> Claimed
         key=key,
         alone=row.suspect,
         latents=latents,
+        inputs={sha256: pictures[sha256] for sha256 in _named(row.body) if sha256 in pictures},
     )
 
 

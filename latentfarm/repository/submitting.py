@@ -8,6 +8,8 @@ from sqlalchemy import text
 
 from latentfarm.database import CHANNEL_WORK, notify
 from latentfarm.messages import queue_name
+from latentfarm.references import digests
+from latentfarm.repository import inputs
 from latentfarm.spec import digest
 from latentfarm.states import JobState, Stage
 
@@ -79,10 +81,13 @@ def add_job(connection: Connection, job_id: UUID, spec: RenderSpec, *, tenant: s
     """Stores a job and its renders, all queued for the base stage.
 
     Args:
-        spec: complete, with a seed.
+        spec: complete, with a seed, its pictures resolved.
 
     Returns:
         The id of the queue that they wait in.
+
+    Raises:
+        InvalidInput: a picture that the spec names is no longer kept.
     """
     queue = queue_id(connection, Stage.BASE, spec.model, spec.lane)
     shared = {
@@ -100,6 +105,7 @@ def add_job(connection: Connection, job_id: UUID, spec: RenderSpec, *, tenant: s
         "metadata": _json(spec.metadata),
     }
     connection.execute(_JOB, {**shared, **job})
+    inputs.use(connection, job_id, digests(spec))
     connection.execute(_RENDERS, {**shared, "job_id": job_id, "queue_id": queue, "stage": int(Stage.BASE)})
     notify(connection, CHANNEL_WORK, queue)
     return queue

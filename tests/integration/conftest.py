@@ -1,4 +1,4 @@
-"""Fixtures that need the tiny model's files, but no service."""
+"""Fixtures that need the tiny model's files; and those of pictures on their way in."""
 
 from __future__ import annotations
 
@@ -8,13 +8,21 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
+from latentfarm.ids import new_id
+from latentfarm.inputs.offering import Uploads
+from latentfarm.inputs.resolving import Resolver
 from latentfarm.registry import ModelEntry, load_registry
 from latentfarm.spec import RenderSpec
 from latentfarm.states import Stage
 from latentfarm.validation import complete
+from tests.integration.https_server import HttpsServer, fetcher, serve_https
 from worker.engine.model import LoadedModel, load_model
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from latentfarm.repository.facade import Repository
+    from latentfarm.storage import S3Store
     from tests.rig import MakeSpec
 
 
@@ -39,3 +47,19 @@ def tiny(tiny_entry: ModelEntry) -> LoadedModel:
     """Base and refiner on the CPU in float32, on one thread: the thread count changes bits."""
     torch.set_num_threads(1)
     return load_model(tiny_entry, [Stage.BASE, Stage.REFINE])
+
+
+@pytest.fixture
+def https_server() -> Iterator[HttpsServer]:
+    with serve_https() as server:
+        yield server
+
+
+@pytest.fixture
+def resolver(repository: Repository, store: S3Store, https_server: HttpsServer) -> Resolver:
+    return Resolver(repository, store, fetcher(https_server))
+
+
+@pytest.fixture
+def uploads(repository: Repository, store: S3Store) -> Uploads:
+    return Uploads(repository, store, new_id, good_s=600)

@@ -45,6 +45,7 @@ def test_the_routes_are_those_that_were_promised(document: dict[str, Any]) -> No
         "post /v1/jobs/{job_id}/cancel",
         "get /v1/jobs/{job_id}/events",
         "get /v1/jobs/{job_id}/images/{index}",
+        "post /v1/uploads",
         "get /v1/models",
         "get /v1/models/{model}",
         "get /healthz",
@@ -60,6 +61,9 @@ def test_every_operation_parameter_and_field_is_described(document: dict[str, An
             assert parameter.get("description"), (name, parameter["name"])
     for field, schema in document["components"]["schemas"]["RenderSpec"]["properties"].items():
         assert "$ref" in schema or schema["description"], field
+    for model in ("UploadRequest", "UploadView"):
+        for field, schema in document["components"]["schemas"][model]["properties"].items():
+            assert schema.get("description") or "const" in schema, (model, field)
 
 
 def test_every_failure_is_a_problem_document(document: dict[str, Any]) -> None:

@@ -42,6 +42,9 @@ class Records:
         self.jobs[job_id] = (tenant, spec)
         return 2, None
 
+    def known_key(self, tenant: str, key: str) -> tuple[bytes, UUID] | None:
+        return self.keys.get((tenant, key))
+
     def queues(self) -> list[Queue]:
         return [Queue(number, f"queue{number}", Stage.BASE, "tiny", Lane.INTERACTIVE) for number in (1, 2, 3)]
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latentfarm.errors import ErrorClass
-from latentfarm.retry import CHARGED, MAX_STARTS, MAX_TRIES, GiveUp, Retry, decide, decide_death
+from latentfarm.retry import CHARGED, HOPELESS, MAX_STARTS, MAX_TRIES, GiveUp, Retry, decide, decide_death
 
 classes = st.sampled_from(ErrorClass)
 tries = st.integers(0, MAX_TRIES - 1)
@@ -20,7 +20,7 @@ def test_a_render_ends_exactly_when_its_tries_or_starts_are_used_up(
 ) -> None:
     decision = decide(error_class, tries=tries, starts=starts)
     used_up = tries + decision.charge >= MAX_TRIES or starts >= MAX_STARTS
-    assert isinstance(decision, GiveUp) == (used_up or error_class is ErrorClass.USER)
+    assert isinstance(decision, GiveUp) == (used_up or error_class in HOPELESS)
 
 
 @given(classes, tries, starts)
@@ -33,11 +33,12 @@ def test_trouble_with_services_charges_nobody() -> None:
 
 
 def test_a_spec_that_cannot_be_rendered_is_tried_once() -> None:
-    assert decide(ErrorClass.USER, tries=0, starts=1) == GiveUp(1)
+    for hopeless in (ErrorClass.USER, ErrorClass.INPUT):
+        assert decide(hopeless, tries=0, starts=1) == GiveUp(1)
 
 
 def test_lost_latents_send_back_to_the_base_and_nothing_else_does() -> None:
-    for error_class in set(ErrorClass) - {ErrorClass.USER}:
+    for error_class in set(ErrorClass) - HOPELESS:
         decision = decide(error_class, tries=0, starts=1)
         assert isinstance(decision, Retry)
         assert decision.rewind == (error_class is ErrorClass.LATENTS)

@@ -1,0 +1,134 @@
+"""From what a spec names to what the farm keeps: fetched, examined, stored once by content."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from latentfarm.errors import InvalidInput, ServiceUnavailable
+from latentfarm.inputs.decoding import examine
+from latentfarm.keys import input_key, upload_key
+from latentfarm.records import StoredInput
+from latentfarm.references import (
+    INPUT_FIELDS,
+    MAX_INPUT_BYTES,
+    Content,
+    Data,
+    Reference,
+    Remote,
+    Upload,
+    content,
+    parse,
+)
+from latentfarm.repository import inputs, uploads
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from uuid import UUID
+
+    from latentfarm.inputs.fetching import Fetcher
+    from latentfarm.records import Shape
+    from latentfarm.repository.facade import Repository
+    from latentfarm.spec import RenderSpec
+    from latentfarm.storage import S3Store
+
+FETCH_S = 10.0
+"""Seconds for all URLs of one spec together; a submit is answered within 20 s whatever happens."""
+AT_ONCE = 8
+"""Specs of one process whose pictures are looked at together: slow servers must not take every thread."""
+TURN_S = 1.0
+GONE = "the id of an upload that was made and has not expired"
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Bytes on their way into the store. `upload` is the id that they came by."""
+
+    data: bytes
+    shape: Shape
+    upload: UUID | None
+
+
+class Resolver:
+    """Resolves the pictures of specs. Thread-safe."""
+
+    def __init__(self, repository: Repository, store: S3Store, fetcher: Fetcher) -> None:
+        self._repository = repository
+        self._store = store
+        self._fetcher = fetcher
+        self._turns = threading.BoundedSemaphore(AT_ONCE)
+
+    def resolve(
+        self, spec: RenderSpec, *, tenant: str, fit: Callable[[RenderSpec, dict[str, Shape]], RenderSpec]
+    ) -> RenderSpec:
+        """The spec with `sha256:...` in place of every reference.
+
+        Args:
+            fit: takes the spec and the shape of each picture by field, and gives the spec as it fits
+                them. What it refuses is not stored.
+
+        Raises:
+            InvalidInput: a picture is not there, is none, or does not fit; names the field.
+            ServiceUnavailable: too many others are at it.
+            TransientError: the object store does not answer.
+        """
+        if not self._turns.acquire(timeout=TURN_S):
+            raise ServiceUnavailable("too many pictures are being looked at")
+        try:
+            deadline = time.monotonic() + FETCH_S
+            wanted = {name: text for name in INPUT_FIELDS if (text := getattr(spec, name)) is not None}
+            parsed = {name: parse(name, text) for name, text in wanted.items()}
+            found = {name: self._find(name, each, tenant, deadline) for name, each in parsed.items()}
+            fitting = fit(spec, {name: each.shape for name, each in found.items()})
+            kept = {name: content(self._keep(each)) for name, each in found.items()}
+        finally:
+            self._turns.release()
+        return fitting.model_copy(update=kept)
+
+    def _find(self, field: str, reference: Reference, tenant: str, deadline: float) -> _Found | StoredInput:
+        match reference:
+            case Content(sha256):
+                known = self._known(sha256, tenant)
+                if known is None:
+                    raise InvalidInput(field, "no picture with this digest is kept", "give the picture again")
+                return known
+            case Upload(upload_id):
+                return self._uploaded(field, upload_id, tenant)
+            case Data(data):
+                return _Found(data, examine(field, data), None)
+            case Remote(url):
+                data = self._fetcher.fetch(field, url, deadline=deadline)
+                return _Found(data, examine(field, data), None)
+
+    def _known(self, sha256: bytes, tenant: str, *, known: bool = False) -> StoredInput | None:
+        return self._repository.transact(lambda c: inputs.find(c, sha256, tenant=tenant, known=known))
+
+    def _uploaded(self, field: str, upload_id: UUID, tenant: str) -> _Found | StoredInput:
+        ticket = self._repository.transact(lambda c: uploads.find(c, upload_id, tenant=tenant))
+        if ticket is None:
+            raise InvalidInput(field, f"there is no upload {upload_id}, or it has expired", GONE)
+        if ticket.used_as is not None and (kept := self._known(ticket.used_as, tenant, known=True)):
+            return kept
+        try:
+            data = self._store.read(upload_key(upload_id), most=MAX_INPUT_BYTES)
+        except InvalidInput as error:
+            raise InvalidInput(field, error.message, error.allowed) from error
+        if data is None:
+            raise InvalidInput(field, f"nothing was put to the link of upload {upload_id}", GONE)
+        return _Found(data, examine(field, data), upload_id)
+
+    def _keep(self, found: _Found | StoredInput) -> bytes:
+        """Row first, then object: what is in the bucket can always be found from SQL."""
+        if isinstance(found, StoredInput):
+            return found.ref.sha256
+        sha256 = hashlib.sha256(found.data).digest()
+        size, shape, upload = len(found.data), found.shape, found.upload
+        if not self._repository.transact(lambda c: inputs.plan(c, sha256, size, shape)):
+            self._store.put(input_key(sha256), found.data, f"image/{shape.format}")
+            self._repository.transact(lambda c: inputs.mark_stored(c, sha256))
+        if upload is not None:
+            self._repository.transact(lambda c: uploads.mark_used(c, upload, sha256))
+        return sha256

@@ -1,0 +1,145 @@
+"""Pictures that jobs start from: planned before their object is put, kept while a job needs them.
+
+Whoever uses an input locks its row, and so does the sweep that deletes it: either the job finds the row
+gone and is refused, or the sweep finds the job.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import text
+
+from latentfarm.errors import InvalidInput
+from latentfarm.keys import input_key
+from latentfarm.records import ObjectRef, Shape, StoredInput
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+    from uuid import UUID
+
+    from sqlalchemy import Connection, Row
+
+_PLAN = text("""
+    INSERT INTO inputs (sha256, size, width, height, format)
+    VALUES (:sha256, :size, :width, :height, :format)
+    ON CONFLICT (sha256) DO UPDATE SET last_used = now() RETURNING stored_at IS NOT NULL AS stored
+""")
+
+_STORED = text("UPDATE inputs SET stored_at = coalesce(stored_at, now()) WHERE sha256 = :sha256")
+
+_FIND = text("""
+    SELECT sha256, size, width, height, format FROM inputs i
+    WHERE sha256 = :sha256 AND stored_at IS NOT NULL AND (:known OR EXISTS (
+        SELECT FROM job_inputs u JOIN jobs j ON j.id = u.job_id
+        WHERE u.sha256 = i.sha256 AND j.tenant = :tenant))
+""")
+
+_REFS = text("""
+    SELECT sha256, size FROM inputs WHERE sha256 = ANY (CAST(:shas AS bytea[])) AND stored_at IS NOT NULL
+""")
+
+# In one order, so that two jobs with the same two inputs cannot wait for each other in a circle.
+_TOUCH = text("""
+    WITH locked AS (
+        SELECT sha256 FROM inputs WHERE sha256 = ANY (CAST(:shas AS bytea[])) AND stored_at IS NOT NULL
+        ORDER BY sha256 FOR UPDATE)
+    UPDATE inputs i SET last_used = now() FROM locked WHERE i.sha256 = locked.sha256 RETURNING i.sha256
+""")
+
+_USE = text("""
+    INSERT INTO job_inputs (sha256, job_id) SELECT unnest(CAST(:shas AS bytea[])), :job_id
+""")
+
+_IN_USE = """
+    SELECT FROM job_inputs u JOIN jobs j ON j.id = u.job_id
+    WHERE u.sha256 = i.sha256 AND (j.finished_at IS NULL OR j.finished_at > now() - make_interval(secs => :keep_s))
+"""
+
+_UNUSED = text(f"""
+    SELECT i.sha256 FROM inputs i
+    WHERE (i.last_used < now() - make_interval(secs => :keep_s)
+           OR i.stored_at IS NULL AND i.last_used < now() - make_interval(secs => :after_s))
+      AND NOT EXISTS ({_IN_USE})
+    ORDER BY i.last_used LIMIT :limit FOR UPDATE OF i SKIP LOCKED
+""")  # noqa: S608 - no input in it
+
+# Asked again once the rows are locked: a job that was committed meanwhile is seen only by a new statement.
+_STILL = text(f"""
+    SELECT i.sha256 FROM inputs i WHERE i.sha256 = ANY (CAST(:shas AS bytea[])) AND NOT EXISTS ({_IN_USE})
+""")  # noqa: S608 - no input in it
+
+_FORGET = text("DELETE FROM inputs WHERE sha256 = ANY (CAST(:shas AS bytea[]))")
+
+
+def plan(connection: Connection, sha256: bytes, size: int, shape: Shape) -> bool:
+    """Writes an input down before its object is put; True when the object is there already."""
+    values = {"sha256": sha256, "size": size, "format": shape.format}
+    sides = {"width": shape.width, "height": shape.height}
+    return bool(connection.execute(_PLAN, values | sides).scalar_one())
+
+
+def mark_stored(connection: Connection, sha256: bytes) -> None:
+    """Its object is in the bucket."""
+    connection.execute(_STORED, {"sha256": sha256})
+
+
+def find(connection: Connection, sha256: bytes, *, tenant: str, known: bool) -> StoredInput | None:
+    """An input, while it is kept.
+
+    Args:
+        known: the tenant is known to have had these bytes; else a job of the tenant must have used them.
+    """
+    row = connection.execute(_FIND, {"sha256": sha256, "tenant": tenant, "known": known}).first()
+    return None if row is None else _stored(row)
+
+
+def refs(connection: Connection, shas: Collection[bytes]) -> dict[bytes, ObjectRef]:
+    """Where inputs lie, by SHA-256; those that are not kept are left out."""
+    if not shas:
+        return {}
+    rows = connection.execute(_REFS, {"shas": list(shas)})
+    return {bytes(row.sha256): ObjectRef(input_key(row.sha256), bytes(row.sha256), row.size) for row in rows}
+
+
+def use(connection: Connection, job_id: UUID, wanted: Mapping[str, bytes]) -> None:
+    """Ties a job to its inputs, in the transaction that stores the job.
+
+    Args:
+        wanted: SHA-256 by field of the spec.
+
+    Raises:
+        InvalidInput: one was swept away a moment ago; names the field.
+    """
+    if not wanted:
+        return
+    shas = sorted(set(wanted.values()))
+    kept = {bytes(row.sha256) for row in connection.execute(_TOUCH, {"shas": shas})}
+    for field, sha256 in wanted.items():
+        if sha256 not in kept:
+            raise InvalidInput(field, "the picture is no longer kept", "give it again")
+    connection.execute(_USE, {"shas": shas, "job_id": job_id})
+
+
+def unused(connection: Connection, *, keep_s: float, after_s: float, limit: int) -> list[bytes]:
+    """Inputs that nobody needs: unused for `keep_s`, and by no job that lives or ended within that time.
+
+    Args:
+        after_s: so long a planned one may stay without its object.
+    """
+    values = {"keep_s": keep_s, "after_s": after_s, "limit": limit}
+    locked = list(connection.execute(_UNUSED, values).scalars())
+    still = connection.execute(_STILL, {"shas": locked, "keep_s": keep_s}).scalars() if locked else ()
+    return [bytes(sha256) for sha256 in still]
+
+
+def forget(connection: Connection, shas: Sequence[bytes]) -> None:
+    """Deletes the rows of inputs whose objects are gone."""
+    connection.execute(_FORGET, {"shas": list(shas)})
+
+
+def _stored(row: Row[tuple[object, ...]]) -> StoredInput:
+    sha256 = bytes(row.sha256)
+    return StoredInput(
+        ObjectRef(input_key(sha256), sha256, row.size), Shape(row.format, row.width, row.height)
+    )
