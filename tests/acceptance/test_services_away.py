@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from latentfarm.spec import RefinerSpec
-from tests.acceptance.farm import until
+from tests.acceptance.farm import child_of, until
 
 if TYPE_CHECKING:
     from latentfarm.broker import Broker
@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from tests.acceptance.farm import Farm
 
 
-# Redis killed in the middle of an acknowledgement can leave Celery's consumer waiting for ever: known, and open.
-@pytest.mark.parametrize("name", [pytest.param("redis", marks=pytest.mark.long), "postgres", "s3"])
+@pytest.mark.parametrize("name", ["redis", "postgres", "s3"])
 def test_a_service_that_is_killed_costs_no_render(farm: Farm, stack: Stack, name: str) -> None:
     farm.scheduler()
     farm.worker()
@@ -33,6 +32,24 @@ def test_a_service_that_is_killed_costs_no_render(farm: Farm, stack: Stack, name
     farm.repository.engine.dispose()
     farm.wait_done(150)
     farm.assert_sound(60)
+    assert farm.count("SELECT count(*) FROM workers WHERE ended_at IS NOT NULL") == 0
+
+
+@pytest.mark.long
+def test_a_worker_that_hears_nothing_any_more_is_replaced(farm: Farm) -> None:
+    farm.scheduler()
+    worker = farm.worker("base")
+    farm.wait_ready(1)
+    deaf = child_of(worker)
+    farm.submit(1, send=False, prompt="deaf")
+    farm.wait_done()
+    for _ in range(4):
+        farm.submit(2, send=False)
+    farm.wait_done(60)
+    farm.assert_sound(9)
+    assert child_of(worker) != deaf
+    assert farm.count("SELECT count(*) FROM workers WHERE end_reason = 'exited with 4'") == 1
+    assert farm.count("SELECT count(*) FROM attempts") == 9
 
 
 def test_a_store_that_is_away_for_a_while_is_waited_for(farm: Farm, stack: Stack) -> None:
