@@ -140,6 +140,7 @@ def test_latents_of_another_render_are_refused(entry: str, make: MakeSpec, tiny:
         {"sampler": "heun"},
         {"sigma_schedule": "karras"},
         {"timestep_spacing": "trailing"},
+        {"rescale_betas_zero_snr": True},
         {"num_inference_steps": 6},
         {"refiner": RefinerSpec(high_noise_frac=0.6)},
         {"width": 72},
