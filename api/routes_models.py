@@ -55,6 +55,7 @@ def _view(use: Services, entry: ModelEntry, workers: Sequence[RowMapping]) -> Mo
         dtype=entry.dtype,
         bucket=entry.bucket,
         ready_workers=_ready(entry.name, workers),
+        hashes=_hashes(entry.name, workers),
     )
 
 
@@ -64,6 +65,16 @@ def _ready(model: str, workers: Sequence[RowMapping]) -> dict[str, int]:
         if worker["ready"] and worker["lease_left_s"] > 0 and model in worker["assigned_models"]:
             serving.update(Stage(stage).label for stage in worker["stages"])
     return {stage.label: serving[stage.label] for stage in (Stage.BASE, Stage.REFINE)}
+
+
+def _hashes(model: str, workers: Sequence[RowMapping]) -> dict[str, list[str]]:
+    """More than one for a stage: workers have different files under one name."""
+    loaded: dict[str, set[str]] = {}
+    for worker in workers:
+        if worker["ready"] and worker["lease_left_s"] > 0:
+            for stage, sha256 in worker["info"].get("models", {}).get(model, {}).items():
+                loaded.setdefault(stage, set()).add(sha256)
+    return {stage: sorted(found) for stage, found in loaded.items()}
 
 
 def _sampler(name: str, sampler: Sampler) -> SamplerView:

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import httpx
 from pydantic import ValidationError
 
-from latentfarm import client_events
+from latentfarm import client_events, client_inputs
 from latentfarm.client_http import Http
 from latentfarm.errors import TransientError
 from latentfarm.explain import explain
@@ -71,6 +71,18 @@ class Client:
         }
         response = self._http.request("POST", "/v1/jobs", content=body, headers=headers)
         return JobView.model_validate_json(response.content)
+
+    def upload(self, picture: str | Path | bytes) -> str:
+        """Uploads a picture; the id that comes back is for `image` or `mask_image` of a spec.
+
+        Args:
+            picture: a path, or the bytes of a PNG, JPEG or WebP file of at most 20 MiB and 16 megapixels.
+
+        Raises:
+            InvalidInput: the file cannot be read, or is too large.
+            ServiceUnavailable: the API or the object store was away for `retry_s`.
+        """
+        return client_inputs.upload(self._http, picture)
 
     def get(
         self, job: JobSummary | uuid.UUID | str, *, images_from: int = 0, images: int | None = None

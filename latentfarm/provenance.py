@@ -45,25 +45,45 @@ def describe(
 def parameters_line(provenance: Mapping[str, Any]) -> str:
     """The text that image tools know: prompt, negative prompt, then settings in one line."""
     spec = provenance["spec"]
+    lines = [spec["prompt"]]
+    if spec["negative_prompt"]:
+        lines.append(f"Negative prompt: {spec['negative_prompt']}")
+    pairs = _settings(provenance) | _refiner(provenance) | {"Version": "latentfarm"}
+    return "\n".join([*lines, ", ".join(f"{name}: {value}" for name, value in pairs.items())])
+
+
+def _settings(provenance: Mapping[str, Any]) -> dict[str, object]:
+    spec = provenance["spec"]
     row = SAMPLERS.get(spec["sampler"])
-    pairs = {
+    schedule = spec["sigma_schedule"]
+    pairs: dict[str, object] = {
         "Steps": spec["num_inference_steps"],
         "Sampler": row.label if row else spec["sampler"],
-        "Schedule type": (spec["sigma_schedule"] or "default").capitalize(),
+        # Their word for what the sampler does when nobody says.
+        "Schedule type": "Automatic" if schedule in (None, "default") else schedule.capitalize(),
         "CFG scale": spec["guidance_scale"],
         "Seed": provenance["seed"],
         "Size": f"{spec['width']}x{spec['height']}",
         "Model hash": str(provenance.get("model_hash", ""))[:10],
         "Model": spec["model"],
     }
-    if spec["refiner"] is not None:
-        pairs["Refiner"] = f"{spec['model']} [{str(provenance.get('refiner_hash', ''))[:10]}]"
-        pairs["Refiner switch at"] = spec["refiner"]["high_noise_frac"]
-    pairs["Version"] = "latentfarm"
-    lines = [spec["prompt"]]
-    if spec["negative_prompt"]:
-        lines.append(f"Negative prompt: {spec['negative_prompt']}")
-    return "\n".join([*lines, ", ".join(f"{name}: {value}" for name, value in pairs.items())])
+    if spec.get("strength") is not None:
+        pairs["Denoising strength"] = spec["strength"]
+    if spec.get("clip_skip") is not None:
+        # They count the layer that is read, from the end; diffusers those that are left out.
+        pairs["Clip skip"] = spec["clip_skip"] + 1
+    return pairs
+
+
+def _refiner(provenance: Mapping[str, Any]) -> dict[str, object]:
+    spec = provenance["spec"]
+    refiner = spec["refiner"]
+    if refiner is None:
+        return {}
+    name = f"{spec['model']} [{str(provenance.get('refiner_hash', ''))[:10]}]"
+    if refiner["mode"] == "image":
+        return {"Refiner": name, "Refiner strength": refiner["strength"]}
+    return {"Refiner": name, "Refiner switch at": refiner["high_noise_frac"]}
 
 
 def to_json(provenance: Mapping[str, Any]) -> str:

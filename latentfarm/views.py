@@ -133,6 +133,9 @@ class ModelView(_View):
     dtype: str
     bucket: int = Field(description="Rows of one UNet forward.")
     ready_workers: dict[str, int] = Field(description="Warm workers that serve the model, by stage.")
+    hashes: dict[str, list[str]] = Field(
+        default_factory=dict, description="SHA-256 of the weights that warm workers have loaded, by stage."
+    )
 
 
 class ModelList(_View):

@@ -13,8 +13,10 @@ from latentfarm import __version__
 from latentfarm.cli import jobs, models
 from latentfarm.cli.doctor import doctor
 from latentfarm.cli.follow import INTERRUPTED, Interrupted
+from latentfarm.cli.grid import grid
 from latentfarm.cli.output import complain
 from latentfarm.cli.render import render, with_spec_options
+from latentfarm.cli.replay import replay
 from latentfarm.errors import InvalidInput, LatentfarmError
 
 app = typer.Typer(
@@ -65,6 +67,8 @@ def demo(context: typer.Context) -> None:
 
 
 app.command()(with_spec_options(render))
+app.command()(replay)
+app.command()(grid)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(models.app, name="models")
 app.command()(doctor)

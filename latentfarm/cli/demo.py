@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import signal
-import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from PIL import Image, ImageDraw, ImageOps
 
 from latentfarm.cli.output import complain, say
+from latentfarm.cli.sheet import contact_sheet
 from latentfarm.cli.up import ROOT, _interrupt
 from latentfarm.client import Client
 from latentfarm.embedded.errors import StackError
 from latentfarm.embedded.farm import Farm
 from latentfarm.embedded.stack import Stack
 from latentfarm.errors import LatentfarmError
+from latentfarm.pixels import open_picture
 from latentfarm.spec import RefinerSpec, RenderSpec
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ PROMPTS = (
     ),
 )
 """(prompt, prompt_2): what to draw, and in which style."""
-SCALE = 2
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False)
 
@@ -58,7 +57,7 @@ def demo(
     except KeyboardInterrupt:
         complain("stopped")
         raise typer.Exit(130) from None
-    sheet = contact_sheet(paths, out / "contact-sheet.png")
+    sheet = _sheet(paths, out / "contact-sheet.png")
     say("the pictures:")
     for path in [*paths, sheet]:
         say(f"  {path}")
@@ -85,24 +84,9 @@ def render_all(url: str, out: Path) -> list[Path]:
         return [path for job in ended for path in client.download(job, out).values()]
 
 
-def contact_sheet(paths: list[Path], target: Path) -> Path:
-    """All pictures side by side, each over its prompt."""
-    tiles = [_tile(path, *words) for path, words in zip(paths, PROMPTS, strict=True)]
-    sheet = Image.new("RGB", (sum(tile.width for tile in tiles), tiles[0].height), "white")
-    left = 0
-    for tile in tiles:
-        sheet.paste(tile, (left, 0))
-        left += tile.width
-    sheet.save(target)
+def _sheet(paths: list[Path], target: Path) -> Path:
+    """All pictures side by side, each over what was asked for."""
+    labels = [f"{prompt}, {style}" for prompt, style in PROMPTS]
+    pictures = [open_picture(path.read_bytes()) for path in paths]
+    contact_sheet(list(zip(pictures, labels, strict=True)), columns=len(PROMPTS)).save(target)
     return target
-
-
-def _tile(path: Path, prompt: str, style: str) -> Image.Image:
-    with Image.open(path) as opened:
-        picture = opened.convert("RGB")
-    picture = ImageOps.expand(picture.resize((picture.width * SCALE, picture.height * SCALE), 0), 8, "white")
-    tile = Image.new("RGB", (picture.width, picture.height + 60), "white")
-    tile.paste(picture, (0, 0))
-    text = textwrap.fill(f"{prompt}, {style}", 40)
-    ImageDraw.Draw(tile).multiline_text((8, picture.height), text, fill="black")
-    return tile

@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 
     from pydantic.fields import FieldInfo
 
-_SHORT = {"num_images": "-n", "num_inference_steps": "--steps", "guidance_scale": "--guidance"}
+_SHORT = {
+    "num_images": "-n",
+    "num_inference_steps": "--steps",
+    "guidance_scale": "--guidance",
+    "mask_image": "--mask",
+}
 _UNBUILT = "Not supported yet."
 
 

@@ -17,6 +17,7 @@ from latentfarm.cli.options import collect, spec_options
 from latentfarm.cli.output import Api, Json, as_json, columns, complain, say
 from latentfarm.client import Client
 from latentfarm.errors import InvalidInput
+from latentfarm.references import INPUT_FIELDS, is_reference
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +48,7 @@ def render(
     """
     fields = _from_file(spec) | ({} if prompt is None else {"prompt": prompt})
     with Client(api) as client:
-        job = client.submit(_merged(fields, collect(given)))
+        job = client.submit(_uploaded(client, _merged(fields, collect(given))))
         if no_wait:
             tell(job, {}, json_=json_)
             return
@@ -112,6 +113,17 @@ def _merged(fields: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
         if isinstance(value, dict) and isinstance(fields.get(name), dict):
             merged[name] = {**fields[name], **value}
     return merged
+
+
+def _uploaded(client: Client, fields: dict[str, Any]) -> dict[str, Any]:
+    """Pictures may be files here: each is uploaded, and its id takes the place of the path."""
+    ids: dict[str, str] = {}
+    for name in INPUT_FIELDS:
+        text = fields.get(name)
+        if isinstance(text, str) and not is_reference(text) and text not in ids:
+            ids[text] = client.upload(text)
+    paths = {name: fields[name] for name in INPUT_FIELDS if fields.get(name) in ids}
+    return fields | {name: ids[path] for name, path in paths.items()}
 
 
 def _from_file(path: Path | None) -> dict[str, Any]:

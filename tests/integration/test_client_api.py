@@ -7,13 +7,27 @@ import os
 import subprocess
 import sys
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import pytest
+from PIL.PngImagePlugin import PngInfo
 
 from latentfarm import Client, RenderSpec
-from latentfarm.errors import Conflict, ErrorClass, InvalidInput, NotFound, RenderError, TransientError
+from latentfarm.errors import (
+    Conflict,
+    ErrorClass,
+    InvalidInput,
+    NotFound,
+    RenderError,
+    ServiceUnavailable,
+    TransientError,
+)
 from latentfarm.ids import new_id
+from latentfarm.keys import upload_key
+from latentfarm.provenance import CHUNK, describe, to_json
+from latentfarm.references import MAX_INPUT_BYTES
+from tests.drawing import picture
 from tests.integration.serving import Puppet, serve
 
 if TYPE_CHECKING:
@@ -205,3 +219,58 @@ def test_models_are_listed(url: str) -> None:
     rows = command(url, "models", "list").stdout.splitlines()
     assert rows[1].split() == ["tiny", "128x128", "64-256", "yes", "euler", "none"]
     assert json.loads(command(url, "models", "list", "--json").stdout)["data"][0]["id"] == "tiny"
+
+
+def test_a_picture_is_uploaded_from_a_path_or_as_bytes(
+    client: Client, store: S3Store, tmp_path: Path
+) -> None:
+    data = picture()
+    (tmp_path / "cat.png").write_bytes(data)
+    for given in (data, tmp_path / "cat.png", str(tmp_path / "cat.png")):
+        upload = client.upload(given)
+        assert store.read(upload_key(UUID(upload)), most=len(data)) == data
+
+
+def test_files_that_cannot_be_uploaded_are_named(client: Client, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="cannot read"):
+        client.upload(tmp_path / "nowhere.png")
+    for data in (b"", bytes(MAX_INPUT_BYTES + 1)):
+        with pytest.raises(InvalidInput, match="bytes"):
+            client.upload(data)
+
+
+def test_a_store_that_users_cannot_reach_is_named(settings: Settings) -> None:
+    away = settings.model_copy(update={"s3_public_url": "http://127.0.0.1:1"})
+    named = pytest.raises(ServiceUnavailable, match="LATENTFARM_S3_PUBLIC_URL")
+    with serve(away) as url, Client(url, retry_s=0.5) as client, named as caught:
+        client.upload(picture())
+    assert "Signature" not in str(caught.value)
+
+
+def test_models_tell_the_weights_of_warm_workers(client: Client, puppet: Puppet) -> None:
+    assert client.models()[0].hashes == {}
+    puppet.repository.mark_ready(puppet.worker, {"models": {"tiny": {"base": "ab", "refine": "cd"}}})
+    assert client.models()[0].hashes == {"base": ["ab"], "refine": ["cd"]}
+
+
+def test_a_replay_with_other_weights_or_another_bucket_is_refused(
+    url: str, puppet: Puppet, tmp_path: Path
+) -> None:
+    puppet.repository.mark_ready(puppet.worker, {"models": {"tiny": {"base": "ab" * 32}}})
+    path = tmp_path / "x.png"
+    notes = {"bucket": "5", "model_hash": "cd" * 32}
+    for recorded, told in (
+        (notes, "bucket was 5, is 8; model_hash was cdcdcdcdcd, is ababababab (--anyway"),
+        ({"bucket": "8", "model_hash": "ab" * 32, "model": "other"}, "the farm has no model 'other'"),
+    ):
+        spec = RenderSpec(prompt="a", model=recorded.pop("model", "tiny"))
+        path.write_bytes(picture(pnginfo=_chunk(describe(spec, 1, recorded))))
+        ran = command(url, "replay", str(path))
+        assert (ran.returncode, ran.stdout) == (1, "")
+        assert told in ran.stderr
+
+
+def _chunk(provenance: dict[str, Any]) -> PngInfo:
+    info = PngInfo()
+    info.add_text(CHUNK, to_json(provenance))
+    return info

@@ -100,6 +100,12 @@ def test_what_is_no_plain_picture_is_refused(name: str) -> None:
         examine("mask_image", data)
 
 
+@pytest.mark.parametrize("name", ["text", "svg", "gif", "bmp", "tiff", "ico", "eps", "pdf", "jpeg 2000"])
+def test_other_formats_are_not_even_opened(name: str) -> None:
+    with pytest.raises(InvalidInput, match="it is no PNG, JPEG or WebP"):
+        examine("image", REFUSED[name] or b"")
+
+
 def text_bomb() -> bytes:
     """Compressed text that unpacks to a gibibyte would: Pillow stops at a mebibyte of it."""
     from PIL.PngImagePlugin import PngInfo

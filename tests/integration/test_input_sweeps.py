@@ -75,6 +75,16 @@ def test_pictures_are_kept_for_the_time_that_is_set(
     assert not there(store, RED)
 
 
+def test_pictures_in_use_do_not_keep_the_sweep_from_others(
+    resolver: Resolver, repository: Repository
+) -> None:
+    """However many of them there are: only what is free is looked at."""
+    add_job(repository, take(resolver, image=data_url(RED)))
+    take(resolver, image=data_url(BLUE))
+    found = repository.transact(lambda c: inputs.unused(c, keep_s=0, after_s=0, limit=1))
+    assert found == [hashlib.sha256(BLUE).digest()]
+
+
 def test_a_sweep_and_a_submit_cannot_both_win(
     resolver: Resolver, repository: Repository, duties: Duties
 ) -> None:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
+UPLOAD = "01890000-0000-7000-8000-00000000abcd"
+
 
 def leaves(model: type[BaseModel], *above: str) -> set[tuple[str, ...]]:
     return {(*above, name) for name in model.model_fields}
@@ -84,6 +86,24 @@ def test_options_become_fields(typed) -> None:
     )
 
 
+def test_pictures_may_be_files(typed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each file is uploaded once; what names a picture already is left alone."""
+    uploaded: list[str] = []
+
+    def upload(_client: object, path: str) -> str:
+        uploaded.append(path)
+        return UPLOAD
+
+    monkeypatch.setattr(Client, "upload", upload)
+    spec = typed("a", "--image", "cat.png", "--mask", "mask.png")
+    assert (spec.image, spec.mask_image, uploaded) == (UPLOAD, UPLOAD, ["cat.png", "mask.png"])
+    spec = typed("a", "--image", "cat.png", "--mask-image", "cat.png")
+    assert (spec.image, spec.mask_image, uploaded[2:]) == (UPLOAD, UPLOAD, ["cat.png"])
+    for name in (UPLOAD, "https://a.example/cat.png", f"sha256:{'ab' * 32}", "data:image/png;base64,AAAA"):
+        assert typed("a", "--image", name).image == name
+    assert len(uploaded) == 3
+
+
 def test_nothing_is_set_that_was_not_typed(typed) -> None:
     assert typed("a").model_fields_set == {"prompt"}
     assert typed("a", "--refiner").refiner == RefinerSpec()
@@ -123,7 +143,9 @@ def test_a_value_that_cannot_be_read_says_how() -> None:
         collect({"target_size": "7"})
 
 
-@pytest.mark.parametrize("command", [[], ["render"], ["jobs"], ["jobs", "watch"], ["models"], ["doctor"]])
+@pytest.mark.parametrize(
+    "command", [[], ["render"], ["jobs"], ["jobs", "watch"], ["models"], ["replay"], ["grid"], ["doctor"]]
+)
 def test_help_names_every_option_in_full(command: list[str]) -> None:
     ran = CliRunner().invoke(app, [*command, "--help"], env={"COLUMNS": "80"})
     assert ran.exit_code == 0

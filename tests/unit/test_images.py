@@ -24,7 +24,8 @@ SPEC = RenderSpec(
     width=72,
     height=64,
     num_inference_steps=20,
-    refiner=RefinerSpec(),
+    guidance_scale=5.0,
+    refiner=RefinerSpec(high_noise_frac=0.8),
     metadata={"mine": "not for the picture"},
 )
 
@@ -72,6 +73,24 @@ def test_a_png_has_the_pixels_and_the_line_of_other_tools(
     )
 
 
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({}, "Schedule type: Automatic, "),
+        ({"sigma_schedule": "default"}, "Schedule type: Automatic, "),
+        ({"sigma_schedule": "exponential"}, "Schedule type: Exponential, "),
+        ({"clip_skip": 1}, "Clip skip: 2, "),
+        ({"strength": 0.55}, "Denoising strength: 0.55, "),
+        ({"refiner": RefinerSpec(mode="image", strength=0.4)}, "Refiner strength: 0.4, "),
+    ],
+)
+def test_the_line_says_it_in_the_words_of_other_tools(fields: dict[str, Any], told: str) -> None:
+    spec = SPEC.model_copy(update={"sigma_schedule": None, "refiner": None, **fields})
+    line = parameters_line(describe(spec, 1, NOTES)).splitlines()[-1]
+    assert told in line
+    assert ("Clip skip" in line, "Denoising" in line) == ("clip_skip" in fields, "strength" in fields)
+
+
 @pytest.mark.parametrize("name", ["webp", "jpeg"])
 def test_other_formats_have_the_line_in_exif(name: Any, picture: Picture, provenance: dict[str, Any]) -> None:
     with Image.open(io.BytesIO(encode(picture, OutputSpec(format=name), provenance))) as image:
@@ -101,6 +120,8 @@ def test_a_jpeg_has_room_for_what_validation_lets_through(letter: str, picture: 
             "prompt": letter * JPEG_PROMPT_CHARS,
             "negative_prompt": "",
             "sigmas": tuple(1 / 3 + 200 - i for i in range(200)),
+            "image": f"sha256:{'ab' * 32}",
+            "mask_image": f"sha256:{'cd' * 32}",
         }
     )
     data = encode(picture, OutputSpec(format="jpeg"), describe(full, 1, NOTES))
