@@ -51,7 +51,7 @@ REFINER_UNET: dict[str, Any] = {
     "cross_attention_dim": 1280,
     "projection_class_embeddings_input_dim": 2560,
 }
-_VAE: dict[str, Any] = {
+VAE: dict[str, Any] = {
     "block_out_channels": [128, 256, 512, 512],
     "down_block_types": ["DownEncoderBlock2D"] * 4,
     "up_block_types": ["UpDecoderBlock2D"] * 4,
@@ -63,7 +63,11 @@ _VAE: dict[str, Any] = {
 }
 
 
-def _text_config(width: int, layers: int, heads: int, activation: str) -> CLIPTextConfig:
+ENCODER, ENCODER_2 = (768, 12, 12, "quick_gelu"), (1280, 32, 20, "gelu")
+
+
+def text_config(width: int, layers: int, heads: int, activation: str) -> CLIPTextConfig:
+    """One of SDXL's text encoders: hidden width, layers, heads, activation."""
     return CLIPTextConfig(
         hidden_size=width,
         intermediate_size=4 * width,
@@ -85,9 +89,9 @@ def load_full_size(tokenizers: Path, dtype: torch.dtype, bucket: int) -> LoadedM
     try:
         with torch.device("cuda"):
             parts: dict[str, Any] = {
-                "text_encoder": CLIPTextModel(_text_config(768, 12, 12, "quick_gelu")),
-                "text_encoder_2": CLIPTextModelWithProjection(_text_config(1280, 32, 20, "gelu")),
-                "vae": AutoencoderKL(**_VAE),
+                "text_encoder": CLIPTextModel(text_config(*ENCODER)),
+                "text_encoder_2": CLIPTextModelWithProjection(text_config(*ENCODER_2)),
+                "vae": AutoencoderKL(**VAE),
             }
             base: Any = UNet2DConditionModel(**BASE_UNET)
             refiner: Any = UNet2DConditionModel(**REFINER_UNET)
