@@ -25,24 +25,28 @@ class ModelFacts:
             config has settings whose timesteps only diffusers can tell.
         family: of samplers that the model was trained for.
         encoder_layers: of the shallowest text encoder that the stages use; None: not known here.
+        unet_channels: that the base's UNet takes: 4, or 9 where it is made for inpainting.
     """
 
     noise: NoiseConfig | None
     family: Family
     encoder_layers: int | None
+    unet_channels: int = 4
 
 
 def facts_of(entry: ModelEntry) -> ModelFacts:
     """The facts of a model, read once per process."""
-    folders = [entry.base] if entry.revision is None else []
-    if entry.refiner is not None and entry.refiner_revision is None:
-        folders.append(entry.refiner)
+    folders = {
+        part: str(place.config_folder)
+        for part, place in entry.places.items()
+        if part in {"base", "refiner"} and place.config_folder.is_dir()
+    }
     default = SAMPLERS.get(entry.sampler)
-    return _read(tuple(folders), default.family if default else "discrete")
+    return _read(folders.get("base"), tuple(folders.values()), default.family if default else "discrete")
 
 
 @lru_cache(maxsize=64)
-def _read(folders: tuple[str, ...], family: Family) -> ModelFacts:
+def _read(base: str | None, folders: tuple[str, ...], family: Family) -> ModelFacts:
     schedulers = [_json(Path(folder) / "scheduler" / "scheduler_config.json") for folder in folders]
     layers = [
         config["num_hidden_layers"]
@@ -54,11 +58,13 @@ def _read(folders: tuple[str, ...], family: Family) -> ModelFacts:
     first = schedulers[0] if schedulers else None
     if first is not None:
         family = "edm" if str(first.get("_class_name")).startswith("EDM") else "discrete"
+    unet = (_json(Path(base) / "unet" / "config.json") if base else None) or {}
     noise = NoiseConfig() if first is None else NoiseConfig.read(first)
     return ModelFacts(
         noise=None if family == "edm" else noise,
         family=family,
         encoder_layers=min(layers, default=None),
+        unet_channels=int(unet.get("in_channels", 4)),
     )
 
 

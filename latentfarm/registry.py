@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import tomllib
-from pathlib import Path  # noqa: TC003 - pydantic needs the type at run time
+from pathlib import Path
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from latentfarm.adapters import (  # noqa: TC001 - pydantic needs the types at run time
+    AdapterName,
+    Commit,
+    EmbeddingEntry,
+    LoraEntry,
+)
 from latentfarm.errors import InvalidInput, UnknownModel
+from latentfarm.places import Place
+from latentfarm.spec import MAX_STEPS
+
+Dtype = Literal["float32", "float16", "bfloat16"]
+Component = Literal["unet", "vae", "text_encoder", "text_encoder_2"]
 
 
 class ModelEntry(BaseModel):
@@ -21,19 +33,67 @@ class ModelEntry(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$", description="Also part of queue names.")
-    base: str = Field(description="Folder in the diffusers layout; with `revision` a hub id.")
+    optional: bool = Field(False, description="Workers without its files leave it out, and say so.")
+    base: str = Field(description="Folder in the diffusers layout or .safetensors file; or a hub id.")
+    revision: Commit | None = Field(None, description="Commit of the hub id; without it `base` is a path.")
+    base_configs: str | None = Field(None, description="Folder of the configs of a single file.")
     refiner: str | None = Field(None, description="The same, for the refiner.")
-    revision: str | None = Field(None, description="Commit of the hub id; without it `base` is a folder.")
-    refiner_revision: str | None = None
-    variant: str | None = Field(None, description="Such as `fp16`.")
-    dtype: str = Field("float32", pattern="^(float32|float16|bfloat16)$")
+    refiner_revision: Commit | None = None
+    refiner_configs: str | None = None
+    vae: str | None = Field(None, description="A VAE of its own, for both stages: folder, file or hub id.")
+    vae_revision: Commit | None = None
+    vae_configs: str | None = None
+    unet: str | None = Field(None, description="A UNet in place of the base's: folder, file or hub id.")
+    unet_revision: Commit | None = None
+    variant: str | None = Field(None, description="Such as `fp16`; a VAE or UNet of its own may lack it.")
+    dtype: Dtype = "float32"
+    dtypes: dict[Component, Dtype] = Field({}, description="Of components that are not held in `dtype`.")
     bucket: int = Field(8, ge=1, le=256)
     sampler: str = Field("euler", description="The default sampler.")
+    timestep_spacing: Literal["leading", "linspace", "trailing"] | None = Field(
+        None, description="The default spacing; as the sampler's config says when absent."
+    )
+    steps: int | None = Field(None, ge=1, le=MAX_STEPS, description="Default steps; 50 when absent.")
+    max_steps: int = Field(MAX_STEPS, ge=1, le=MAX_STEPS, description="Steps that a spec may ask for.")
+    guidance_scale: float | None = Field(None, ge=0, le=100, description="Default; stock's when absent.")
+    max_guidance: float = Field(100.0, ge=0, le=100, description="Guidance that a spec may ask for.")
     native_size: tuple[int, int] = Field((1024, 1024), description="[height, width] when a spec gives none.")
     min_size: int = Field(512, ge=8, description="Pixels, either side.")
     max_size: int = Field(2048, le=16_384, description="Pixels, either side.")
     max_images: int = Field(1000, ge=1, description="Images of one job.")
     train_timesteps: int = Field(1000, ge=1)
+    loras: dict[AdapterName, LoraEntry] = Field({}, description="LoRAs that specs may name.")
+    embeddings: dict[AdapterName, EmbeddingEntry] = Field({}, description="Embeddings that specs may name.")
+
+    @model_validator(mode="after")
+    def _configs_of_single_files(self) -> ModelEntry:
+        for part in ("base", "refiner"):
+            place = self.places.get(part)
+            if place is not None and place.single and place.configs is None:
+                raise ValueError(
+                    f"{part} is a single file: give {part}_configs, a folder in diffusers layout"
+                )
+        return self
+
+    @property
+    def places(self) -> dict[str, Place]:
+        """Of each part that the entry names: base, refiner, vae, unet."""
+        given = {
+            "base": Place(self.base, self.revision, self.base_configs),
+            "refiner": Place(self.refiner or "", self.refiner_revision, self.refiner_configs),
+            "vae": Place(self.vae or "", self.vae_revision, self.vae_configs),
+            "unet": Place(self.unet or "", self.unet_revision),
+        }
+        return {part: place for part, place in given.items() if place.where}
+
+    @property
+    def here(self) -> bool:
+        """Whether the files of all its parts are on this machine, as far as a look at folders tells."""
+        return all(place.path.exists() for place in self.places.values())
+
+    def token_of(self, embedding: str) -> str:
+        """What prompts write for an embedding."""
+        return self.embeddings[embedding].token or f"<{embedding}>"
 
 
 class Registry:
@@ -83,9 +143,31 @@ def _entry(name: str, fields: object, folder: Path) -> ModelEntry:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
         raise InvalidInput(f"models.{name}.{field}", first["msg"]) from error
-    places: dict[str, str] = {}
-    if entry.revision is None:
-        places["base"] = str((folder / entry.base).resolve())
-    if entry.refiner is not None and entry.refiner_revision is None:
-        places["refiner"] = str((folder / entry.refiner).resolve())
-    return entry.model_copy(update=places)
+    return _resolved(entry, folder)
+
+
+def _resolved(entry: ModelEntry, folder: Path) -> ModelEntry:
+    """The entry with absolute paths; hub ids stay as they are."""
+    paths: dict[str, object] = {}
+    for part, revision in (
+        ("base", entry.revision),
+        ("refiner", entry.refiner_revision),
+        ("vae", entry.vae_revision),
+        ("unet", entry.unet_revision),
+        ("base_configs", None),
+        ("refiner_configs", None),
+        ("vae_configs", None),
+    ):
+        given = getattr(entry, part)
+        if given is not None and revision is None:
+            paths[part] = _absolute(folder, given)
+    for kind in ("loras", "embeddings"):
+        paths[kind] = {
+            name: one if one.revision else one.model_copy(update={"file": _absolute(folder, one.file)})
+            for name, one in getattr(entry, kind).items()
+        }
+    return entry.model_copy(update=paths)
+
+
+def _absolute(folder: Path, given: str) -> str:
+    return str((folder / Path(given).expanduser()).resolve())

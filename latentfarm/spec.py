@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from latentfarm.adapters import MAX_ADAPTERS, AdapterName, LoraUse
 from latentfarm.states import Lane
 
 MAX_PROMPT_CHARS = 8_192
@@ -121,8 +122,14 @@ class RenderSpec(_Frozen):
     strength: float | None = Field(None, description="Not supported yet.")
     padding_mask_crop: int | None = Field(None, description="Not supported yet.")
     refiner: RefinerSpec | None = Field(None, description="How the refiner takes over; null: base alone.")
-    loras: tuple[dict[str, Any], ...] = Field((), description="Not supported yet.")
-    embeddings: tuple[str, ...] = Field((), description="Not supported yet.")
+    loras: tuple[LoraUse, ...] = Field(
+        (), max_length=MAX_ADAPTERS, description="LoRAs of the model's entry, each with its weight."
+    )
+    embeddings: tuple[AdapterName, ...] = Field(
+        (),
+        max_length=MAX_ADAPTERS,
+        description="Textual inversions of the model's entry; prompts write their tokens.",
+    )
     output: OutputSpec = Field(OutputSpec(), description="The file that the image becomes.")
     reproducible: bool = Field(
         default=False, description="Bit-equal on the same device, library versions and thread count."

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from latentfarm.database import connect
 from latentfarm.errors import LatentfarmError
-from latentfarm.logs import configure
+from latentfarm.logs import configure, get_logger
 from latentfarm.registry import load_registry
 from latentfarm.repository.facade import Repository
 from latentfarm.settings import Settings
-from worker.options import Options, chosen_models, parse
+from worker.options import Options, absent_models, chosen_models, parse
 from worker.parent import Parent
 
 if TYPE_CHECKING:
@@ -31,9 +31,15 @@ def _one(options: Options) -> int:
     settings = Settings()
     configure("worker", level=settings.log_level, as_json=settings.log_json)
     try:
-        models = chosen_models(load_registry(settings.models_file), settings.models)
+        registry = load_registry(settings.models_file)
+        models = chosen_models(registry, settings.models)
     except LatentfarmError as error:
         sys.stderr.write(f"{error}\n")
+        return 2
+    for name in absent_models(registry, settings.models):
+        get_logger().info("model_absent", model=name)
+    if not models:
+        sys.stderr.write("no model's files are on this machine; `latentfarm models pull NAME` fetches them\n")
         return 2
     engine = connect(settings.database_url, pool=2, application="latentfarm worker")
     device = options.devices[0]

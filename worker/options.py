@@ -78,10 +78,21 @@ def found_devices() -> tuple[str, ...]:
 
 
 def chosen_models(registry: Registry, names: str) -> list[ModelEntry]:
-    """The entries that a worker loads: those named, comma-separated; all when none is.
+    """The entries that a worker loads.
+
+    Args:
+        names: comma-separated; empty: all, without the optional ones whose files are not here.
 
     Raises:
         UnknownModel: a name that is not in the registry.
     """
     wanted = [name.strip() for name in names.split(",") if name.strip()]
-    return [registry.get(name) for name in wanted] if wanted else list(registry.entries.values())
+    if wanted:
+        return [registry.get(name) for name in wanted]
+    return [entry for entry in registry.entries.values() if entry.here or not entry.optional]
+
+
+def absent_models(registry: Registry, names: str) -> list[str]:
+    """Optional models that a worker leaves out because their files are not on this machine."""
+    chosen = {entry.name for entry in chosen_models(registry, names)}
+    return [] if names.strip(" ,") else [name for name in registry.entries if name not in chosen]

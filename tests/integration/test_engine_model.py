@@ -14,7 +14,7 @@ from latentfarm.errors import ModelError
 from latentfarm.states import Stage
 from tests.rig import Rig
 from worker.engine.model import load_model
-from worker.engine.weights import hash_weights
+from worker.engine.sources import Digests, source_of
 
 if TYPE_CHECKING:
     from latentfarm.registry import ModelEntry
@@ -97,16 +97,20 @@ def test_a_variant_in_half_precision_is_loaded(copied: ModelEntry, make: MakeSpe
     assert picture.notes["dtype"] == "bfloat16"
 
 
+def hash_of(entry: ModelEntry) -> str:
+    return Digests().whole(source_of(entry, Stage.BASE, "float32").files)
+
+
 def test_the_hash_is_of_the_weights(copied: ModelEntry, tiny: LoadedModel) -> None:
     folder = Path(copied.base)
-    before = hash_weights(folder)
+    before = hash_of(copied)
     assert before == tiny.hashes[Stage.BASE]
     (folder / "README.md").write_text("a note")
-    assert hash_weights(folder) == before
+    assert hash_of(copied) == before
     tensors = load_file(folder / UNET)
     tensors[min(tensors)] += 1
     save_file(tensors, folder / UNET, metadata={"format": "pt"})
-    assert hash_weights(folder) != before
+    assert hash_of(copied) != before
 
 
 def test_a_hub_id_is_taken_from_the_local_cache_at_its_revision(
@@ -116,7 +120,7 @@ def test_a_hub_id_is_taken_from_the_local_cache_at_its_revision(
     snapshot = tmp_path / "models--someone--tiny" / "snapshots" / revision
     snapshot.parent.mkdir(parents=True)
     snapshot.symlink_to(tiny_entry.base)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     hub = tiny_entry.model_copy(update={"base": "someone/tiny", "revision": revision, "refiner": None})
     assert load_model(hub, [Stage.BASE]).hashes[Stage.BASE] == tiny.hashes[Stage.BASE]
     with pytest.raises(ModelError, match="not in the local cache"):

@@ -12,7 +12,7 @@ import pytest
 from latentfarm.errors import InvalidInput, UnknownModel
 from latentfarm.registry import ModelEntry, Registry
 from latentfarm.states import Stage, parse_stages
-from worker.options import Options, chosen_models, found_devices, parse, parse_devices
+from worker.options import Options, absent_models, chosen_models, found_devices, parse, parse_devices
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -91,3 +91,14 @@ def test_all_models_unless_some_are_named() -> None:
     assert [entry.name for entry in chosen_models(REGISTRY, " other ")] == ["other"]
     with pytest.raises(UnknownModel):
         chosen_models(REGISTRY, "tiny,third")
+
+
+def test_an_optional_model_without_files_is_left_out_and_named(tmp_path: Path) -> None:
+    there = ModelEntry(name="there", base=str(tmp_path), optional=True)
+    gone = ModelEntry(name="gone", base=str(tmp_path / "gone"), optional=True)
+    needed = ModelEntry(name="needed", base=str(tmp_path / "gone"))
+    registry = Registry({entry.name: entry for entry in (there, gone, needed)})
+    assert [entry.name for entry in chosen_models(registry, "")] == ["there", "needed"]
+    assert absent_models(registry, "") == ["gone"]
+    assert [entry.name for entry in chosen_models(registry, "gone")] == ["gone"]
+    assert absent_models(registry, "gone") == []

@@ -54,7 +54,10 @@ def condition(pipe: Any, model: LoadedModel, spec: RenderSpec, stage: Stage, gui
         ids = torch.cat([negative_ids, ids])
     place = model.device
     embed = _guidance_embed(pipe, guidance, model)
-    return Conditioning(positive.to(place), pooled.to(place), ids.to(place), embed)
+    # The text encoders may be held in another precision than the UNet.
+    return Conditioning(
+        positive.to(place, model.dtype), pooled.to(place, model.dtype), ids.to(place), embed
+    )
 
 
 def _projection_width(pipe: Any, pooled: torch.Tensor) -> int:

@@ -6,7 +6,6 @@ import contextlib
 import os
 import threading
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,7 +13,7 @@ import torch
 from latentfarm.errors import ModelError
 from latentfarm.states import Stage
 from worker.engine.pipelines import load_pipeline
-from worker.engine.weights import hash_weights
+from worker.engine.sources import Digests, source_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -60,44 +59,37 @@ def load_model(
 
     Args:
         entry: from the registry.
-        stages: `Stage.BASE`, `Stage.REFINE` or both; only their UNets are loaded.
+        stages: `Stage.BASE`, `Stage.REFINE` or both; only their UNets are loaded. What both have in
+            common, file for file, is held once.
         device: as torch names it: `cpu`, `cuda`, `cuda:1`, `mps`.
-        dtype: `float32`, `float16` or `bfloat16` in place of the entry's.
+        dtype: `float32`, `float16` or `bfloat16` in place of the entry's `dtype`; `dtypes` stay.
 
     Raises:
         ModelError: a file is missing, cut short, or of another shape than its config says.
     """
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    places = {Stage.BASE: (entry.base, entry.revision)}
-    if entry.refiner is not None:
-        places[Stage.REFINE] = (entry.refiner, entry.refiner_revision)
-    folders = {stage: _folder(*places[stage]) for stage in stages if stage in places}
-    hashes = {stage: hash_weights(folder, entry.variant) for stage, folder in folders.items()}
+    held = dtype or entry.dtype
+    served = [stage for stage in stages if stage is Stage.BASE or entry.refiner is not None]
+    sources = {stage: source_of(entry, stage, held) for stage in served}
+    digests = Digests()
+    hashes = {stage: digests.whole(source.files) for stage, source in sources.items()}
     if Stage.BASE not in hashes:
         # Latents say which base they come from; without its files only the names are compared.
         with contextlib.suppress(ModelError):
-            hashes[Stage.BASE] = hash_weights(_folder(*places[Stage.BASE]), entry.variant)
+            hashes[Stage.BASE] = digests.whole(source_of(entry, Stage.BASE, held).files)
     model = LoadedModel(
         name=entry.name,
         bucket=entry.bucket,
         device=torch.device(device),
-        dtype=getattr(torch, dtype or entry.dtype),
+        dtype=getattr(torch, entry.dtypes.get("unet", held)),
         pipelines={},
         hashes=hashes,
     )
-    for stage, folder in folders.items():
-        model.pipelines[stage] = load_pipeline(stage, folder, entry.variant, model.dtype, model.device)
+    memory: dict[tuple[object, ...], Any] = {}
+    for stage, source in sources.items():
+        marks = {one.name: digests.signature(one) for one in source.components}
+        shared = {name: memory[mark] for name, mark in marks.items() if mark in memory}
+        pipeline = load_pipeline(stage, source, model.dtype, model.device, shared)
+        memory |= {mark: getattr(pipeline, name) for name, mark in marks.items()}
+        model.pipelines[stage] = pipeline
     return model
-
-
-def _folder(place: str, revision: str | None) -> Path:
-    """A folder as it is; a hub id at its revision from the local cache."""
-    if revision is None:
-        return Path(place)
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(place, revision=revision, local_files_only=True))
-    except (LocalEntryNotFoundError, HFValidationError) as error:
-        raise ModelError(f"{place} at {revision} is not in the local cache: {error}") from error

@@ -8,16 +8,21 @@ import torch
 
 from latentfarm.errors import ModelError
 from latentfarm.states import Stage
-from worker.engine.weights import component_folders
+from worker.engine.networks import load_networks
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Mapping
+
+    from worker.engine.sources import Source
 
 
 def load_pipeline(
-    stage: Stage, folder: Path, variant: str | None, dtype: torch.dtype, device: torch.device
+    stage: Stage, source: Source, dtype: torch.dtype, device: torch.device, shared: Mapping[str, Any]
 ) -> Any:
-    """A stage's diffusers pipeline, from a folder of this machine.
+    """A stage's diffusers pipeline, from files of this machine.
+
+    Args:
+        shared: networks that are in memory already, by component.
 
     Raises:
         ModelError: a file or a tensor is missing, or of another shape than its config says.
@@ -26,46 +31,21 @@ def load_pipeline(
 
     _hide_progress_bars()
     cls: Any = StableDiffusionXLPipeline if stage is Stage.BASE else StableDiffusionXLImg2ImgPipeline
-    options = {"local_files_only": True, "use_safetensors": True, "dtype": dtype}
     try:
-        networks = _load_networks(folder, {**options, "variant": variant})
-        pipeline = cls.from_pretrained(folder, add_watermarker=False, **networks, **options)
+        networks = {**load_networks(cls, source, skip=shared.keys()), **shared}
+        pipeline = cls.from_pretrained(
+            source.configs,
+            add_watermarker=False,
+            local_files_only=True,
+            use_safetensors=True,
+            dtype=dtype,
+            **networks,
+        )
     except ModelError:
         raise
     except Exception as error:  # whatever a library says about files, it is the model's fault
-        raise ModelError(f"cannot load {folder}: {error}") from error
+        raise ModelError(f"cannot load {source.configs}: {error}") from error
     return place(pipeline, device)
-
-
-def _load_networks(folder: Path, options: dict[str, Any]) -> dict[str, Any]:
-    """All that has weights, one by one: only so do the libraries tell which tensors were missing.
-
-    Otherwise those would be drawn at random, and the pictures be noise.
-    """
-    from diffusers import AutoencoderKL, UNet2DConditionModel
-    from transformers import CLIPTextModel, CLIPTextModelWithProjection
-
-    classes: dict[str, Any] = {
-        "unet": UNet2DConditionModel,
-        "vae": AutoencoderKL,
-        "text_encoder": CLIPTextModel,
-        "text_encoder_2": CLIPTextModelWithProjection,
-    }
-    networks: dict[str, Any] = {}
-    for component in component_folders(folder):
-        name = component.name
-        if name not in classes:
-            continue
-        try:
-            networks[name], told = classes[name].from_pretrained(
-                folder, subfolder=name, output_loading_info=True, **options
-            )
-        except Exception as error:  # whatever a library says about files, it is the model's fault
-            raise ModelError(f"cannot load {component}: {error}") from error
-        wrong = [*told["missing_keys"], *told["mismatched_keys"]]
-        if wrong:
-            raise ModelError(f"{folder / name} lacks {len(wrong)} tensors, such as {wrong[0]}")
-    return networks
 
 
 def place(pipeline: Any, device: torch.device) -> Any:

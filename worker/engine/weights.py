@@ -1,12 +1,12 @@
-"""The weight files of a model's folders: which are read, whether they are whole, and their digest."""
+"""The weight files of a model's folders: which are read, and whether they are whole."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 from typing import TYPE_CHECKING
 
 from latentfarm.errors import ModelError
+from latentfarm.places import CONVERT, PICKLES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +24,9 @@ def component_folders(folder: Path) -> list[Path]:
         index = json.loads((folder / "model_index.json").read_text())
     except (OSError, ValueError) as error:
         raise ModelError(f"cannot read {folder / 'model_index.json'}: {error}") from error
-    names = [name for name, value in sorted(index.items()) if isinstance(value, list) and value[0]]
+    if not isinstance(index, dict):
+        raise ModelError(f"{folder / 'model_index.json'} is no object")
+    names = [name for name, value in sorted(index.items()) if isinstance(value, list) and value and value[0]]
     return [folder / name for name in names if (folder / name / "config.json").is_file()]
 
 
@@ -42,9 +44,20 @@ def weight_files(component: Path, variant: str | None) -> list[Path]:
                 return [single]
             index = component / f"{stem}.safetensors.index{suffix}.json"
             if index.is_file():
-                shards = json.loads(index.read_text())["weight_map"].values()
-                return [component / name for name in sorted(set(shards))]
-    raise ModelError(f"no .safetensors file in {component}; pickled weights are not read")
+                return [component / name for name in _shards(index)]
+    if any(path.suffix in PICKLES for path in component.glob("*.*")):
+        raise ModelError(f"no .safetensors file in {component}: {CONVERT}")
+    raise ModelError(f"no .safetensors file in {component}")
+
+
+def _shards(index: Path) -> list[str]:
+    try:
+        names = sorted({str(name) for name in json.loads(index.read_text())["weight_map"].values()})
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ModelError(f"{index} cannot be read: {error}") from error
+    if any("/" in name or not name.endswith(".safetensors") for name in names):
+        raise ModelError(f"{index} names files that are not read here")
+    return names
 
 
 def check_whole(path: Path) -> None:
@@ -58,6 +71,8 @@ def check_whole(path: Path) -> None:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
             if length > size:
+                if _pickled(length):
+                    raise ModelError(f"{path} is no safetensors file whatever its name says: {CONVERT}")
                 raise ModelError(f"{path} is cut short: {size} bytes, header of {length}")
             header = json.loads(file.read(length))
         ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
@@ -68,17 +83,7 @@ def check_whole(path: Path) -> None:
         raise ModelError(f"{path} is cut short or altered: {size} bytes where its header says {expected}")
 
 
-def hash_weights(folder: Path, variant: str | None = None) -> str:
-    """SHA-256 over the digests of all weight files of a pipeline folder, in hexadecimal.
-
-    Raises:
-        ModelError: a file is missing or not whole; names it.
-    """
-    whole = hashlib.sha256()
-    for component in component_folders(folder):
-        for path in weight_files(component, variant):
-            check_whole(path)
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-            whole.update(f"{component.name}/{path.name} {digest}\n".encode())
-    return whole.hexdigest()
+def _pickled(first: int) -> bool:
+    """Whether a file's first eight bytes are those of a pickle, or of the zip that torch puts it in."""
+    start = first.to_bytes(8, "little")
+    return start[:4] == b"PK\x03\x04" or (start[:1] == b"\x80" and start[1] in range(2, 6))
