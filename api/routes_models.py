@@ -48,6 +48,8 @@ def _view(use: Services, entry: ModelEntry, workers: Sequence[RowMapping]) -> Mo
         max_steps=MAX_STEPS,
         max_prompt_chars=MAX_PROMPT_CHARS,
         refiner=entry.refiner is not None,
+        loras={name: lora.stage for name, lora in entry.loras.items()},
+        embeddings={name: entry.token_of(name) for name in entry.embeddings},
         default_sampler=entry.sampler,
         samplers=[
             _sampler(name, row) for name, row in SAMPLERS.items() if row.family == facts_of(entry).family

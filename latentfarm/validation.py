@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from latentfarm.adapters import check_adapters
 from latentfarm.errors import InvalidInput, NotSupported
 from latentfarm.facts import facts_of
 from latentfarm.sampling import check_sampling
@@ -37,15 +38,13 @@ def complete(spec: RenderSpec, entry: ModelEntry) -> RenderSpec:
     _check_size(filled, entry)
     _check_clip_skip(filled, entry)
     check_sampling(filled, entry)
+    check_adapters(filled, entry)
     return filled
 
 
 def _refuse_unbuilt(spec: RenderSpec) -> None:
     for field in ("image", "mask_image", "strength", "padding_mask_crop", "webhook"):
         if getattr(spec, field) is not None:
-            raise NotSupported(field, "is not built yet", "leave it out")
-    for field in ("loras", "embeddings"):
-        if getattr(spec, field):
             raise NotSupported(field, "is not built yet", "leave it out")
     if spec.refiner is not None and spec.refiner.mode != "ensemble":
         raise NotSupported("refiner.mode", f"{spec.refiner.mode!r} is not built yet", "ensemble")

@@ -128,6 +128,8 @@ class ModelView(_View):
     max_steps: int
     max_prompt_chars: int
     refiner: bool = Field(description="Whether specs may ask for the refiner.")
+    loras: dict[str, str] = Field(description="LoRAs that specs may name, and the stage of each.")
+    embeddings: dict[str, str] = Field(description="Embeddings that specs may name, and their tokens.")
     default_sampler: str
     samplers: list[SamplerView]
     dtype: str

@@ -17,13 +17,13 @@ def models() -> None:
 
 @app.command("list")
 def list_(api: Api = None, json_: Json = False) -> None:
-    """List the models: native size, limits, refiner, and how many warm workers serve each stage."""
+    """List the models: native size, limits, refiner, LoRAs, embeddings, and how many warm workers serve each stage."""
     with Client(api) as client:
         found = client.models()
     if json_:
         as_json({"object": "list", "data": [model.model_dump(mode="json") for model in found]})
         return
-    rows = [("model", "native", "sides", "refiner", "sampler", "ready workers")]
+    rows = [("model", "native", "sides", "refiner", "sampler", "LoRAs", "embeddings", "ready workers")]
     for model in found:
         ready = ", ".join(f"{number} {stage}" for stage, number in model.ready_workers.items() if number)
         rows.append(
@@ -33,6 +33,8 @@ def list_(api: Api = None, json_: Json = False) -> None:
                 f"{model.min_size}-{model.max_size}",
                 "yes" if model.refiner else "no",
                 model.default_sampler,
+                ", ".join(model.loras) or "none",
+                ", ".join(model.embeddings.values()) or "none",
                 ready or "none",
             )
         )

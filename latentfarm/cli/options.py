@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 import typer
 from pydantic import BaseModel
 
+from latentfarm.adapters import LoraUse
 from latentfarm.errors import InvalidInput
 from latentfarm.spec import RenderSpec
 
@@ -119,11 +120,30 @@ def _option(path: tuple[str, ...], field: FieldInfo) -> SpecOption:
         return SpecOption(path, field, str, "|".join(get_args(kind)), str)
     if isinstance(kind, type) and issubclass(kind, StrEnum):
         return SpecOption(path, field, str, "|".join(kind), str)
+    return _gathered(path, field, kind)
+
+
+def _gathered(path: tuple[str, ...], field: FieldInfo, kind: Any) -> SpecOption:
+    """An option that holds several values in one word."""
     if get_origin(kind) is dict:
         return SpecOption(path, field, str, "KEY=VALUE", _pairs)
     if get_origin(kind) is tuple and Ellipsis not in get_args(kind):
         return SpecOption(path, field, str, "HEIGHTxWIDTH", _size)
-    return SpecOption(path, field, str, "A,B,...", lambda text: [part.strip() for part in text.split(",")])
+    if LoraUse in get_args(kind):
+        return SpecOption(
+            path, field, str, "NAME=WEIGHT,...", lambda text: [_lora(part) for part in _list(text)]
+        )
+    return SpecOption(path, field, str, "A,B,...", _list)
+
+
+def _list(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",")]
+
+
+def _lora(text: str) -> dict[str, Any]:
+    """`a=0.5`: a at half its strength; `a`: at all of it."""
+    name, _, weight = text.partition("=")
+    return {"name": name, **({"weight": float(weight)} if weight else {})}
 
 
 def _required(annotation: Any) -> Any:

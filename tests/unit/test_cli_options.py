@@ -36,6 +36,14 @@ def test_every_field_of_the_spec_is_an_option() -> None:
     assert {option.path for option in spec_options()} == wanted
 
 
+def test_loras_are_typed_with_their_weights() -> None:
+    found = collect({"loras": "a=0.5, b.c,d=-1", "embeddings": "mood, rows"})
+    assert found["loras"] == [{"name": "a", "weight": 0.5}, {"name": "b.c"}, {"name": "d", "weight": -1.0}]
+    assert found["embeddings"] == ["mood", "rows"]
+    with pytest.raises(InvalidInput, match="NAME=WEIGHT"):
+        collect({"loras": "a=heavy"})
+
+
 class Submitted(Exception):  # noqa: N818 - carries what would have been sent
     pass
 

@@ -55,8 +55,6 @@ def test_what_the_user_gave_stays() -> None:
         ({"mask_image": "data:,"}, "mask_image"),
         ({"strength": 0.0}, "strength"),
         ({"padding_mask_crop": 0}, "padding_mask_crop"),
-        ({"loras": [{"name": "x"}]}, "loras"),
-        ({"embeddings": ["x"]}, "embeddings"),
         ({"webhook": "https://example.org"}, "webhook"),
         ({"refiner": {"mode": "image"}}, "refiner.mode"),
         ({"refiner": {"strength": 0.3}}, "refiner.strength"),

@@ -36,7 +36,10 @@ def condition(pipe: Any, model: LoadedModel, spec: RenderSpec, stage: Stage, gui
     same arguments would be. It has one tokenizer, so the second prompts have no effect on it.
     """
     guided = guidance > 1 and pipe.unet.config.time_cond_proj_dim is None
-    with model.encoding:
+    wanted = model.adapters.of(spec, stage)
+    with model.encoding, model.embeddings.rows_of(pipe, spec.embeddings):
+        for encoder in filter(None, (pipe.text_encoder, pipe.text_encoder_2)):
+            model.adapters.switch(encoder, wanted)
         positive, negative, pooled, negative_pooled = pipe.encode_prompt(
             prompt=spec.prompt,
             prompt_2=spec.prompt_2,
@@ -122,10 +125,12 @@ def cut_warnings(pipe: Any, model: LoadedModel, spec: RenderSpec) -> tuple[str, 
     limit = tokenizer.model_max_length
     found = []
     for field, text in texts.items():
-        # Each token stands for one character at least: short texts need no counting.
-        if text is None or len(text) <= limit - 2:
+        # Each token stands for one character at least: short texts need no counting. But a token of
+        # an embedding may stand for several rows.
+        if text is None or (len(text) <= limit - 2 and not spec.embeddings):
             continue
         with model.encoding:
+            text = pipe.maybe_convert_prompt(text, tokenizer)  # noqa: PLW2901 - as the encoders read it
             count = len(tokenizer(text, verbose=False).input_ids)
         if count > limit:
             found.append(f"{field} was cut: {count} tokens where the encoder reads {limit}")

@@ -72,6 +72,7 @@ def notes_of(sample: Sample) -> dict[str, str]:
         "sampler": type(sample.sampler).__name__,
         "steps_done": str(sample.index),
         "versions": _versions(),
+        **model.adapters.notes(sample.order.spec),
     }
     if Stage.BASE in model.hashes:
         notes["model_hash"] = model.hashes[Stage.BASE]

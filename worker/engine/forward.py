@@ -41,6 +41,7 @@ def forward(group: Group, rows: int) -> list[torch.Tensor]:
     samples = group.samples
     model = samples[0].model
     unet = model.pipelines[samples[0].key.stage].unet
+    model.adapters.switch(unet, samples[0].key.adapters)
     times = torch.tensor([_time(sample) for sample in samples for _ in range(sample.rows)])
     embeds = [s.guidance_embed.expand(s.rows, -1) for s in samples if s.guidance_embed is not None]
     noise = unet(

@@ -63,6 +63,8 @@ def _agreed(order: Order, model: LoadedModel, sampler: Any, latents: torch.Tenso
         "timesteps": json.dumps(spec.timesteps),
         "sigmas": json.dumps(spec.sigmas),
         "split": repr(spec.refiner.high_noise_frac if spec.refiner else None),
+        "loras": json.dumps(model.adapters.named(spec, Stage.BASE)),
+        "embeddings": json.dumps(spec.embeddings),
         "dtype": str(latents.dtype).removeprefix("torch."),
         "shape": json.dumps(tuple(latents.shape)),
     }

@@ -12,6 +12,8 @@ import torch
 
 from latentfarm.errors import ModelError
 from latentfarm.states import Stage
+from worker.engine.adapters import Adapters, load_adapters
+from worker.engine.embeddings import Embeddings, load_embeddings
 from worker.engine.pipelines import load_pipeline
 from worker.engine.sources import Digests, source_of
 
@@ -31,6 +33,8 @@ class LoadedModel:
             are here.
         bucket: rows of one UNet forward; 1: one sample at a time with just its own rows.
         encoding: held while prompts are encoded: the fast tokenizers are not safe in two threads.
+        adapters: the LoRAs.
+        embeddings: the textual inversions.
     """
 
     name: str
@@ -40,6 +44,8 @@ class LoadedModel:
     pipelines: dict[Stage, Any]
     hashes: dict[Stage, str]
     encoding: threading.Lock = field(default_factory=threading.Lock)
+    adapters: Adapters = field(default_factory=Adapters)
+    embeddings: Embeddings = field(default_factory=Embeddings)
 
     def pipeline(self, stage: Stage) -> Any:
         """The pipeline of a stage.
@@ -92,4 +98,6 @@ def load_model(
         pipeline = load_pipeline(stage, source, model.dtype, model.device, shared)
         memory |= {mark: getattr(pipeline, name) for name, mark in marks.items()}
         model.pipelines[stage] = pipeline
+    model.adapters = load_adapters(entry.loras, model.pipelines)
+    model.embeddings = load_embeddings(entry, model.pipelines)
     return model

@@ -32,6 +32,7 @@ def prepare(order: Order, model: LoadedModel) -> Sample:
     stock = model.pipeline(order.stage)
     pipe = copy.copy(stock)  # binds the methods to a sampler of its own; shares all modules
     pipe.scheduler = build(spec, stock.scheduler.config, order.seed)
+    model.embeddings.teach(pipe, spec.embeddings, model.encoding)
     generator = torch.Generator("cpu").manual_seed(order.seed)
     if order.stage is Stage.BASE:
         timesteps, latents, warnings = _start_base(pipe, order, model, generator)

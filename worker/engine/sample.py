@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     import torch
 
     from latentfarm.states import Stage
+    from worker.engine.adapters import AdapterSet
     from worker.engine.model import LoadedModel
     from worker.engine.order import Order
 
@@ -19,12 +20,14 @@ class GroupKey(NamedTuple):
     Attributes:
         latents: `(4, height / 8, width / 8)`.
         tokens: length of the prompt embeddings.
+        adapters: that the UNet has on, with their weights.
     """
 
     model: str
     stage: Stage
     latents: tuple[int, ...]
     tokens: int
+    adapters: AdapterSet = ()
 
 
 @dataclass(slots=True, eq=False)
@@ -66,8 +69,13 @@ class Sample:
     key: GroupKey = field(init=False)
 
     def __post_init__(self) -> None:
+        stage = self.order.stage
         self.key = GroupKey(
-            self.model.name, self.order.stage, tuple(self.latents.shape[1:]), self.prompt_embeds.shape[1]
+            self.model.name,
+            stage,
+            tuple(self.latents.shape[1:]),
+            self.prompt_embeds.shape[1],
+            self.model.adapters.of(self.order.spec, stage),
         )
 
     @property
