@@ -5,17 +5,18 @@ from __future__ import annotations
 import hashlib
 import secrets
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from latentfarm.dispatch import Records, dispatch
 from latentfarm.errors import (
     Conflict,
     IdempotencyMismatch,
-    InvalidInput,
     NotFound,
     NotSupported,
     ServiceUnavailable,
 )
+from latentfarm.mode_rules import fit_pictures
 from latentfarm.spec import SEED_RANGE
 from latentfarm.states import Lane
 from latentfarm.validation import complete
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from latentfarm.broker import Sender
     from latentfarm.records import Job, Queue, Shape
-    from latentfarm.registry import Registry
+    from latentfarm.registry import ModelEntry, Registry
     from latentfarm.spec import RenderSpec
 
 
@@ -116,7 +117,7 @@ class Farm:
     def _with_pictures(self, spec: RenderSpec, tenant: str) -> RenderSpec:
         if self.pictures is None:
             raise NotSupported("image", "this farm keeps no pictures", "leave it out")
-        return self.pictures.resolve(spec, tenant=tenant, fit=_fit)
+        return self.pictures.resolve(spec, tenant=tenant, fit=partial(_fit, self.registry.get(spec.model)))
 
     def dispatch_now(self, queue_id: int) -> None:
         """Saves the scheduler's reaction time. Not needed: what fails here the scheduler does."""
@@ -147,9 +148,6 @@ def _replayed(known: tuple[bytes, UUID], fingerprint: bytes) -> Submitted:
     return Submitted(known[1], replayed=True)
 
 
-def _fit(spec: RenderSpec, shapes: dict[str, Shape]) -> RenderSpec:
-    image, mask = shapes.get("image"), shapes.get("mask_image")
-    if image is not None and mask is not None and (mask.width, mask.height) != (image.width, image.height):
-        size = f"{image.width}x{image.height}"
-        raise InvalidInput("mask_image", f"is {mask.width}x{mask.height}, the image is {size}", size)
-    return spec
+def _fit(entry: ModelEntry, spec: RenderSpec, shapes: dict[str, Shape]) -> RenderSpec:
+    sizes = {field: (shape.height, shape.width) for field, shape in shapes.items()}
+    return fit_pictures(spec, entry, sizes["image"], sizes.get("mask_image"))

@@ -19,6 +19,12 @@ class Mode(StrEnum):
     INPAINT = "inpaint"
 
 
+GUIDANCE = {Mode.TEXT: 5.0, Mode.IMAGE: 5.0, Mode.INPAINT: 7.5}
+"""`guidance_scale` when absent, as each of the three pipelines has it."""
+STRENGTH = {Mode.IMAGE: 0.3, Mode.INPAINT: 0.9999}
+"""`strength` when absent. Not quite 1 for inpainting: the first latents then still hold the picture."""
+
+
 def mode_of(spec: RenderSpec) -> Mode:
     """The mode of a job: `mask_image` makes it inpainting, `image` alone image-to-image."""
     if spec.mask_image is not None:
@@ -34,3 +40,13 @@ def needs_inputs(spec: RenderSpec, stage: Stage) -> bool:
     """
     mode = mode_of(spec)
     return mode is not Mode.TEXT if stage is Stage.BASE else stage is Stage.REFINE and mode is Mode.INPAINT
+
+
+def guidance_of(spec: RenderSpec) -> float:
+    """Guidance of the base stage."""
+    return GUIDANCE[mode_of(spec)] if spec.guidance_scale is None else spec.guidance_scale
+
+
+def strength_of(spec: RenderSpec) -> float:
+    """Share of the schedule that a picture is changed by; 1 where there is none."""
+    return STRENGTH.get(mode_of(spec), 1.0) if spec.strength is None else spec.strength

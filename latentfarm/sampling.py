@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from latentfarm.errors import InvalidInput
 from latentfarm.facts import facts_of
 from latentfarm.samplers import SAMPLERS, SIGMA_SCHEDULES, SPACINGS, Sampler
-from latentfarm.timesteps import schedule_of, split_counts, timetable
+from latentfarm.timesteps import schedule_of, timetable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,8 +36,6 @@ def check_sampling(spec: RenderSpec, entry: ModelEntry) -> None:
     _check_sampler(spec)
     _check_schedule(spec, entry)
     _check_zero_snr(spec, entry)
-    _check_refiner(spec, entry)
-    _check_stages(spec, entry)
 
 
 def _row(spec: RenderSpec) -> Sampler:
@@ -118,7 +116,7 @@ def _check_zero_snr(spec: RenderSpec, entry: ModelEntry) -> None:
         or not _zero_snr(spec, noise)
     ):
         return
-    first = _timetable(spec, entry, noise)[0]
+    first = timetable_of(spec, entry, noise)[0]
     if first >= noise.train_timesteps - 1:
         raise InvalidInput(
             "rescale_betas_zero_snr",
@@ -132,7 +130,12 @@ def _zero_snr(spec: RenderSpec, noise: NoiseConfig) -> bool:
     return noise.zero_snr if wanted is None else wanted
 
 
-def _timetable(spec: RenderSpec, entry: ModelEntry, noise: NoiseConfig) -> list[float]:
+def timetable_of(spec: RenderSpec, entry: ModelEntry, noise: NoiseConfig) -> list[float]:
+    """The timestep of each UNet evaluation of a spec's whole schedule.
+
+    Raises:
+        InvalidInput: the sampler cannot make one.
+    """
     try:
         return timetable(
             spec.sampler or entry.sampler,
@@ -145,30 +148,3 @@ def _timetable(spec: RenderSpec, entry: ModelEntry, noise: NoiseConfig) -> list[
         )
     except ValueError as error:
         raise InvalidInput("num_inference_steps", f"{spec.sampler}: {error}") from error
-
-
-def _check_refiner(spec: RenderSpec, entry: ModelEntry) -> None:
-    refiner = spec.refiner
-    if refiner is not None and entry.refiner is None:
-        raise InvalidInput("refiner", f"model {entry.name} has no refiner", "null")
-    if refiner is not None and refiner.num_inference_steps != spec.num_inference_steps:
-        raise InvalidInput(
-            "refiner.num_inference_steps",
-            "both stages of an ensemble share one schedule",
-            f"{spec.num_inference_steps}, as num_inference_steps",
-        )
-
-
-def _check_stages(spec: RenderSpec, entry: ModelEntry) -> None:
-    """Every stage must have a step to take."""
-    noise, refiner = facts_of(entry).noise, spec.refiner
-    if noise is None:
-        return  # the engine asks the real sampler, and refuses what slips through
-    table = _timetable(spec, entry, noise)
-    split = refiner.high_noise_frac if refiner else None
-    base, refined = split_counts(spec.sampler or entry.sampler, table, noise.train_timesteps, split)
-    if base == 0 or (refiner is not None and refined == 0):
-        stage = "base" if base == 0 else "refiner"
-        raise InvalidInput(
-            "refiner.high_noise_frac", f"leaves the {stage} no step", "a split that both stages share"
-        )

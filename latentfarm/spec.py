@@ -37,23 +37,44 @@ class RefinerSpec(_Frozen):
 
     mode: Literal["ensemble", "image"] = Field(
         "ensemble",
-        description="`ensemble`: an ensemble of expert denoisers, the refiner takes the low-noise end.",
+        description="`ensemble`: of expert denoisers, the refiner takes the low-noise end of one schedule;"
+        " `image`: image-to-image from the base's finished latents, which are not decoded in between.",
     )
-    high_noise_frac: float = Field(
-        0.8,
+    high_noise_frac: float | None = Field(
+        None,
         gt=0,
         lt=1,
-        description="Share of the schedule that the base denoises: `denoising_end` of the base.",
+        description="Mode `ensemble`: share of the schedule that the base denoises, `denoising_end` of the"
+        " base and `denoising_start` of the refiner; 0.8 when absent.",
     )
-    strength: float | None = Field(None, ge=0, le=1, description="For mode `image` only.")
+    strength: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="Mode `image`: share of the refiner's schedule that the base's latents go through; 0.3"
+        " when absent.",
+    )
     num_inference_steps: Steps | None = Field(
-        None, description="Steps of the refiner's schedule; in mode `ensemble` the same as the base's."
+        None,
+        description="Steps of the refiner's schedule; the base's when absent, and always in mode `ensemble`.",
     )
     guidance_scale: Guidance | None = Field(
         None, description="Guidance of the refiner; the base's when absent."
     )
     aesthetic_score: Score = Field(6.0, description="Aesthetic score that the refiner is told.")
     negative_aesthetic_score: Score = Field(2.5, description="Aesthetic score of the negative branch.")
+
+    @property
+    def split(self) -> float | None:
+        """Share of the schedule that the base denoises; None in mode `image`, where it is all of it."""
+        if self.mode == "image":
+            return None
+        return 0.8 if self.high_noise_frac is None else self.high_noise_frac
+
+    @property
+    def reworked(self) -> float:
+        """Strength of mode `image`."""
+        return 0.3 if self.strength is None else self.strength
 
 
 class OutputSpec(_Frozen):
@@ -74,15 +95,26 @@ class RenderSpec(_Frozen):
     negative_prompt: Prompt | None = Field(None, description="What to avoid.")
     negative_prompt_2: Prompt | None = Field(None, description="What to avoid, for the second encoder.")
     width: int | None = Field(
-        None, ge=8, le=16_384, multiple_of=8, description="Pixels; the model's size when absent."
+        None,
+        ge=8,
+        le=16_384,
+        multiple_of=8,
+        description="Pixels; the model's size when absent, for image-to-image the image's, rounded down.",
     )
     height: int | None = Field(
-        None, ge=8, le=16_384, multiple_of=8, description="Pixels; the model's size when absent."
+        None,
+        ge=8,
+        le=16_384,
+        multiple_of=8,
+        description="Pixels; the model's size when absent, for image-to-image the image's, rounded down.",
     )
     num_images: int = Field(1, ge=1, le=10_000, description="Image i has the seed `(seed + i) mod 2^53`.")
     seed: int | None = Field(None, ge=0, lt=SEED_RANGE, description="Drawn when absent; always reported.")
     num_inference_steps: Steps = Field(50, description="Denoising steps of the whole schedule.")
-    guidance_scale: Guidance = Field(5.0, description="Classifier-free guidance; 1 and below: none.")
+    guidance_scale: Guidance | None = Field(
+        None,
+        description="Classifier-free guidance, 1 and below: none; 5.0 when absent, for inpainting 7.5.",
+    )
     guidance_rescale: float = Field(0.0, ge=0, le=1, description="As in diffusers.")
     eta: float = Field(
         0.0, ge=0, le=1, description="Noise that DDIM adds back; other samplers do not take it."
@@ -119,8 +151,20 @@ class RenderSpec(_Frozen):
     )
     image: str | None = Field(None, description="Not supported yet.")
     mask_image: str | None = Field(None, description="Not supported yet.")
-    strength: float | None = Field(None, description="Not supported yet.")
-    padding_mask_crop: int | None = Field(None, description="Not supported yet.")
+    strength: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="Share of the schedule that `image` goes through, 1: all of it; 0.3 when absent, for"
+        " inpainting 0.9999.",
+    )
+    padding_mask_crop: int | None = Field(
+        None,
+        ge=0,
+        le=16_384,
+        description="Inpainting: paints a crop around the mask, with this many pixels around it, at the full"
+        " size, and puts it back into `image`, whose size the result has.",
+    )
     refiner: RefinerSpec | None = Field(None, description="How the refiner takes over; null: base alone.")
     loras: tuple[LoraUse, ...] = Field(
         (), max_length=MAX_ADAPTERS, description="LoRAs of the model's entry, each with its weight."

@@ -82,6 +82,18 @@ def split_counts(sampler: str, table: Sequence[float], total: int, split: float 
     return base, refiner
 
 
+def after_strength(sampler: str, table: Sequence[float], steps: int, strength: float) -> Sequence[float]:
+    """What image-to-image and inpainting leave of a timetable.
+
+    Args:
+        table: as `timetable` gives it.
+        steps: what `strength` is a share of: `num_inference_steps`, or as many as the user's own schedule
+            has evaluations.
+    """
+    left_out = steps - min(int(steps * strength), steps)
+    return table[left_out * SAMPLERS[sampler].order :]
+
+
 def timetable(
     sampler: str,
     steps: int,

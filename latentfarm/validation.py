@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 from latentfarm.adapters import check_adapters
 from latentfarm.errors import InvalidInput, NotSupported
 from latentfarm.facts import facts_of
+from latentfarm.mode_rules import check_mode, fill_mode
 from latentfarm.sampling import check_sampling
+from latentfarm.stages import check_stages
 
 if TYPE_CHECKING:
     from latentfarm.registry import ModelEntry
@@ -19,7 +21,9 @@ _PROMPTS = ("prompt", "prompt_2", "negative_prompt", "negative_prompt_2")
 
 
 def complete(spec: RenderSpec, entry: ModelEntry) -> RenderSpec:
-    """The spec with every default that depends on the model filled in.
+    """The spec with every default that depends on model and mode filled in.
+
+    One is left to `fit_pictures`, which knows the picture: the size of an image-to-image job.
 
     Args:
         spec: as the user sent it.
@@ -34,22 +38,19 @@ def complete(spec: RenderSpec, entry: ModelEntry) -> RenderSpec:
     _check_texts(spec)
     if spec.num_images > entry.max_images:
         raise InvalidInput("num_images", f"{spec.num_images} images in one job", f"1 to {entry.max_images}")
-    filled = _fill(spec, entry)
+    check_mode(spec, entry)
+    filled = fill_mode(spec, entry).model_copy(update={"sampler": spec.sampler or entry.sampler})
     _check_size(filled, entry)
     _check_clip_skip(filled, entry)
     check_sampling(filled, entry)
     check_adapters(filled, entry)
+    check_stages(filled, entry)
     return filled
 
 
 def _refuse_unbuilt(spec: RenderSpec) -> None:
-    for field in ("image", "mask_image", "strength", "padding_mask_crop", "webhook"):
-        if getattr(spec, field) is not None:
-            raise NotSupported(field, "is not built yet", "leave it out")
-    if spec.refiner is not None and spec.refiner.mode != "ensemble":
-        raise NotSupported("refiner.mode", f"{spec.refiner.mode!r} is not built yet", "ensemble")
-    if spec.refiner is not None and spec.refiner.strength is not None:
-        raise NotSupported("refiner.strength", "belongs to mode `image`, which is not built yet")
+    if spec.webhook is not None:
+        raise NotSupported("webhook", "is not built yet", "leave it out")
     if spec.output.format == "png" and spec.output.quality is not None:
         raise NotSupported("output.quality", "a PNG has no quality", "leave it out")
 
@@ -68,32 +69,12 @@ def _check_texts(spec: RenderSpec) -> None:
         )
 
 
-def _fill(spec: RenderSpec, entry: ModelEntry) -> RenderSpec:
-    height, width = entry.native_size
-    refiner = spec.refiner
-    if refiner is not None:
-        refiner = refiner.model_copy(
-            update={
-                "num_inference_steps": refiner.num_inference_steps or spec.num_inference_steps,
-                "guidance_scale": spec.guidance_scale
-                if refiner.guidance_scale is None
-                else refiner.guidance_scale,
-            }
-        )
-    return spec.model_copy(
-        update={
-            "height": spec.height or height,
-            "width": spec.width or width,
-            "sampler": spec.sampler or entry.sampler,
-            "refiner": refiner,
-        }
-    )
-
-
 def _check_size(spec: RenderSpec, entry: ModelEntry) -> None:
     allowed = f"{entry.min_size} to {entry.max_size}, in steps of 8"
     for field in ("height", "width"):
         value = getattr(spec, field)
+        if value is None:
+            continue  # the picture's, which `fit_pictures` looks at
         if not entry.min_size <= value <= entry.max_size or value % 8:
             raise InvalidInput(field, f"{value} pixels do not fit model {entry.name}", allowed)
 

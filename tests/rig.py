@@ -194,8 +194,8 @@ def stock_image(model: LoadedModel, spec: RenderSpec, seed: int, *, nudge: float
     Args:
         nudge: the initial latents are multiplied by 1 + this.
     """
-    base = _stock_pipeline(model, Stage.BASE, spec, seed)
-    common = _arguments(spec)
+    base = stock_pipeline(model, Stage.BASE, spec, seed)
+    common = stock_arguments(spec)
     generator = torch.Generator("cpu").manual_seed(seed)
     shape = (1, 4, (spec.height or 0) // 8, (spec.width or 0) // 8)
     latents = randn_tensor(shape, generator=generator, device=model.device, dtype=model.dtype)
@@ -210,7 +210,7 @@ def stock_image(model: LoadedModel, spec: RenderSpec, seed: int, *, nudge: float
     handed = base(
         **common, **only_base, **sizes, generator=generator, denoising_end=split, output_type="latent"
     ).images
-    refiner = _stock_pipeline(model, Stage.REFINE, spec, seed)
+    refiner = stock_pipeline(model, Stage.REFINE, spec, seed)
     changed = {
         "guidance_scale": spec.refiner.guidance_scale,
         "aesthetic_score": spec.refiner.aesthetic_score,
@@ -226,7 +226,7 @@ def stock_image(model: LoadedModel, spec: RenderSpec, seed: int, *, nudge: float
     return torch.from_numpy((image * 255).round().astype("uint8"))
 
 
-def _arguments(spec: RenderSpec) -> dict[str, Any]:
+def stock_arguments(spec: RenderSpec) -> dict[str, Any]:
     """Only what the user gave: everything else is left to stock's own defaults."""
     given = {name: getattr(spec, name) for name in _SHARED if name in spec.model_fields_set}
     for name in ("timesteps", "sigmas"):
@@ -236,7 +236,7 @@ def _arguments(spec: RenderSpec) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 
-def _stock_pipeline(model: LoadedModel, stage: Stage, spec: RenderSpec, seed: int) -> Any:
+def stock_pipeline(model: LoadedModel, stage: Stage, spec: RenderSpec, seed: int) -> Any:
     pipeline = copy.copy(model.pipelines[stage])
     if model.dtype is torch.float16:  # the engine holds it in float32, stock casts it to and fro
         pipeline.vae = copy.deepcopy(pipeline.vae).to(torch.float16)

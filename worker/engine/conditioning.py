@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
+from latentfarm.modes import Mode, mode_of
+from latentfarm.spec import RefinerSpec
 from latentfarm.states import Stage
 
 if TYPE_CHECKING:
@@ -29,8 +31,18 @@ class Conditioning(NamedTuple):
     guidance_embed: torch.Tensor | None
 
 
-def condition(pipe: Any, model: LoadedModel, spec: RenderSpec, stage: Stage, guidance: float) -> Conditioning:
+def condition(
+    pipe: Any,
+    model: LoadedModel,
+    spec: RenderSpec,
+    stage: Stage,
+    guidance: float,
+    size: tuple[int, int],
+) -> Conditioning:
     """Encodes the prompts of a spec and sets up its size conditioning.
+
+    Args:
+        size: what the latents decode to, `(height, width)`: what stock takes for sizes left out.
 
     The refiner is told the same prompts and sizes as the base: what two pipeline calls with the
     same arguments would be. It has one tokenizer, so the second prompts have no effect on it.
@@ -50,7 +62,7 @@ def condition(pipe: Any, model: LoadedModel, spec: RenderSpec, stage: Stage, gui
             negative_prompt_2=spec.negative_prompt_2,
             clip_skip=spec.clip_skip,
         )
-    ids, negative_ids = _time_ids(pipe, spec, stage, positive.dtype, _projection_width(pipe, pooled))
+    ids, negative_ids = _time_ids(pipe, spec, stage, positive.dtype, _projection_width(pipe, pooled), size)
     if guided:
         positive = torch.cat([negative, positive])
         pooled = torch.cat([negative_pooled, pooled])
@@ -58,9 +70,7 @@ def condition(pipe: Any, model: LoadedModel, spec: RenderSpec, stage: Stage, gui
     place = model.device
     embed = _guidance_embed(pipe, guidance, model)
     # The text encoders may be held in another precision than the UNet.
-    return Conditioning(
-        positive.to(place, model.dtype), pooled.to(place, model.dtype), ids.to(place), embed
-    )
+    return Conditioning(positive.to(place, model.dtype), pooled.to(place, model.dtype), ids.to(place), embed)
 
 
 def _projection_width(pipe: Any, pooled: torch.Tensor) -> int:
@@ -70,37 +80,31 @@ def _projection_width(pipe: Any, pooled: torch.Tensor) -> int:
 
 
 def _time_ids(
-    pipe: Any, spec: RenderSpec, stage: Stage, dtype: torch.dtype, width: int
+    pipe: Any, spec: RenderSpec, stage: Stage, dtype: torch.dtype, width: int, size: tuple[int, int]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    size = (spec.height, spec.width)
-    original, target = spec.original_size or size, spec.target_size or size
-    crops = spec.crops_coords_top_left or (0, 0)
-    negative_crops = spec.negative_crops_coords_top_left or (0, 0)
-    if stage is Stage.REFINE and spec.refiner is not None:
-        ids, negative_ids = pipe._get_add_time_ids(  # noqa: SLF001 - stock's own arithmetic
-            tuple(original),
-            tuple(crops),
-            tuple(target),
-            spec.refiner.aesthetic_score,
-            spec.refiner.negative_aesthetic_score,
-            tuple(spec.negative_original_size or original),
-            tuple(negative_crops),
-            tuple(spec.negative_target_size or target),
-            dtype=dtype,
-            text_encoder_projection_dim=width,
-        )
-        return ids, negative_ids
-    ids = pipe._get_add_time_ids(  # noqa: SLF001 - stock's own arithmetic
-        tuple(original), tuple(crops), tuple(target), dtype=dtype, text_encoder_projection_dim=width
-    )
-    if spec.negative_original_size is None or spec.negative_target_size is None:
-        return ids, ids  # stock: one of the two alone, or the negative crop alone, has no effect
-    negative_ids = pipe._get_add_time_ids(  # noqa: SLF001 - stock's own arithmetic
-        tuple(spec.negative_original_size),
-        tuple(negative_crops),
-        tuple(spec.negative_target_size),
-        dtype=dtype,
-        text_encoder_projection_dim=width,
+    original, target = tuple(spec.original_size or size), tuple(spec.target_size or size)
+    crops = tuple(spec.crops_coords_top_left or (0, 0))
+    negative_crops = tuple(spec.negative_crops_coords_top_left or (0, 0))
+    shared = {"dtype": dtype, "text_encoder_projection_dim": width}
+    time_ids = pipe._get_add_time_ids  # noqa: SLF001 - stock's own arithmetic
+    if mode_of(spec) is Mode.TEXT and stage is Stage.BASE:
+        ids = time_ids(original, crops, target, **shared)
+        if spec.negative_original_size is None or spec.negative_target_size is None:
+            return ids, ids  # stock: one of the two alone, or the negative crop alone, has no effect
+        negative = (tuple(spec.negative_original_size), negative_crops, tuple(spec.negative_target_size))
+        return ids, time_ids(*negative, **shared)
+    # The other two pipelines take all of it at once, and each negative size falls back alone.
+    scores = spec.refiner if stage is Stage.REFINE and spec.refiner is not None else RefinerSpec()
+    ids, negative_ids = time_ids(
+        original,
+        crops,
+        target,
+        scores.aesthetic_score,
+        scores.negative_aesthetic_score,
+        tuple(spec.negative_original_size or original),
+        negative_crops,
+        tuple(spec.negative_target_size or target),
+        **shared,
     )
     return ids, negative_ids
 

@@ -15,6 +15,7 @@ from worker.engine.header import header_of
 from worker.engine.order import Handover, Picture
 
 if TYPE_CHECKING:
+    from worker.engine.painting import Overlay
     from worker.engine.sample import Sample
 
 
@@ -30,7 +31,8 @@ def finish(sample: Sample) -> Handover | Picture:
     if sample.order.stage is Stage.BASE and sample.order.spec.refiner is not None:
         return Handover(sample.latents.cpu(), header_of(sample))
     pipe = sample.model.pipelines[sample.order.stage]
-    return Picture(_pixels(pipe, _decode(pipe, sample.latents)), notes_of(sample), sample.warnings)
+    pixels = _pixels(pipe, _decode(pipe, sample.latents), sample.overlay)
+    return Picture(pixels, notes_of(sample), sample.warnings)
 
 
 def _decode(pipe: Any, latents: torch.Tensor) -> torch.Tensor:
@@ -55,8 +57,14 @@ def _through(vae: Any, latents: torch.Tensor) -> torch.Tensor:
     return image
 
 
-def _pixels(pipe: Any, image: torch.Tensor) -> torch.Tensor:
-    """`[1, 3, height, width]`, -1 to 1 -> `[height, width, 3]`, uint8, on the CPU, rounded as stock rounds."""
+def _pixels(pipe: Any, image: torch.Tensor, overlay: Overlay | None) -> torch.Tensor:
+    """`[1, 3, height, width]`, -1 to 1 -> `[height, width, 3]`, uint8, on the CPU, rounded as stock rounds.
+
+    With an overlay the height and width are those of the picture that the crop was taken from.
+    """
+    if overlay is not None:
+        painted = pipe.image_processor.postprocess(image, output_type="pil")[0]
+        return torch.from_numpy(overlay.apply(pipe, painted).copy())
     array = pipe.image_processor.postprocess(image, output_type="np")[0]
     return torch.from_numpy((array * 255).round().astype("uint8"))
 

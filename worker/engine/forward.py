@@ -44,8 +44,12 @@ def forward(group: Group, rows: int) -> list[torch.Tensor]:
     model.adapters.switch(unet, samples[0].key.adapters)
     times = torch.tensor([_time(sample) for sample in samples for _ in range(sample.rows)])
     embeds = [s.guidance_embed.expand(s.rows, -1) for s in samples if s.guidance_embed is not None]
+    inputs = torch.cat([_inputs(sample) for sample in samples])
+    if group.limit > 1:
+        # Of tensors in several memory layouts `cat` makes one by who is there, and kernels follow it.
+        inputs = inputs.contiguous()
     noise = unet(
-        _fill(torch.cat([_inputs(sample) for sample in samples]), rows),
+        _fill(inputs, rows),
         _fill(times.to(model.device), rows),
         encoder_hidden_states=_fill(torch.cat([sample.prompt_embeds for sample in samples]), rows),
         timestep_cond=_fill(torch.cat(embeds), rows) if embeds else None,
@@ -65,6 +69,8 @@ def _time(sample: Sample) -> float:
 
 def _inputs(sample: Sample) -> torch.Tensor:
     scaled = sample.sampler.scale_model_input(sample.latents, sample.timesteps[sample.index])
+    if sample.painting is not None:
+        scaled = sample.painting.widen(scaled)
     return torch.cat([scaled] * sample.rows)
 
 

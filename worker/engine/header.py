@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from latentfarm.errors import LatentsError
+from latentfarm.modes import Mode, mode_of, strength_of
 from latentfarm.states import Stage
 from worker.engine.sampler import config_digest
 
 if TYPE_CHECKING:
-    import torch
-
+    from latentfarm.spec import RenderSpec
     from worker.engine.model import LoadedModel
     from worker.engine.order import Handover, Order
     from worker.engine.sample import Sample
 
-VERSION = "1"
+VERSION = "2"
+_CHANNELS_LAST = "channels_last"
 
 
 def header_of(sample: Sample) -> dict[str, str]:
@@ -24,7 +27,23 @@ def header_of(sample: Sample) -> dict[str, str]:
     return _agreed(sample.order, sample.model, sample.sampler, sample.latents) | {
         "warnings": json.dumps(sample.warnings),
         "steps_done": str(sample.index),
+        "layout": _CHANNELS_LAST if _is_channels_last(sample.latents) else "",
     }
+
+
+def restored(handover: Handover) -> torch.Tensor:
+    """The latents in the memory layout that the base left them in, which files do not keep.
+
+    Convolutions choose their kernels by it. An encoded picture has its channels last, and a refiner
+    that met it otherwise would differ from stock's by rounding.
+    """
+    if handover.header.get("layout") == _CHANNELS_LAST:
+        return handover.latents.contiguous(memory_format=torch.channels_last)
+    return handover.latents
+
+
+def _is_channels_last(latents: torch.Tensor) -> bool:
+    return latents.is_contiguous(memory_format=torch.channels_last) and not latents.is_contiguous()
 
 
 def check_header(handover: Handover, order: Order, model: LoadedModel, sampler: Any) -> tuple[str, ...]:
@@ -52,17 +71,19 @@ def check_header(handover: Handover, order: Order, model: LoadedModel, sampler: 
 
 
 def _agreed(order: Order, model: LoadedModel, sampler: Any, latents: torch.Tensor) -> dict[str, str]:
-    spec = order.spec
+    spec, mode = order.spec, mode_of(order.spec)
     agreed = {
         "version": VERSION,
         "model": model.name,
         "seed": str(order.seed),
         "sampler": type(sampler).__name__,
-        "sampler_config": config_digest(sampler),
+        "sampler_config": _settings(spec, sampler),
         "steps": str(spec.num_inference_steps),
         "timesteps": json.dumps(spec.timesteps),
         "sigmas": json.dumps(spec.sigmas),
-        "split": repr(spec.refiner.high_noise_frac if spec.refiner else None),
+        "split": repr(spec.refiner.split if spec.refiner else None),
+        "mode": str(mode),
+        "strength": repr(None if mode is Mode.TEXT else strength_of(spec)),
         "loras": json.dumps(model.adapters.named(spec, Stage.BASE)),
         "embeddings": json.dumps(spec.embeddings),
         "dtype": str(latents.dtype).removeprefix("torch."),
@@ -71,3 +92,14 @@ def _agreed(order: Order, model: LoadedModel, sampler: Any, latents: torch.Tenso
     if Stage.BASE in model.hashes:  # a refine worker may be without the base's files
         agreed["model_hash"] = model.hashes[Stage.BASE]
     return agreed
+
+
+def _settings(spec: RenderSpec, sampler: Any) -> str:
+    """The two stages of an ensemble share one timetable; whole latents may meet another one.
+
+    A sampler's config can follow its steps, and those of a refiner in mode `image` are its own: then
+    it is what the user asked of the sampler that must agree.
+    """
+    if spec.refiner is None or spec.refiner.split is not None:
+        return config_digest(sampler)
+    return json.dumps([spec.sigma_schedule, spec.timestep_spacing, spec.rescale_betas_zero_snr])

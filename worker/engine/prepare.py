@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import copy
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
-from latentfarm.errors import LatentsError, SpecError
+from latentfarm.modes import guidance_of
 from latentfarm.states import Stage
-from worker.engine.conditioning import condition, cut_warnings
-from worker.engine.header import check_header
+from worker.engine.binding import bind
+from worker.engine.conditioning import condition
 from worker.engine.sample import Sample
-from worker.engine.sampler import build
+from worker.engine.start import start
 
 if TYPE_CHECKING:
     from latentfarm.spec import RenderSpec
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def prepare(order: Order, model: LoadedModel) -> Sample:
-    """Encodes prompts, sets up the sampler, draws or takes over the latents.
+    """Encodes prompts and pictures, sets up the sampler, draws or takes over the latents.
 
     Raises:
         SpecError: the model cannot do what the spec asks.
@@ -29,28 +28,22 @@ def prepare(order: Order, model: LoadedModel) -> Sample:
         ModelError: the stage is not loaded here.
     """
     spec = order.spec
-    stock = model.pipeline(order.stage)
-    pipe = copy.copy(stock)  # binds the methods to a sampler of its own; shares all modules
-    pipe.scheduler = build(spec, stock.scheduler.config, order.seed)
+    pipe = bind(order, model)
     model.embeddings.teach(pipe, spec.embeddings, model.encoding)
     generator = torch.Generator("cpu").manual_seed(order.seed)
-    if order.stage is Stage.BASE:
-        timesteps, latents, warnings = _start_base(pipe, order, model, generator)
-    else:
-        timesteps, latents, warnings = _start_refiner(pipe, order, model)
+    begun = start(pipe, order, model, generator)
     guidance = _guidance(spec, order.stage)
-    conditioning = condition(pipe, model, spec, order.stage, guidance)
+    size = (8 * begun.latents.shape[-2], 8 * begun.latents.shape[-1])
+    conditioning = condition(pipe, model, spec, order.stage, guidance, size)
     return Sample(
         order=order,
         model=model,
-        latents=latents,
-        timesteps=timesteps,
         sampler=pipe.scheduler,
         generator=generator,
         step_options=pipe.prepare_extra_step_kwargs(generator, spec.eta),
         guidance_scale=guidance,
         guidance_rescale=spec.guidance_rescale,
-        warnings=warnings,
+        **begun._asdict(),
         **conditioning._asdict(),
     )
 
@@ -58,64 +51,4 @@ def prepare(order: Order, model: LoadedModel) -> Sample:
 def _guidance(spec: RenderSpec, stage: Stage) -> float:
     if stage is Stage.REFINE and spec.refiner and spec.refiner.guidance_scale is not None:
         return spec.refiner.guidance_scale
-    return spec.guidance_scale
-
-
-def _start_base(
-    pipe: Any, order: Order, model: LoadedModel, generator: torch.Generator
-) -> tuple[torch.Tensor, torch.Tensor, tuple[str, ...]]:
-    spec = order.spec
-    timesteps, _ = _schedule(pipe, spec)
-    if spec.refiner is not None:
-        cutoff = _cutoff(pipe, spec.refiner.high_noise_frac)
-        # As stock: that many *leading* entries, also where timesteps do not fall evenly.
-        timesteps = timesteps[: int((timesteps >= cutoff).sum())]
-    if len(timesteps) == 0:
-        raise SpecError("refiner.high_noise_frac leaves the base no step")
-    if hasattr(pipe.scheduler, "set_begin_index"):
-        pipe.scheduler.set_begin_index(0)
-    latents = pipe.prepare_latents(
-        1,
-        pipe.unet.config.in_channels,
-        spec.height,
-        spec.width,
-        model.dtype,
-        model.device,
-        generator,
-    )
-    return timesteps, latents, cut_warnings(pipe, model, spec)
-
-
-def _start_refiner(
-    pipe: Any, order: Order, model: LoadedModel
-) -> tuple[torch.Tensor, torch.Tensor, tuple[str, ...]]:
-    spec = order.spec
-    if spec.refiner is None or order.handover is None:
-        raise LatentsError("the refine stage needs latents and a spec with a refiner")
-    _, steps = _schedule(pipe, spec)  # first: some samplers settle their config only here
-    warnings = check_header(order.handover, order, model, pipe.scheduler)
-    if not torch.isfinite(order.handover.latents).all():
-        raise LatentsError("latents hold NaN or infinity")
-    timesteps, count = pipe.get_timesteps(steps, 0.0, "cpu", denoising_start=spec.refiner.high_noise_frac)
-    if count == 0:
-        raise SpecError("refiner.high_noise_frac leaves the refiner no step")
-    return timesteps, order.handover.latents.to(device=model.device, dtype=model.dtype), warnings
-
-
-def _schedule(pipe: Any, spec: RenderSpec) -> tuple[torch.Tensor, int]:
-    """All timesteps, on the CPU: samplers index by them, and on a GPU each look-up would wait for it."""
-    from diffusers.pipelines.stable_diffusion_xl.pipeline_stable_diffusion_xl import retrieve_timesteps
-
-    timesteps, steps = retrieve_timesteps(
-        pipe.scheduler,
-        spec.num_inference_steps,
-        "cpu",
-        list(spec.timesteps) if spec.timesteps is not None else None,
-        list(spec.sigmas) if spec.sigmas is not None else None,
-    )
-    return timesteps, steps
-
-
-def _cutoff(pipe: Any, fraction: float) -> int:
-    total: int = pipe.scheduler.config.num_train_timesteps
-    return round(total - fraction * total)
+    return guidance_of(spec)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from worker.engine.adapters import AdapterSet
     from worker.engine.model import LoadedModel
     from worker.engine.order import Order
+    from worker.engine.painting import Overlay, Painting
 
 
 class GroupKey(NamedTuple):
@@ -43,6 +44,8 @@ class Sample:
         timesteps: of this stage, on the CPU, in the dtype that the sampler made.
         sampler: its own; set up at the first of `timesteps`.
         generator: on the CPU, seeded with the image's seed at the start of the stage.
+        painting: what inpainting adds.
+        overlay: the picture that the finished crop is put back into.
         step_options: what this sampler's `step` takes of `eta` and `generator`.
         index: UNet evaluations done.
         arrival: order of admission; smaller is older.
@@ -63,6 +66,8 @@ class Sample:
     guidance_scale: float
     guidance_rescale: float
     warnings: tuple[str, ...] = ()
+    painting: Painting | None = None
+    overlay: Overlay | None = None
     index: int = 0
     arrival: int = 0
     skipped: int = 0

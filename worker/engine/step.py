@@ -25,6 +25,9 @@ def advance(sample: Sample, noise: torch.Tensor) -> None:
     )[0]
     if latents.dtype != sample.latents.dtype and sample.model.device.type == "mps":
         latents = latents.to(sample.latents.dtype)  # as stock, which does so on this device alone
+    if sample.painting is not None:
+        after = sample.timesteps[sample.index + 1] if sample.index + 1 < sample.total else None
+        latents = sample.painting.blend(sample.sampler, after, latents)
     sample.latents = latents
     sample.index += 1
 

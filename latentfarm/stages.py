@@ -1,0 +1,76 @@
+"""How many UNet evaluations each stage of a spec takes, and whether each has one to take."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from latentfarm.errors import InvalidInput
+from latentfarm.facts import facts_of
+from latentfarm.modes import Mode, mode_of, strength_of
+from latentfarm.sampling import timetable_of
+from latentfarm.timesteps import after_strength, split_counts
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from latentfarm.noise import NoiseConfig
+    from latentfarm.registry import ModelEntry
+    from latentfarm.spec import RenderSpec
+
+
+def check_stages(spec: RenderSpec, entry: ModelEntry) -> None:
+    """Every stage must have a step to take.
+
+    Args:
+        spec: complete.
+
+    Raises:
+        InvalidInput: one has none; names the field that cuts too much away.
+    """
+    if spec.refiner is not None and entry.refiner is None:
+        raise InvalidInput("refiner", f"model {entry.name} has no refiner", "null")
+    noise = facts_of(entry).noise
+    if noise is None:
+        return  # the engine asks the real sampler, and refuses what slips through
+    started, base, refined = _counts(spec, entry, noise)
+    if started == 0 and mode_of(spec) is not Mode.TEXT:
+        raise InvalidInput("strength", "leaves no step", "a larger share, or more steps")
+    if spec.refiner is None or (base and refined):
+        return
+    if spec.refiner.split is None:
+        raise InvalidInput("refiner.strength", "leaves no step", "a larger share, or more steps")
+    stage = "base" if base == 0 else "refiner"
+    raise InvalidInput(
+        "refiner.high_noise_frac", f"leaves the {stage} no step", "a split that both stages share"
+    )
+
+
+def evaluations_of(spec: RenderSpec, entry: ModelEntry) -> tuple[int, int] | None:
+    """UNet evaluations of the base and of the refiner; None where only diffusers can tell.
+
+    Args:
+        spec: complete.
+    """
+    noise = facts_of(entry).noise
+    return None if noise is None else _counts(spec, entry, noise)[1:]
+
+
+def _counts(spec: RenderSpec, entry: ModelEntry, noise: NoiseConfig) -> tuple[int, int, int]:
+    """Of the base before and after the split, and of the refiner."""
+    sampler, refiner = spec.sampler or entry.sampler, spec.refiner
+    own = spec.timesteps is not None or spec.sigmas is not None
+    table = timetable_of(spec, entry, noise)
+    started: Sequence[float] = table
+    if mode_of(spec) is not Mode.TEXT:
+        steps = len(table) if own else spec.num_inference_steps
+        started = after_strength(sampler, table, steps, strength_of(spec))
+    if refiner is None:
+        return len(started), len(started), 0
+    if refiner.split is not None:
+        total = noise.train_timesteps
+        base, _ = split_counts(sampler, started, total, refiner.split)
+        return len(started), base, split_counts(sampler, table, total, refiner.split)[1]
+    steps = refiner.num_inference_steps or spec.num_inference_steps
+    again = timetable_of(spec.model_copy(update={"num_inference_steps": steps}), entry, noise)
+    refined = after_strength(sampler, again, len(again) if own else steps, refiner.reworked)
+    return len(started), len(started), len(refined)
