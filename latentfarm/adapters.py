@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from latentfarm.errors import InvalidInput
+from latentfarm.lora_facts import misfit
 from latentfarm.places import Place
 
 if TYPE_CHECKING:
@@ -78,6 +79,8 @@ def check_adapters(spec: RenderSpec, entry: ModelEntry) -> None:
             raise InvalidInput(
                 f"loras.{index}.name", f"{name} belongs to the refiner, which the job leaves out", "a refiner"
             )
+        if reason := misfit(entry, name):
+            raise InvalidInput(f"loras.{index}.name", f"{name} {reason}")
 
 
 def _known(field: str, names: Iterable[str], known: Iterable[str], model: str) -> None:

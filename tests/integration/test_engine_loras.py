@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from latentfarm.adapters import LoraEntry
+from latentfarm.adapters import LoraEntry, LoraUse
 from latentfarm.errors import InvalidInput, LatentsError, ModelError
 from latentfarm.spec import RenderSpec
 from latentfarm.states import Stage
@@ -219,12 +219,37 @@ def test_what_does_not_fit_is_refused_and_the_rest_works(
     assert "convert it once" in model.adapters.unusable["pickle-safetensors"]
     with Rig(with_bucket(model, 1)) as rig:
         for name in model.adapters.unusable:
-            assert isinstance(rig.result(rig.submit(spec_of(entry, loras=[{"name": name}]))), ModelError)
+            spec = spec_of(entry).model_copy(update={"loras": (LoraUse(name=name),)})
+            assert isinstance(rig.result(rig.submit(spec)), ModelError)
         plain = rig.picture(rig.submit(spec_of(entry), seed=2)).pixels
         lively = rig.picture(rig.submit(spec_of(entry, loras=[{"name": "whole-safetensors"}]), seed=2)).pixels
     with Rig(with_bucket(tiny, 1)) as rig:
         assert torch.equal(plain, rig.picture(rig.submit(spec_of(entry), seed=2)).pixels)
     assert largest_difference(plain, lively) > 8
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("wide", "its unet has 768 channels and not 96"),
+        ("strange", "holds no LoRA"),
+        ("pickle.pt", "is a pickle"),
+        ("pickle", "is no safetensors file"),
+        ("refiner", "this one has no text_encoder"),
+    ],
+)
+def test_a_lora_of_another_family_is_refused_at_submit(
+    name: str, reason: str, tiny: LoadedModel, tiny_entry: ModelEntry, tmp_path: Path
+) -> None:
+    """Where its file is at hand; the worker refuses it in any case."""
+    broken_files(tmp_path, tiny)
+    write_lora(tmp_path / "refiner.safetensors", tiny.pipelines[Stage.BASE], 1, networks=("text_encoder",))
+    file = tmp_path / (name if "." in name else f"{name}.safetensors")
+    lora = LoraEntry(file=str(file), stage="refine" if name == "refiner" else "base")
+    entry = tiny_entry.model_copy(update={"loras": {"it": lora}})
+    with pytest.raises(InvalidInput, match=reason) as refused:
+        spec_of(entry, loras=[{"name": "it"}], refiner={})
+    assert refused.value.field == "loras.0.name"
 
 
 def test_a_refine_worker_needs_no_file_of_the_bases_loras(entry: ModelEntry) -> None:

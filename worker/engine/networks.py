@@ -24,7 +24,7 @@ def load_networks(pipeline: Any, source: Source, skip: Collection[str] = ()) -> 
     Raises:
         ModelError: a tensor is missing, or of another shape than the config says.
     """
-    wanted = [one for one in source.components if one.name in _classes() and one.name not in skip]
+    wanted = [one for one in source.components if one.name in classes() and one.name not in skip]
     networks: dict[str, Any] = {}
     for component in wanted:
         if component.single and not component.own:
@@ -42,7 +42,8 @@ def load_networks(pipeline: Any, source: Source, skip: Collection[str] = ()) -> 
     return networks
 
 
-def _classes() -> dict[str, Any]:
+def classes() -> dict[str, Any]:
+    """The class of each component that has weights."""
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
@@ -59,7 +60,7 @@ def _from_folder(component: Component) -> Any:
 
     Otherwise those would be drawn at random, and the pictures be noise.
     """
-    network, told = _classes()[component.name].from_pretrained(
+    network, told = classes()[component.name].from_pretrained(
         component.config,
         output_loading_info=True,
         variant=component.variant,
@@ -75,7 +76,7 @@ def _from_folder(component: Component) -> Any:
 
 def _from_file(component: Component) -> Any:
     """A file with one network, under diffusers' names or the original ones."""
-    return _classes()[component.name].from_single_file(
+    return classes()[component.name].from_single_file(
         str(component.files[0]),
         config=str(component.config),
         local_files_only=True,
