@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from latentfarm.adapters import check_adapters
+from latentfarm.defaults import with_defaults
 from latentfarm.errors import InvalidInput, NotSupported
 from latentfarm.facts import facts_of
 from latentfarm.mode_rules import check_mode, fill_mode
@@ -38,6 +39,7 @@ def complete(spec: RenderSpec, entry: ModelEntry) -> RenderSpec:
     _check_texts(spec)
     if spec.num_images > entry.max_images:
         raise InvalidInput("num_images", f"{spec.num_images} images in one job", f"1 to {entry.max_images}")
+    spec = with_defaults(spec, entry)
     check_mode(spec, entry)
     filled = fill_mode(spec, entry).model_copy(update={"sampler": spec.sampler or entry.sampler})
     _check_size(filled, entry)
