@@ -17,6 +17,7 @@ from latentfarm.adapters import (  # noqa: TC001 - pydantic needs the types at r
 from latentfarm.errors import InvalidInput, UnknownModel
 from latentfarm.places import Place
 from latentfarm.spec import MAX_STEPS
+from latentfarm.speed import Offload, Speed
 
 Dtype = Literal["float32", "float16", "bfloat16"]
 Component = Literal["unet", "vae", "text_encoder", "text_encoder_2"]
@@ -62,6 +63,7 @@ class ModelEntry(BaseModel):
     max_size: int = Field(2048, le=16_384, description="Pixels, either side.")
     max_images: int = Field(1000, ge=1, description="Images of one job.")
     train_timesteps: int = Field(1000, ge=1)
+    speed: Speed = Field(Speed(), description="Options for memory and speed.")
     loras: dict[AdapterName, LoraEntry] = Field({}, description="LoRAs that specs may name.")
     embeddings: dict[AdapterName, EmbeddingEntry] = Field({}, description="Embeddings that specs may name.")
 
@@ -90,6 +92,10 @@ class ModelEntry(BaseModel):
     def here(self) -> bool:
         """Whether the files of all its parts are on this machine, as far as a look at folders tells."""
         return all(place.path.exists() for place in self.places.values())
+
+    def with_offload(self, offload: Offload) -> ModelEntry:
+        """The entry as a worker with less memory loads it: no bit of a picture changes."""
+        return self.model_copy(update={"speed": self.speed.model_copy(update={"offload": offload})})
 
     def token_of(self, embedding: str) -> str:
         """What prompts write for an embedding."""

@@ -6,6 +6,7 @@ Each has a name in `deploy/env.example`, which a test holds against this class.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -37,7 +38,9 @@ class Settings(BaseSettings):
         3_600, ge=60, le=86_400, description="Seconds that an upload may be made and used in jobs."
     )
     input_keep_days: float = Field(
-        30.0, ge=0, description="Days that a picture is kept after the end of the last job that started from it."
+        30.0,
+        ge=0,
+        description="Days that a picture is kept after the end of the last job that started from it.",
     )
 
     models_file: Path = Field(_MODELS_FILE, description="The model registry, models.toml.")
@@ -53,6 +56,11 @@ class Settings(BaseSettings):
 
     engine: str = Field(
         "worker.assembly:load", description="module:function that makes a worker's engine; tests have others."
+    )
+    offload: Literal["", "none", "model", "sequential"] = Field(
+        "",
+        description="What a worker keeps in the machine's memory until it runs: none, whole networks (model) or"
+        " single layers (sequential); empty: as models.toml says.",
     )
     torch_threads: int = Field(1, ge=1, description="Threads of one forward on a CPU; part of provenance.")
     lease_s: float = Field(

@@ -132,6 +132,8 @@ def main() -> int:
     settings = Settings()
     configure("worker", level=settings.log_level, as_json=settings.log_json)
     models = chosen_models(load_registry(settings.models_file), settings.models)
+    if settings.offload:
+        models = [entry.with_offload(settings.offload) for entry in models]
     with Heartbeat(given.heartbeat) as heartbeat:
         return Child(settings, given.worker, given.device, given.stages, models).run(heartbeat)
 

@@ -81,6 +81,7 @@ def notes_of(sample: Sample) -> dict[str, str]:
         "steps_done": str(sample.index),
         "versions": _versions(),
         **model.adapters.notes(sample.order.spec),
+        **model.speed_notes,
     }
     if Stage.BASE in model.hashes:
         notes["model_hash"] = model.hashes[Stage.BASE]

@@ -16,6 +16,7 @@ from worker.engine.adapters import Adapters, load_adapters
 from worker.engine.embeddings import Embeddings, load_embeddings
 from worker.engine.pipelines import load_pipeline
 from worker.engine.sources import Digests, source_of
+from worker.engine.speed import apply_speed, check_speed, notes_of_speed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,6 +36,7 @@ class LoadedModel:
         encoding: held while prompts are encoded: the fast tokenizers are not safe in two threads.
         adapters: the LoRAs.
         embeddings: the textual inversions.
+        speed_notes: what provenance says of options that change bits.
     """
 
     name: str
@@ -46,6 +48,7 @@ class LoadedModel:
     encoding: threading.Lock = field(default_factory=threading.Lock)
     adapters: Adapters = field(default_factory=Adapters)
     embeddings: Embeddings = field(default_factory=Embeddings)
+    speed_notes: dict[str, str] = field(default_factory=dict)
 
     def pipeline(self, stage: Stage) -> Any:
         """The pipeline of a stage.
@@ -74,6 +77,7 @@ def load_model(
         ModelError: a file is missing, cut short, or of another shape than its config says.
     """
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    check_speed(entry, torch.device(device))
     held = dtype or entry.dtype
     served = [stage for stage in stages if stage is Stage.BASE or entry.refiner is not None]
     sources = {stage: source_of(entry, stage, held) for stage in served}
@@ -90,14 +94,18 @@ def load_model(
         dtype=getattr(torch, entry.dtypes.get("unet", held)),
         pipelines={},
         hashes=hashes,
+        speed_notes=notes_of_speed(entry.speed),
     )
+    # What is offloaded never needs room for all of it on the device.
+    place = model.device if entry.speed.offload == "none" else torch.device("cpu")
     memory: dict[tuple[object, ...], Any] = {}
     for stage, source in sources.items():
         marks = {one.name: digests.signature(one) for one in source.components}
         shared = {name: memory[mark] for name, mark in marks.items() if mark in memory}
-        pipeline = load_pipeline(stage, source, model.dtype, model.device, shared)
+        pipeline = load_pipeline(stage, source, model.dtype, place, shared)
         memory |= {mark: getattr(pipeline, name) for name, mark in marks.items()}
         model.pipelines[stage] = pipeline
     model.adapters = load_adapters(entry.loras, model.pipelines)
     model.embeddings = load_embeddings(entry, model.pipelines)
+    apply_speed(entry.speed, model.pipelines.values(), model.device)
     return model
