@@ -78,7 +78,8 @@ def test_counting_live_renders_reads_no_finished_ones(http: httpx.Client, reposi
 def test_models_tell_how_many_warm_workers_serve_them(
     http: httpx.Client, repository: Repository, store: S3Store
 ) -> None:
-    (before,) = http.get("/v1/models").json()["data"]
+    before, other = http.get("/v1/models").json()["data"]
+    assert other["id"] == "sdxl"
     assert (before["id"], before["object"], before["ready_workers"]) == (
         "tiny",
         "model",

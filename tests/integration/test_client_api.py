@@ -217,7 +217,7 @@ def test_jobs_are_handed_in_listed_shown_and_cancelled(url: str) -> None:
 
 def test_models_are_listed(url: str) -> None:
     rows = command(url, "models", "list").stdout.splitlines()
-    assert rows[1].split() == ["tiny", "128x128", "64-256", "yes", "euler", "none"]
+    assert rows[1].split() == ["tiny", "128x128", "64-256", "yes", "euler", "none", "none", "none"]
     assert json.loads(command(url, "models", "list", "--json").stdout)["data"][0]["id"] == "tiny"
 
 
