@@ -7,6 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from latentfarm.errors import InvalidInput
+from latentfarm.references import ALLOWED, PICTURE_ERROR
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,6 +34,8 @@ def _explain(kind: str, place: Sequence[str | int], message: str, model: type[Ba
         return InvalidInput(field, "unknown field", _near(place, model))
     if kind == "missing":
         message = "required, but missing"
+    if kind == PICTURE_ERROR:
+        return InvalidInput(field, message, ALLOWED)
     return InvalidInput(field, message, allowed(model, place))
 
 

@@ -6,8 +6,11 @@ import base64
 import binascii
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, LiteralString
 from uuid import UUID
+
+from pydantic import BeforeValidator
+from pydantic_core import PydanticCustomError
 
 from latentfarm.errors import InvalidInput
 
@@ -23,6 +26,9 @@ INPUT_FORMATS = ("png", "jpeg", "webp")
 ALLOWED = (
     "the id of an upload, a data URL of at most 700 KiB, an https URL, or sha256:<64 hexadecimal digits>"
 )
+PICTURE_ERROR: LiteralString = "picture"
+"""Type of pydantic's error for what names no picture."""
+_NO_PICTURE: LiteralString = "is no picture; for a file, Client.upload(path) gives an id"
 
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})\Z")
 _DATA = re.compile(r"data:image/(?:png|jpeg|webp);base64,", re.IGNORECASE)
@@ -66,6 +72,18 @@ def is_reference(text: str) -> bool:
     return lowered.startswith(("data:", "https://", "http://", "sha256:")) or bool(_UPLOAD.match(text))
 
 
+def _look(value: object) -> object:
+    """Paths are the usual mistake, as text or as objects: the error says what to do with them."""
+    if isinstance(value, str) and is_reference(value):
+        return value
+    shown = repr(str(value)[:40])
+    raise PydanticCustomError(PICTURE_ERROR, "{shown} " + _NO_PICTURE, {"shown": shown})
+
+
+Picture = Annotated[str, BeforeValidator(_look)]
+"""A field of a spec that names a picture. Has the look of a reference; `parse` reads it."""
+
+
 def parse(field: str, text: str) -> Reference:
     """Reads a reference.
 
@@ -88,9 +106,7 @@ def parse(field: str, text: str) -> Reference:
         return Remote(text)
     if text[:7].lower() == "http://":
         raise InvalidInput(field, "http is not encrypted", "an https URL")
-    raise InvalidInput(
-        field, f"{text[:40]!r} is no picture; for a file, Client.upload(path) gives an id", ALLOWED
-    )
+    raise InvalidInput(field, f"{text[:40]!r} {_NO_PICTURE}", ALLOWED)
 
 
 def content(sha256: bytes) -> str:

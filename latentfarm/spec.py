@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from latentfarm.adapters import MAX_ADAPTERS, AdapterName, LoraUse
+from latentfarm.references import Picture  # noqa: TC001 - pydantic needs the type at run time
 from latentfarm.states import Lane
 
 MAX_PROMPT_CHARS = 8_192
@@ -149,8 +150,15 @@ class RenderSpec(_Frozen):
     negative_crops_coords_top_left: Size | None = Field(
         None, description="The same, for the negative branch."
     )
-    image: str | None = Field(None, description="Not supported yet.")
-    mask_image: str | None = Field(None, description="Not supported yet.")
+    image: Picture | None = Field(
+        None,
+        description="What to start from: the id of an upload, a data URL of at most 700 KiB, an https URL, or"
+        " `sha256:...` of a picture that the farm has. PNG, JPEG or WebP, 20 MiB and 16 megapixels at most.",
+    )
+    mask_image: Picture | None = Field(
+        None,
+        description="Inpainting: white where to paint. As `image`, and of its size.",
+    )
     strength: float | None = Field(
         None,
         ge=0,

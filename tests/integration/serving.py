@@ -19,16 +19,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from latentfarm.errors import ErrorClass
+    from latentfarm.inputs.fetching import Fetcher
     from latentfarm.repository.facade import Repository
     from latentfarm.settings import Settings
     from latentfarm.storage import S3Store
 
 
 @contextlib.contextmanager
-def serve(settings: Settings) -> Iterator[str]:
+def serve(settings: Settings, fetcher: Fetcher | None = None) -> Iterator[str]:
     """The address of an API that runs in a thread of this process."""
     config = uvicorn.Config(
-        create_app(settings), host="127.0.0.1", port=0, log_config=None, timeout_graceful_shutdown=2
+        create_app(settings, fetcher), host="127.0.0.1", port=0, log_config=None, timeout_graceful_shutdown=2
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, name="uvicorn")

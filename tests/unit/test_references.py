@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import base64
 import uuid
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from latentfarm.errors import InvalidInput
+from latentfarm.explain import explain
 from latentfarm.inputs.target import Target, read_target
 from latentfarm.references import (
     MAX_DATA_BYTES,
@@ -92,6 +95,17 @@ def test_paths_have_not_the_look_of_a_reference() -> None:
         assert not is_reference(path)
     for reference in (str(ID), "data:x", "HTTPS://a", "http://a", "sha256:x"):
         assert is_reference(reference)
+
+
+@pytest.mark.parametrize("value", ["cat.png", Path("cat.png"), "", "{x} {shown}", b"png", 5, ["x"]])
+@pytest.mark.parametrize("field", ["image", "mask_image"])
+def test_a_spec_with_a_path_says_what_to_do(field: str, value: object) -> None:
+    with pytest.raises(ValidationError) as caught:
+        RenderSpec.model_validate({"prompt": "a", field: value})
+    told = explain(caught.value, RenderSpec)
+    assert [error.field for error in told] == [field]
+    assert "Client.upload(path)" in str(told[0])
+    assert "https URL" in told[0].allowed
 
 
 def test_digests_are_told_by_field_once_all_is_resolved() -> None:
