@@ -106,7 +106,7 @@ def _nudge(pipeline: Any, nudge: float) -> None:
     pipeline.prepare_latents = moved
 
 
-def picture(seed: int, width: int = 64, height: int = 64) -> Image.Image:
+def drawn_picture(seed: int, width: int = 64, height: int = 64) -> Image.Image:
     """A small colourful picture: shapes on a gradient."""
     rng = np.random.default_rng(seed)
     corners = rng.integers(0, 255, (2, 2, 3), dtype=np.uint8)
@@ -119,7 +119,7 @@ def picture(seed: int, width: int = 64, height: int = 64) -> Image.Image:
     return image
 
 
-def mask(seed: int, width: int = 64, height: int = 64) -> Image.Image:
+def drawn_mask(seed: int, width: int = 64, height: int = 64) -> Image.Image:
     """White where to paint: a rectangle of a good part of the picture."""
     rng = np.random.default_rng(seed)
     image = Image.new("L", (width, height), 0)
