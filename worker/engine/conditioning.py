@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 
 from latentfarm.modes import Mode, mode_of
-from latentfarm.spec import RefinerSpec
 from latentfarm.states import Stage
 
 if TYPE_CHECKING:
     from latentfarm.spec import RenderSpec
     from worker.engine.model import LoadedModel
+
+
+# What stock's pipelines say when nobody does; a base is not listening.
+_STOCK_SCORES = (6.0, 2.5)
 
 
 class Conditioning(NamedTuple):
@@ -94,13 +97,13 @@ def _time_ids(
         negative = (tuple(spec.negative_original_size), negative_crops, tuple(spec.negative_target_size))
         return ids, time_ids(*negative, **shared)
     # The other two pipelines take all of it at once, and each negative size falls back alone.
-    scores = spec.refiner if stage is Stage.REFINE and spec.refiner is not None else RefinerSpec()
+    told = spec.refiner if stage is Stage.REFINE else None
+    scores = (told.aesthetic_score, told.negative_aesthetic_score) if told else _STOCK_SCORES
     ids, negative_ids = time_ids(
         original,
         crops,
         target,
-        scores.aesthetic_score,
-        scores.negative_aesthetic_score,
+        *scores,
         tuple(spec.negative_original_size or original),
         negative_crops,
         tuple(spec.negative_target_size or target),
