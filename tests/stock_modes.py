@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from worker.engine.model import LoadedModel
     from worker.engine.order import Inputs
 
-_CLASSES = {
+_CLASSES: dict[str, Any] = {
     "text": diffusers.StableDiffusionXLPipeline,
     "image": diffusers.StableDiffusionXLImg2ImgPipeline,
     "inpaint": diffusers.StableDiffusionXLInpaintPipeline,
@@ -40,7 +40,7 @@ def stock_picture(
     common = stock_arguments(given)
     own = _some(given, "prompt_2", "negative_prompt_2", "strength", "padding_mask_crop")
     refiner = given.refiner
-    ending = {} if refiner is None else {"output_type": "latent"}
+    ending: dict[str, Any] = {} if refiner is None else {"output_type": "latent"}
     if refiner is not None and refiner.mode == "ensemble":
         ending["denoising_end"] = refiner.high_noise_frac or 0.8
     result = first(
