@@ -122,11 +122,12 @@ class Steps:
 def stages(spec: dict[str, Any]) -> dict[str, int]:
     """How many steps each stage will take, before a worker has said so."""
     steps = len(spec.get("timesteps") or spec.get("sigmas") or ()) or int(spec["num_inference_steps"])
-    refiner = spec.get("refiner")
+    refiner, share = spec.get("refiner"), spec.get("strength")
+    base = steps if share is None else int(steps * share)
     if refiner is None:
-        return {"base": steps}
+        return {"base": base}
     if refiner["mode"] == "ensemble":
-        base = round(steps * refiner["high_noise_frac"])
-        return {"base": base, "refine": steps - base}
+        last = steps - round(steps * (refiner["high_noise_frac"] or 0.8))
+        return {"base": max(base - last, 1), "refine": last}
     own = refiner.get("num_inference_steps") or steps
-    return {"base": steps, "refine": int(own * (refiner.get("strength") or 0.3))}
+    return {"base": base, "refine": int(own * (refiner.get("strength") or 0.3))}

@@ -62,6 +62,14 @@ def test_a_schedule_of_ones_own_counts() -> None:
     assert stages(SPEC.model_copy(update={"timesteps": (9, 5, 1)}).model_dump(mode="json")) == {"base": 3}
 
 
+def test_strength_leaves_the_later_steps() -> None:
+    body = {**SPEC.model_dump(mode="json"), "num_inference_steps": 20, "strength": 0.5}
+    ensemble = {"mode": "ensemble", "high_noise_frac": 0.8}
+    assert stages({**body, "refiner": None}) == {"base": 10}
+    assert stages({**body, "refiner": ensemble}) == {"base": 6, "refine": 4}
+    assert stages({**body, "refiner": {"mode": "image", "strength": 0.5}}) == {"base": 10, "refine": 10}
+
+
 def test_steps_of_both_stages_add_up() -> None:
     steps = Steps(job(refiner={"mode": "ensemble", "high_noise_frac": 0.8}))
     assert (steps.done, steps.total) == (0, 40)
