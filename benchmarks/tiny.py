@@ -101,7 +101,8 @@ def _bounds(figures: Figures) -> Figures:
     return {
         "main_object": _at_least(follows["main"], 0.9),
         "place": _at_least(follows["place"], 0.85),
-        "guidance_gain": _at_least(round(follows["main"] - plain["main"], 4), 0.05),
+        # By all that a prompt tells: colour and shape alone leave little to gain.
+        "guidance_gain": _at_least(round(follows["all"] - plain["all"], 4), 0.05),
         # 1 of 24 by chance; the bound leaves room for luck in 200 draws.
         "another_caption": _at_most(figures["another_caption"]["main"], 0.12),
         "refiner_nearer_than_base": _at_most(round(ways["base_and_refiner"] / ways["base_alone"], 3), 0.99),

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from training.architecture import Pair
-from training.denoising import BASE_COURSE, REFINER_COURSE, REFINER_SHARE
+from training.denoising import BASE_COURSE, COARSE_COURSE, COARSE_SHARE, REFINER_COURSE, REFINER_SHARE
 from training.latents import BATCH
 from training.loop import Course
 from training.train import PICTURES, parameters
@@ -25,6 +25,10 @@ def write_card(pair: Pair, report: dict[str, Any], figures: dict[str, Any], path
         parameters=", ".join(f"{name} {count / 1e6:.2f} M" for name, count in counts.items()),
         vae_course=_course(VAE_COURSE, VAE_BATCH),
         base_course=_course(BASE_COURSE, BATCH),
+        coarse_course=_course(COARSE_COURSE, BATCH),
+        coarse_pictures=f"{PICTURES // 2:,}",
+        coarse_share=f"{COARSE_SHARE:.0%}".replace("%", " %"),
+        coarse_loss=f"{report['base_coarse']['loss']:.4f}",
         refiner_course=_course(REFINER_COURSE, BATCH),
         vae_loss=f"{report['vae']['loss']:.4f}",
         scaling_factor=report["vae"]["scaling_factor"],
@@ -52,7 +56,7 @@ def _course(course: Course, batch: int) -> str:
 
 def _scores(figures: dict[str, Any]) -> str:
     columns = ("judge", "follows", "follows_at_guidance_1", "another_caption")
-    facts = ("main", "colour", "shape", "place", "size", "background", "style")
+    facts = ("main", "all", "colour", "shape", "place", "size", "background", "style")
     lines = [
         f"| {fact} | " + " | ".join(f"{100 * figures[column][fact]:.1f} %" for column in columns) + " |"
         for fact in facts

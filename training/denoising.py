@@ -16,6 +16,9 @@ from training.share import processes
 from training.text import Conditioning, TextReader
 
 BASE_COURSE: Final = Course(steps=14_000, rate=1.5e-3, average=0.999)
+# Afterwards, on pictures many of which are coarse: only then does `original_size` say what they show.
+COARSE_COURSE: Final = Course(steps=2000, rate=6e-4, average=0.995)
+COARSE_SHARE: Final = 0.35
 REFINER_COURSE: Final = Course(steps=3000, rate=1.5e-3, average=0.998)
 REFINER_SHARE: Final = 200  # timesteps: the low-noise fifth of the schedule
 # From here on errors count as they would for a net that predicts "velocity": what is decided where
@@ -30,9 +33,17 @@ Batch = tuple[list[Plan], Tensor]
 
 
 def train_base(
-    pair: Pair, shelves: list[Shelf], seed: int, checkpoint: Path, course: Course = BASE_COURSE
+    pair: Pair,
+    shelves: list[Shelf],
+    seed: int,
+    checkpoint: Path,
+    course: Course = BASE_COURSE,
+    plain: int = _PLAIN_STEPS,
 ) -> float:
-    """Train the base UNet on all timesteps; returns the last tenth's mean loss."""
+    """Train the base UNet on all timesteps; returns the last tenth's mean loss.
+
+    In the first `plain` steps all errors count alike.
+    """
     reader = TextReader(pair)
 
     def condition(plans: list[Plan], rng: random.Random) -> tuple[Conditioning, Tensor]:
@@ -48,7 +59,7 @@ def train_base(
 
     # The base is told no aesthetic score: what it could not be told apart by, it must not learn.
     clean = [shelf.clean() for shelf in shelves]
-    return _train(pair.base, clean, seed, condition, 1000, course, checkpoint)
+    return _train(pair.base, clean, seed, condition, 1000, course, checkpoint, plain)
 
 
 def train_refiner(
@@ -86,6 +97,7 @@ def _train(
     timesteps: int,
     course: Course,
     checkpoint: Path,
+    plain: int = _PLAIN_STEPS,
 ) -> float:
     schedule = make_scheduler().alphas_cumprod
     device = next(unet.parameters()).device
@@ -101,9 +113,8 @@ def _train(
         told = {"text_embeds": text.pooled, "time_ids": time_ids.to(device)}
         guess = unet(noisy, times.to(device), text.embeddings, added_cond_kwargs=told).sample
         errors = (guess - noise.to(device)).square().mean(dim=(1, 2, 3))
-        weights = (
-            _weights(kept[:, 0, 0, 0]) if number >= _PLAIN_STEPS * processes() else torch.ones(len(plans))
-        )
+        alike = number < plain * processes()
+        weights = torch.ones(len(plans)) if alike else _weights(kept[:, 0, 0, 0])
         mean: Tensor = (errors * weights.to(device)).mean()
         return mean
 

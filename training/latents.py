@@ -43,9 +43,12 @@ class Shelf:
         return Shelf([self.plans[index] for index in chosen], self.latents[chosen])
 
 
-def encode_pictures(vae: Any, seed: int, count: int, cache: Path) -> list[Shelf]:
-    """About `count` pictures on one shelf per size; `cache` saves encoding them again."""
-    plans = {size: _plans(seed, size, max(1, count * share // 100)) for size, share in _SIZES.items()}
+def encode_pictures(vae: Any, seed: int, count: int, cache: Path, coarse: float = 0.0) -> list[Shelf]:
+    """About `count` pictures on one shelf per size; `cache` saves encoding them again.
+
+    `coarse`: as for `random_plan`.
+    """
+    plans = {size: _plans(seed, size, max(1, count * share // 100), coarse) for size, share in _SIZES.items()}
     if rank() == 0 and not cache.exists():
         latents = {f"{size[0]}x{size[1]}": _encode(vae, shelf) for size, shelf in plans.items()}
         save_file(latents, cache)
@@ -67,8 +70,9 @@ def batches(shelves: list[Shelf], seed: int, numbers: range) -> Iterator[tuple[l
         yield [shelf.plans[index] for index in chosen], shelf.latents[chosen]
 
 
-def _plans(seed: int, size: tuple[int, int], count: int) -> list[Plan]:
-    return [random_plan(random.Random(f"latents {seed} {size} {index}"), size) for index in range(count)]
+def _plans(seed: int, size: tuple[int, int], count: int, coarse: float) -> list[Plan]:
+    names = (f"latents {seed} {size} {index}" for index in range(count))
+    return [random_plan(random.Random(name), size, coarse) for name in names]
 
 
 @torch.no_grad()

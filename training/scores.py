@@ -31,12 +31,12 @@ def set_exam(count: int, seed: int = 2026) -> Exam:
 def mark(images: Sequence[Image.Image], scenes: Sequence[Scene]) -> dict[str, float]:
     """Shares of pictures, 0 to 1, on which the judge confirms each fact of the main object.
 
-    `main` is colour and shape together.
+    `main` is colour and shape together, `all` every fact that the scene tells.
     """
     counts: Counter[str] = Counter()
     for image, scene in zip(images, scenes, strict=True):
         facts = confirms(look(image), scene)
-        facts["main"] = facts["colour"] and facts["shape"]
+        facts |= {"main": facts["colour"] and facts["shape"], "all": all(facts.values())}
         counts.update({fact: int(true) for fact, true in facts.items()})
     return {fact: round(count / len(images), 4) for fact, count in sorted(counts.items())}
 

