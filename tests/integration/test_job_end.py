@@ -59,4 +59,4 @@ def test_200_jobs_of_4_images_ended_by_8_racing_committers(repository: Repositor
             events = "SELECT count(*), count(DISTINCT job_id) FROM outbox WHERE type = 'job.succeeded'"
             count, distinct = connection.execute(text(events)).one()
             assert count == distinct == JOBS
-            connection.execute(text("TRUNCATE renders, jobs, outbox, attempts, objects"))
+            connection.execute(text("TRUNCATE renders, jobs, job_inputs, outbox, attempts, objects"))
