@@ -1,6 +1,6 @@
 """A real HTTPS server that misbehaves as it is told, and a fetcher that may reach it.
 
-The certificate beside it is for `pictures.example`; nobody outside of these tests trusts it.
+Its certificate is for `pictures.example`, from an authority that lives as long as the test process.
 """
 
 from __future__ import annotations
@@ -11,15 +11,16 @@ import ssl
 import threading
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import cache
 from typing import TYPE_CHECKING
+
+import trustme
 
 from latentfarm.inputs.fetching import Fetcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-TLS = Path(__file__).parents[1] / "tls"
 HOST = "pictures.example"
 LOOPBACK = "127.0.0.1"
 
@@ -49,13 +50,25 @@ class HttpsServer:
         return self.url(path)
 
 
+@cache
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+def trusting() -> ssl.SSLContext:
+    """A client's context that trusts the server."""
+    context = ssl.create_default_context()
+    authority().configure_trust(context)
+    return context
+
+
 def fetcher(server: HttpsServer, **changed: object) -> Fetcher:
     """As the farm's, but for the address, the port and the authority of the test's server."""
     values: dict[str, object] = {
         "resolver": lambda _host, _port: [LOOPBACK],
         "allowed": lambda address: address == LOOPBACK,
         "ports": frozenset({server.port}),
-        "context": ssl.create_default_context(cafile=str(TLS / "certificate.pem")),
+        "context": trusting(),
     }
     return Fetcher(**{**values, **changed})  # type: ignore[arg-type]
 
@@ -64,7 +77,7 @@ def fetcher(server: HttpsServer, **changed: object) -> Fetcher:
 def serve_https() -> Iterator[HttpsServer]:
     """A server on a free loopback port."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(TLS / "certificate.pem", TLS / "key.pem")
+    authority().issue_cert(HOST).configure_cert(context)
     with socket.create_server((LOOPBACK, 0)) as listening:
         server = HttpsServer(listening.getsockname()[1])
         context.sni_callback = lambda _socket, name, _context: server.names.append(name)
