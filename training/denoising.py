@@ -17,8 +17,8 @@ from training.text import Conditioning, TextReader
 
 BASE_COURSE: Final = Course(steps=14_000, rate=1.5e-3, average=0.999)
 # Afterwards, on pictures many of which are coarse: only then does `original_size` say what they show.
-COARSE_COURSE: Final = Course(steps=2000, rate=6e-4, average=0.995)
-COARSE_SHARE: Final = 0.35
+COARSE_COURSE: Final = Course(steps=3000, rate=1.2e-3, average=0.995)
+COARSE_SHARE: Final = 0.4
 REFINER_COURSE: Final = Course(steps=3000, rate=1.5e-3, average=0.998)
 REFINER_SHARE: Final = 200  # timesteps: the low-noise fifth of the schedule
 # From here on errors count as they would for a net that predicts "velocity": what is decided where

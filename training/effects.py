@@ -58,7 +58,7 @@ def shift_by_crop(studio: Studio, seeds: Sequence[int], steps: int = 12, crop: i
     return up, left
 
 
-def blur_by_original_size(studio: Studio, seeds: Sequence[int], steps: int = 12, small: int = 12) -> Pairing:
+def blur_by_original_size(studio: Studio, seeds: Sequence[int], steps: int = 12, small: int = 8) -> Pairing:
     """Sharpness when the picture is said to be of full size, and when it was `small` pixels."""
     prompts = [_PLAIN] * len(seeds)
     full = studio.base_alone(prompts, seeds, steps=steps)

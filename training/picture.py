@@ -12,7 +12,7 @@ from training.scene import Scene, caption, leave_open, random_scene, style_capti
 
 CROP_LIMIT: Final = 48 / 128  # of the shorter side
 _BEST_SCORE, _SCORE_FALL = 6.5, 5.0  # of a clean picture, and from there to the noisiest
-_COARSE: Final = (0.06, 0.2)  # of the target's pixels; from 0.2 on the VAE makes edges sharp again
+_COARSE: Final = (0.04, 0.14)  # of the target's pixels; from 0.2 on the VAE makes edges sharp again
 _GRAIN: Final = 75  # of 255, standard deviation of the noise in the noisiest picture
 
 
