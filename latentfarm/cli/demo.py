@@ -67,7 +67,7 @@ def render_all(url: str, out: Path) -> list[Path]:
     """Submits every prompt at once and saves the pictures as they come."""
     with Client(url) as client:
         jobs: list[UUID] = []
-        for seed, (prompt, style) in enumerate(PROMPTS):
+        for seed, (prompt, style) in enumerate(PROMPTS, start=1):
             spec = RenderSpec(
                 prompt=prompt,
                 prompt_2=style,
