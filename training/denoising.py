@@ -58,7 +58,7 @@ def train_base(
         return text.zeroed(zeros), torch.tensor(time_ids, dtype=torch.float32)
 
     # The base is told no aesthetic score: what it could not be told apart by, it must not learn.
-    clean = [shelf.clean() for shelf in shelves]
+    clean = [kept for shelf in shelves if (kept := shelf.clean()).plans]  # a trial's may be empty
     return _train(pair.base, clean, seed, condition, 1000, course, checkpoint, plain)
 
 
