@@ -4,6 +4,8 @@ import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import httpx
+
 from latentfarm.embedded import binaries, ports
 from latentfarm.embedded.program import SERVICE_BACKOFF, Program
 
@@ -79,6 +81,9 @@ class Seaweed:
                 (Path("/tmp") / name).unlink(missing_ok=True)  # noqa: S108  the path is SeaweedFS's own
 
     def _answers(self) -> bool:
+        return self._has_bucket() and self._knows_its_volumes()
+
+    def _has_bucket(self) -> bool:
         client = self._client()
         try:
             # Refused until the server has made the bucket that `-bucket` names.
@@ -86,6 +91,17 @@ class Seaweed:
         finally:
             client.close()
         return True
+
+    def _knows_its_volumes(self) -> bool:
+        """Whether the part that holds the bytes has told the master of them.
+
+        It does so 5 s late when the master was not up yet at its first try. Until then names can be
+        listed, and every object that was there before answers with an internal error.
+        """
+        url = f"http://{ports.HOST}:{self.port['master']}/dir/status"
+        topology = httpx.get(url, timeout=2, trust_env=False).raise_for_status().json()["Topology"]
+        racks = [rack for center in topology["DataCenters"] or () for rack in center["Racks"] or ()]
+        return any(rack["DataNodes"] for rack in racks)
 
     def _client(self) -> "S3Client":
         import boto3

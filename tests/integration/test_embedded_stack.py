@@ -207,9 +207,11 @@ def test_data_and_addresses_outlive_an_orderly_stop(tmp_path):
         write_everywhere(first, "kept")
         pids = [service.pid for service in first.services.values()]
     assert not any(psutil.pid_exists(pid) for pid in pids if pid)
-    with Stack(tmp_path / "farm") as second:
-        assert second.environment() == first.environment()
-        assert read_everywhere(second, "kept") == (True, "kept", b"kept")
+    # Several times: a store that answers before it knows what it holds did so in one start of five.
+    for _ in range(4):
+        with Stack(tmp_path / "farm") as again:
+            assert again.environment() == first.environment()
+            assert read_everywhere(again, "kept") == (True, "kept", b"kept")
 
 
 def test_a_pid_file_that_names_a_stranger_does_not_keep_postgres_down(tmp_path):
