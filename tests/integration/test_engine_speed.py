@@ -169,6 +169,14 @@ def test_one_network_at_a_time_is_on_the_device() -> None:
     assert wrong == []
 
 
+def test_what_a_network_is_given_comes_to_the_device_with_it() -> None:
+    """The pipelines put tokens where the network is, which is not where it will run."""
+    linear = torch.nn.Linear(2, 2)
+    Turns(torch.device("meta")).take(linear)
+    assert linear(torch.ones(1, 2)).device.type == "meta"
+    assert linear(input=torch.ones(1, 2)).device.type == "meta"
+
+
 def test_a_copy_of_a_network_runs_itself() -> None:
     """A picture that is not finite is decoded once more with a copy of the VAE in float32."""
     linear = torch.nn.Linear(2, 2)

@@ -32,7 +32,13 @@ class Turns:
                 setattr(network, name, _Entrance(self, network, name))
 
     def run(self, network: Any, name: str, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
-        """Runs a method of a network once it is its turn."""
+        """Runs a method of a network once it is its turn.
+
+        What it is given comes to the device with it: the pipelines put tokens where they find the
+        network, which is elsewhere while it waits.
+        """
+        from accelerate.utils import send_to_device
+
         with self._turn:
             if self._now is not network:
                 if self._now is not None:
@@ -40,6 +46,7 @@ class Turns:
                 self._now = None
                 network.to(self._device)
                 self._now = network
+            args, named = send_to_device((args, named), self._device)
             return getattr(type(network), name)(network, *args, **named)
 
 

@@ -52,7 +52,7 @@ def start(pipe: Any, order: Order, model: LoadedModel, generator: torch.Generato
     if order.stage is Stage.REFINE:
         return _refiner(pipe, order, model, generator)
     spec, mode = order.spec, mode_of(order.spec)
-    timesteps = timesteps_of(pipe, spec, Stage.BASE)
+    timesteps = timesteps_of(pipe, spec, Stage.BASE, model.device)
     warnings = cut_warnings(pipe, model, spec)
     if mode is Mode.TEXT:
         latents = pipe.prepare_latents(
@@ -74,7 +74,8 @@ def _refiner(pipe: Any, order: Order, model: LoadedModel, generator: torch.Gener
     spec, handover = order.spec, order.handover
     if spec.refiner is None or handover is None:
         raise LatentsError("the refine stage needs latents and a spec with a refiner")
-    timesteps = timesteps_of(pipe, spec, Stage.REFINE)  # first: some samplers settle their config here
+    # First: some samplers settle their config here.
+    timesteps = timesteps_of(pipe, spec, Stage.REFINE, model.device)
     warnings = check_header(handover, order, model, pipe.scheduler)
     if not torch.isfinite(handover.latents).all():
         raise LatentsError("latents hold NaN or infinity")

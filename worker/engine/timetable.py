@@ -14,17 +14,27 @@ if TYPE_CHECKING:
     from latentfarm.spec import RenderSpec
 
 
-def timesteps_of(pipe: Any, spec: RenderSpec, stage: Stage) -> torch.Tensor:
+def timesteps_of(pipe: Any, spec: RenderSpec, stage: Stage, device: torch.device) -> torch.Tensor:
     """The stage's timesteps; the pipeline's sampler stands before the first of them afterwards.
+
+    Args:
+        device: where stock would set the sampler up: some make noise levels of their own there, and
+            another device's logarithms differ in the last bit.
+
+    Returns:
+        On the CPU: samplers index by them, and on a GPU each look-up would wait for it.
 
     Raises:
         SpecError: there are none; names the field.
     """
-    if stage is Stage.REFINE and spec.refiner is not None:
-        return _of_refiner(pipe, spec)
-    timesteps, steps = whole(pipe.scheduler, spec, spec.num_inference_steps)
+    of_stage = _of_base if stage is Stage.BASE else _of_refiner
+    return of_stage(pipe, spec, device).cpu()
+
+
+def _of_base(pipe: Any, spec: RenderSpec, device: torch.device) -> torch.Tensor:
+    timesteps, steps = _whole(pipe.scheduler, spec, spec.num_inference_steps, device)
     if mode_of(spec) is not Mode.TEXT:
-        timesteps, _ = pipe.get_timesteps(steps, strength_of(spec), "cpu")
+        timesteps, _ = pipe.get_timesteps(steps, strength_of(spec), device)
         if len(timesteps) == 0:
             raise SpecError("strength leaves the base no step")
     if spec.refiner is not None and spec.refiner.split is not None:
@@ -38,39 +48,39 @@ def timesteps_of(pipe: Any, spec: RenderSpec, stage: Stage) -> torch.Tensor:
     return timesteps
 
 
-def _of_refiner(pipe: Any, spec: RenderSpec) -> torch.Tensor:
+def _of_refiner(pipe: Any, spec: RenderSpec, device: torch.device) -> torch.Tensor:
     refiner = spec.refiner
     if refiner is None:
         raise SpecError("the spec has no refiner")
     if refiner.split is not None:
-        _, steps = whole(pipe.scheduler, spec, spec.num_inference_steps)
-        timesteps, count = pipe.get_timesteps(steps, 0.0, "cpu", denoising_start=refiner.split)
+        _, steps = _whole(pipe.scheduler, spec, spec.num_inference_steps, device)
+        timesteps, count = pipe.get_timesteps(steps, 0.0, device, denoising_start=refiner.split)
         field = "high_noise_frac"
     else:
-        _, steps = whole(pipe.scheduler, spec, refiner.num_inference_steps or spec.num_inference_steps)
-        timesteps, count = pipe.get_timesteps(steps, refiner.reworked, "cpu")
+        wanted = refiner.num_inference_steps or spec.num_inference_steps
+        _, steps = _whole(pipe.scheduler, spec, wanted, device)
+        timesteps, count = pipe.get_timesteps(steps, refiner.reworked, device)
         field = "strength"
     if count == 0 or len(timesteps) == 0:
         raise SpecError(f"refiner.{field} leaves the refiner no step")
     return timesteps  # type: ignore[no-any-return]
 
 
-def whole(sampler: Any, spec: RenderSpec, steps: int) -> tuple[torch.Tensor, int]:
+def _whole(sampler: Any, spec: RenderSpec, steps: int, device: torch.device) -> tuple[torch.Tensor, int]:
     """Sets a sampler up for a spec's whole schedule.
 
     Args:
         steps: not used where the spec has a schedule of its own.
 
     Returns:
-        All timesteps, on the CPU: samplers index by them, and on a GPU each look-up would wait for
-        it. And how many steps `strength` is a share of.
+        All timesteps, and how many steps `strength` is a share of.
     """
     from diffusers.pipelines.stable_diffusion_xl.pipeline_stable_diffusion_xl import retrieve_timesteps
 
     timesteps, count = retrieve_timesteps(
         sampler,
         steps,
-        "cpu",
+        device,
         list(spec.timesteps) if spec.timesteps is not None else None,
         list(spec.sigmas) if spec.sigmas is not None else None,
     )
