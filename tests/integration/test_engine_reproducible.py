@@ -88,6 +88,31 @@ def test_with_others_riding_along(wishes: list[Wish], alone: list[Picture], tiny
     assert_equal(found, alone[:8])
 
 
+def test_a_sample_stands_in_the_same_rows_of_every_forward(wishes: list[Wish], tiny: LoadedModel) -> None:
+    """On a GPU a row's bits depend on its place; on this CPU they do not, so the rows are looked at."""
+    spec, seed = wishes[0]
+    marked = spec.model_copy(update={"original_size": (777, 1)})
+    rows: set[tuple[int, ...]] = set()
+    unet = tiny.pipelines[Stage.BASE].unet
+
+    def look(_module: Any, _inputs: Any, named: dict[str, Any]) -> None:
+        ids = named["added_cond_kwargs"]["time_ids"][:, 0]
+        rows.add(tuple((ids == 777).nonzero().flatten().tolist()))
+
+    handle = unet.register_forward_pre_hook(look, with_kwargs=True)
+    try:
+        with Rig(tiny) as rig:
+            guests = [rig.submit(other, number) for other, number in wishes[1:6]]
+            order = rig.submit(marked, seed)
+            for one in (*guests, order):
+                rig.picture(one)
+    finally:
+        handle.remove()
+    place = 2 * (seed % (tiny.bucket // 2))
+    by_itself = tuple(range(tiny.bucket))  # empty rows are filled with copies of it
+    assert rows - {(), by_itself} == {(place, place + 1)}
+
+
 def test_forwards_have_one_shape(wishes: list[Wish], tiny: LoadedModel) -> None:
     """The reason why it holds: every forward with a reproducible sample has the model's bucket."""
     shapes: set[int] = set()

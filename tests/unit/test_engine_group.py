@@ -31,10 +31,11 @@ class Stub:
     lane: Lane = Lane.BULK
     reproducible: bool = False
     skipped: int = 0
+    seed: int = 0
     order: Any = field(init=False)
 
     def __post_init__(self) -> None:
-        self.order = SimpleNamespace(lane=self.lane)
+        self.order = SimpleNamespace(lane=self.lane, seed=self.seed)
 
 
 def pick(stubs: list[Stub], limit: int = 8) -> list[int]:
@@ -102,6 +103,40 @@ def test_a_group_never_overflows_and_leaves_no_room_unused(
         assert all(group.rows + sample.rows > limit for sample in left)
 
 
+def test_reproducible_samples_sit_where_their_seeds_say() -> None:
+    stubs = [Stub(i, seed=seed, reproducible=True) for i, seed in enumerate((7, 4, 11, 5))]
+    group = choose(cast("list[Sample]", stubs), lambda _: 8)
+    # 11 wants the rows of 7, which came before it, and waits.
+    assert [sample.arrival for sample in group.samples] == [0, 1, 3]
+    assert group.places == [(6, 7), (0, 1), (2, 3)]
+
+
+def test_others_take_the_rows_that_are_left() -> None:
+    stubs = [Stub(0), Stub(1, seed=0, reproducible=True), Stub(2, rows=1), Stub(3, rows=1)]
+    group = choose(cast("list[Sample]", stubs), lambda _: 8)
+    assert group.places == [(2, 3), (0, 1), (4,), (5,)]
+
+
+WISH = st.tuples(st.integers(1, 2), st.booleans(), st.integers(0, 2**53 - 1))
+
+
+@given(st.lists(WISH, min_size=1, max_size=20), st.integers(2, 16))
+def test_a_seat_follows_from_the_sample_alone(wishes: list[tuple[int, bool, int]], limit: int) -> None:
+    stubs = [
+        Stub(i, rows=rows, reproducible=fixed, seed=seed) for i, (rows, fixed, seed) in enumerate(wishes)
+    ]
+    group = choose(cast("list[Sample]", stubs), lambda _: limit)
+    assert group.samples[0].arrival == 0, "the leader is always in"
+    taken = [row for place in group.places for row in place]
+    assert len(set(taken)) == len(taken) == group.rows
+    assert set(taken) <= set(range(limit))
+    for sample, place in zip(group.samples, group.places, strict=True):
+        assert len(place) == sample.rows
+        if sample.reproducible:
+            alone = choose([sample], lambda _: limit)
+            assert alone.places == [place]
+
+
 @pytest.mark.parametrize(
     ("rows", "limit", "reproducible", "device", "shape"),
     [
@@ -120,4 +155,4 @@ def test_a_group_never_overflows_and_leaves_no_room_unused(
 def test_shapes(rows: list[int], limit: int, reproducible: bool, device: torch.device, shape: int) -> None:
     stubs = [Stub(i, rows=count) for i, count in enumerate(rows)]
     stubs[-1].reproducible = reproducible
-    assert shape_of(Group(cast("list[Sample]", stubs), limit, len(stubs)), device) == shape
+    assert shape_of(Group(cast("list[Sample]", stubs), limit, len(stubs), []), device) == shape

@@ -9,6 +9,7 @@ import torch
 if TYPE_CHECKING:
     from worker.engine.group import Group
     from worker.engine.sample import Sample
+    from worker.engine.seating import Rows
 
 
 def shape_of(group: Group, device: torch.device) -> int:
@@ -32,8 +33,8 @@ def forward(group: Group, rows: int) -> list[torch.Tensor]:
 
     Args:
         group: samples of one key.
-        rows: of the forward; what the samples leave free is filled with copies of the first row,
-            which is finite and takes the same path, and is thrown away.
+        rows: of the forward; what the samples leave free is filled with copies of the first sample's
+            first row, which is finite and takes the same path, and is thrown away.
 
     Returns:
         Per sample `[rows of the sample, 4, height / 8, width / 8]`.
@@ -48,18 +49,21 @@ def forward(group: Group, rows: int) -> list[torch.Tensor]:
     if group.limit > 1:
         # Of tensors in several memory layouts `cat` makes one by who is there, and kernels follow it.
         inputs = inputs.contiguous()
+    seats = _seats(group, rows)
     noise = unet(
-        _fill(inputs, rows),
-        _fill(times.to(model.device), rows),
-        encoder_hidden_states=_fill(torch.cat([sample.prompt_embeds for sample in samples]), rows),
-        timestep_cond=_fill(torch.cat(embeds), rows) if embeds else None,
+        _seat(inputs, seats),
+        _seat(times.to(model.device), seats),
+        encoder_hidden_states=_seat(torch.cat([sample.prompt_embeds for sample in samples]), seats),
+        timestep_cond=_seat(torch.cat(embeds), seats) if embeds else None,
         added_cond_kwargs={
-            "text_embeds": _fill(torch.cat([sample.pooled_embeds for sample in samples]), rows),
-            "time_ids": _fill(torch.cat([sample.time_ids for sample in samples]), rows),
+            "text_embeds": _seat(torch.cat([sample.pooled_embeds for sample in samples]), seats),
+            "time_ids": _seat(torch.cat([sample.time_ids for sample in samples]), seats),
         },
         return_dict=False,
     )[0]
-    return list(noise[: group.rows].split([sample.rows for sample in samples]))
+    return [
+        noise[place[0] : place[-1] + 1] if _joined(place) else noise[list(place)] for place in group.places
+    ]
 
 
 def _time(sample: Sample) -> float:
@@ -74,8 +78,20 @@ def _inputs(sample: Sample) -> torch.Tensor:
     return torch.cat([scaled] * sample.rows)
 
 
-def _fill(tensor: torch.Tensor, rows: int) -> torch.Tensor:
-    missing = rows - tensor.shape[0]
-    if missing <= 0:
-        return tensor
-    return torch.cat([tensor, tensor[:1].expand(missing, *tensor.shape[1:])])
+def _seats(group: Group, rows: int) -> torch.Tensor | None:
+    """For each row of the forward, which of the samples' rows stands there; None: just as they come."""
+    taken = [row for place in group.places for row in place]
+    if taken == list(range(rows)):
+        return None
+    seats = [0] * rows
+    for source, row in enumerate(taken):
+        seats[row] = source
+    return torch.tensor(seats, device=group.samples[0].model.device)
+
+
+def _seat(tensor: torch.Tensor, seats: torch.Tensor | None) -> torch.Tensor:
+    return tensor if seats is None else tensor[seats]
+
+
+def _joined(place: Rows) -> bool:
+    return place[-1] - place[0] == len(place) - 1

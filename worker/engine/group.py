@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from latentfarm.states import Lane
+from worker.engine.seating import Seating
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from worker.engine.sample import GroupKey, Sample
+    from worker.engine.seating import Rows
 
 PATIENCE = 16
 """Forwards that a sample is passed over at most before its group leads, whatever its lane."""
@@ -21,11 +23,13 @@ class Group(NamedTuple):
     Attributes:
         limit: rows that the forward may have; 1: one sample with just its own rows.
         pool: how many samples of the same key were in flight.
+        places: the rows of the forward that each sample has.
     """
 
     samples: list[Sample]
     limit: int
     pool: int
+    places: list[Rows]
 
     @property
     def rows(self) -> int:
@@ -42,6 +46,7 @@ def choose(active: Sequence[Sample], limit_of: Callable[[GroupKey], int]) -> Gro
     """Picks the leader, then fills its forward with samples of the same key, first come first served.
 
     The leader is whoever was passed over too long, else an interactive sample, else the oldest.
+    Reproducible samples whose rows are taken wait for the next forward.
 
     Args:
         active: at least one sample, none finished.
@@ -51,14 +56,11 @@ def choose(active: Sequence[Sample], limit_of: Callable[[GroupKey], int]) -> Gro
     mates = sorted((sample for sample in active if sample.key == lead.key), key=_urgency)
     limit = limit_of(lead.key)
     if limit == 1:
-        return Group([lead], 1, len(mates))
-    chosen: list[Sample] = []
-    room = max(limit, lead.rows)
+        return Group([lead], 1, len(mates), [tuple(range(lead.rows))])
+    seating = Seating(limit)
     for sample in mates:
-        if sample.rows <= room:
-            chosen.append(sample)
-            room -= sample.rows
-    return Group(chosen, limit, len(mates))
+        seating.offer(sample)
+    return Group(seating.samples, limit, len(mates), seating.rows())
 
 
 def _urgency(sample: Sample) -> tuple[int, int, int]:
