@@ -19,7 +19,7 @@ from benchmarks.equality.comparison import Comparison, compare_with_itself
 from benchmarks.equality.models import ALONE, KINDS, write_models
 from benchmarks.equality.queues import Queues, RefusedError
 from benchmarks.equality.sets import Sets
-from benchmarks.equality.space import text_to_image
+from benchmarks.equality.space.whole import text_to_image
 from latentfarm.errors import LatentfarmError
 from latentfarm.registry import load_registry
 from latentfarm.states import Lane, Stage

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.equality.covering import Covering
 from benchmarks.equality.dimension import PLAIN
-from benchmarks.equality.space import plain_fields
+from benchmarks.equality.space.whole import plain_fields
 from latentfarm.errors import InvalidInput
 from latentfarm.spec import SEED_RANGE, RenderSpec
 from latentfarm.validation import complete

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.equality.models import KINDS, write_models
 from benchmarks.equality.sets import ParameterSet, Sets
-from benchmarks.equality.space import text_to_image
+from benchmarks.equality.space.whole import text_to_image
 from latentfarm.registry import load_registry
 from latentfarm.states import Stage
 from tests.rig import Rig, largest_difference, stock_image, with_bucket

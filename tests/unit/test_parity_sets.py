@@ -13,7 +13,7 @@ from benchmarks.equality.covering import Covering
 from benchmarks.equality.dimension import PLAIN, Dimension, Level
 from benchmarks.equality.models import KINDS, write_models
 from benchmarks.equality.sets import ParameterSet, Sets
-from benchmarks.equality.space import text_to_image
+from benchmarks.equality.space.whole import text_to_image
 from latentfarm.registry import load_registry
 from latentfarm.samplers import SAMPLERS
 from latentfarm.spec import JOB_FIELDS, RefinerSpec, RenderSpec
