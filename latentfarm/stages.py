@@ -29,10 +29,10 @@ def check_stages(spec: RenderSpec, entry: ModelEntry) -> None:
     """
     if spec.refiner is not None and entry.refiner is None:
         raise InvalidInput("refiner", f"model {entry.name} has no refiner", "null")
-    noise = facts_of(entry).noise
-    if noise is None:
+    counts = _counts(spec, entry)
+    if counts is None:
         return  # the engine asks the real sampler, and refuses what slips through
-    started, base, refined = _counts(spec, entry, noise)
+    started, base, refined = counts
     if started == 0 and mode_of(spec) is not Mode.TEXT:
         raise InvalidInput("strength", "leaves no step", "a larger share, or more steps")
     if spec.refiner is None or (base and refined):
@@ -51,12 +51,27 @@ def evaluations_of(spec: RenderSpec, entry: ModelEntry) -> tuple[int, int] | Non
     Args:
         spec: complete.
     """
-    noise = facts_of(entry).noise
-    return None if noise is None else _counts(spec, entry, noise)[1:]
+    counts = _counts(spec, entry)
+    return None if counts is None else counts[1:]
 
 
-def _counts(spec: RenderSpec, entry: ModelEntry, noise: NoiseConfig) -> tuple[int, int, int]:
+def _counts(spec: RenderSpec, entry: ModelEntry) -> tuple[int, int, int] | None:
     """Of the base before and after the split, and of the refiner."""
+    facts = facts_of(entry)
+    if facts.family == "edm":
+        return _counts_of_edm(spec)
+    return None if facts.noise is None else _counts_along(spec, entry, facts.noise)
+
+
+def _counts_of_edm(spec: RenderSpec) -> tuple[int, int, int]:
+    """One evaluation a step, and no split: these have noise levels in place of timesteps."""
+    steps, refiner = spec.num_inference_steps, spec.refiner
+    base = steps if mode_of(spec) is Mode.TEXT else min(int(steps * strength_of(spec)), steps)
+    own = 0 if refiner is None else refiner.num_inference_steps or steps
+    return base, base, 0 if refiner is None else min(int(own * refiner.reworked), own)
+
+
+def _counts_along(spec: RenderSpec, entry: ModelEntry, noise: NoiseConfig) -> tuple[int, int, int]:
     sampler, refiner = spec.sampler or entry.sampler, spec.refiner
     own = spec.timesteps is not None or spec.sigmas is not None
     table = timetable_of(spec, entry, noise)

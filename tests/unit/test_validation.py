@@ -194,6 +194,9 @@ def model_of(folder: Path, config: dict[str, Any], **fields: Any) -> ModelEntry:
     return ENTRY.model_copy(update={"base": str(folder), **fields})
 
 
+FEW: Fields = {"num_inference_steps": 4}
+
+
 @pytest.fixture
 def edm(tmp_path: Path) -> ModelEntry:
     return model_of(tmp_path, {"_class_name": "EDMEulerScheduler", "sigma_max": 80.0}, sampler="edm_euler")
@@ -202,6 +205,7 @@ def edm(tmp_path: Path) -> ModelEntry:
 def test_an_edm_model_takes_edm_samplers(edm: ModelEntry) -> None:
     assert complete(spec(), edm).sampler == "edm_euler"
     complete(spec(sampler="edm_dpmpp_3m", sigma_schedule="exponential"), edm)
+    complete(spec(**FEW, refiner={"mode": "image", "strength": 0.25}), edm)
     away = edm.model_copy(update={"base": "/nowhere"})
     assert complete(spec(), away).sampler == "edm_euler", "its default sampler tells of what kind it is"
 
@@ -217,6 +221,8 @@ def test_an_edm_model_takes_edm_samplers(edm: ModelEntry) -> None:
         ({"sigma_schedule": "beta"}, "sigma_schedule"),
         ({"eta": 0.5}, "eta"),
         ({"rescale_betas_zero_snr": True}, "rescale_betas_zero_snr"),
+        ({**FEW, "refiner": {"mode": "image", "strength": 0.24}}, "refiner.strength"),
+        ({**FEW, "image": f"sha256:{64 * '0'}", "strength": 0.24}, "strength"),
     ],
 )
 def test_an_edm_model_refuses_the_rest(fields: Fields, field: str, edm: ModelEntry) -> None:
