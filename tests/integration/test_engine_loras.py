@@ -150,6 +150,31 @@ def test_a_job_without_is_the_same_bit_for_bit(
     assert torch.equal(before, after)
 
 
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_network_rounds_as_one_that_never_had_any(
+    stage: Stage, model: LoadedModel, tiny: LoadedModel, entry: ModelEntry
+) -> None:
+    """Products over an odd layout differ by whether weights are frozen, which loading a LoRA does to them."""
+    spec = spec_of(entry, **SETS["refined with"])
+    with Rig(with_bucket(model, 1)) as rig:
+        rig.picture(rig.submit(spec))
+        rig.picture(rig.submit(spec.model_copy(update={"loras": ()})))
+    generator = torch.Generator().manual_seed(1)
+    networks = [loaded.pipelines[stage].unet for loaded in (tiny, model)]
+    config = networks[0].config
+    ids = 6 if stage is Stage.BASE else 5
+    width = config.projection_class_embeddings_input_dim - ids * config.addition_time_embed_dim
+    shapes = (2, 4, 12, 8), (2, 77, config.cross_attention_dim), (2, width), (2, ids)
+    latents, texts, pooled, sizes = (torch.randn(shape, generator=generator) for shape in shapes)
+    told = {"text_embeds": pooled, "time_ids": sizes}
+    with torch.no_grad():
+        one, other = (
+            network(latents, 500.0, encoder_hidden_states=texts, added_cond_kwargs=told).sample
+            for network in networks
+        )
+    assert torch.equal(one, other)
+
+
 def test_sets_are_kept_apart_in_a_mixture(model: LoadedModel, entry: ModelEntry) -> None:
     specs = [spec_of(entry, reproducible=True, **fields) for fields in [*SETS.values(), {}, {"refiner": {}}]]
     alone = []

@@ -101,6 +101,7 @@ class Adapters:
             )
         if before is None or bool(before) != bool(wanted):
             set_adapter_layers(network, enabled=bool(wanted))
+        _hold_as_stock(network, wanted)
         self._on[id(network)] = wanted
 
 
@@ -121,7 +122,19 @@ def load_adapters(entries: Mapping[str, LoraEntry], pipelines: Mapping[Stage, An
     for pipeline in pipelines.values():
         for network in _networks(pipeline):
             adapters.switch(network, ())
+            _hold_as_stock(network, ())  # also where every file was unusable
     return adapters
+
+
+def _hold_as_stock(network: Any, wanted: AdapterSet) -> None:
+    """Loading a LoRA freezes a network's own weights, and matrix products round by whether they are frozen.
+
+    Stock has a network frozen where a LoRA of the job has layers in it, and nowhere else.
+    """
+    adapted = any(name in getattr(network, "peft_config", {}) for name, _ in wanted)
+    for name, parameter in network.named_parameters():
+        if "lora_" not in name:
+            parameter.requires_grad_(not adapted)
 
 
 def check_file(place: Place) -> Path:
