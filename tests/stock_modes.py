@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 import diffusers
 import numpy as np
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from latentfarm.states import Stage
 from tests.rig import stock_arguments, stock_pipeline
 
 if TYPE_CHECKING:
     from latentfarm.spec import RenderSpec
+    from tests.floor import Move
     from worker.engine.model import LoadedModel
     from worker.engine.order import Inputs
 
@@ -25,18 +26,18 @@ _CLASSES: dict[str, Any] = {
 
 
 def stock_picture(
-    model: LoadedModel, given: RenderSpec, seed: int, inputs: Inputs | None, *, nudge: float = 0.0
+    model: LoadedModel, given: RenderSpec, seed: int, inputs: Inputs | None, *, move: Move | None = None
 ) -> torch.Tensor:
     """What stock makes of a spec as the user sent it: `[height, width, 3]`, uint8.
 
     Args:
         given: not completed: what is absent is left to stock's own defaults.
-        nudge: the first stage's initial latents are multiplied by 1 + this.
+        move: what is done to the first stage's initial latents.
     """
     mode = "text" if inputs is None else "image" if inputs.mask is None else "inpaint"
     first = _pipeline(model, Stage.BASE, given, seed, mode)
-    if nudge:
-        _nudge(first, nudge)
+    if move is not None:
+        _move(first, move)
     common = stock_arguments(given)
     own = _some(given, "prompt_2", "negative_prompt_2", "strength", "padding_mask_crop")
     refiner = given.refiner
@@ -94,41 +95,11 @@ def _pipeline(model: LoadedModel, stage: Stage, given: RenderSpec, seed: int, mo
     return pipeline
 
 
-def _nudge(pipeline: Any, nudge: float) -> None:
+def _move(pipeline: Any, move: Move) -> None:
     prepare = pipeline.prepare_latents
 
     def moved(*positional: Any, **named: Any) -> Any:
         found = prepare(*positional, **named)
-        if isinstance(found, tuple):
-            return (found[0] * (1 + nudge), *found[1:])
-        return found * (1 + nudge)
+        return (move(found[0]), *found[1:]) if isinstance(found, tuple) else move(found)
 
     pipeline.prepare_latents = moved
-
-
-def drawn_picture(seed: int, width: int = 64, height: int = 64) -> Image.Image:
-    """A small colourful picture: shapes on a gradient."""
-    rng = np.random.default_rng(seed)
-    corners = rng.integers(0, 255, (2, 2, 3), dtype=np.uint8)
-    image = Image.fromarray(corners).resize((width, height), Image.Resampling.BILINEAR)
-    draw = ImageDraw.Draw(image)
-    for _ in range(3):
-        left, top = (int(rng.integers(0, side - 8)) for side in (width, height))
-        box = (left, top, left + int(rng.integers(6, 30)), top + int(rng.integers(6, 30)))
-        draw.ellipse(box, fill=tuple(int(value) for value in rng.integers(0, 255, 3)))
-    return image
-
-
-def drawn_mask(seed: int, width: int = 64, height: int = 64) -> Image.Image:
-    """White where to paint: a rectangle of a good part of the picture."""
-    rng = np.random.default_rng(seed)
-    image = Image.new("L", (width, height), 0)
-    left, top = int(rng.integers(0, width // 2)), int(rng.integers(0, height // 2))
-    box = (
-        left,
-        top,
-        left + int(rng.integers(width // 4, width // 2)),
-        top + int(rng.integers(height // 4, height // 2)),
-    )
-    ImageDraw.Draw(image).rectangle(box, fill=255)
-    return image

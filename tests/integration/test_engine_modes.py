@@ -16,8 +16,9 @@ from latentfarm.errors import LatentsError, RenderError, SpecError
 from latentfarm.spec import RenderSpec
 from latentfarm.states import Stage
 from latentfarm.validation import complete
+from tests.drawing import drawn_mask, drawn_picture
 from tests.rig import Rig, largest_difference, with_bucket
-from tests.stock_modes import drawn_mask, drawn_picture, stock_picture
+from tests.stock_modes import stock_picture
 from worker.engine.model import load_model
 from worker.engine.order import Handover, Inputs
 

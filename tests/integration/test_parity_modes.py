@@ -12,8 +12,10 @@ from latentfarm.mode_rules import fit_pictures
 from latentfarm.samplers import SAMPLERS
 from latentfarm.spec import RenderSpec
 from latentfarm.validation import complete
+from tests.drawing import drawn_mask, drawn_picture
+from tests.floor import all_one_way, each_its_own_way
 from tests.rig import Rig, largest_difference, with_bucket
-from tests.stock_modes import drawn_mask, drawn_picture, stock_picture
+from tests.stock_modes import stock_picture
 from worker.engine.order import Inputs
 
 if TYPE_CHECKING:
@@ -156,8 +158,8 @@ def test_a_mixed_bucket_stays_within_the_floor(count: int, cases: list[Case], ti
     for case, pixels in zip(chosen, farm, strict=True):
         stock = stock_picture(tiny, case.given, case.seed, case.inputs)
         floor = max(
-            largest_difference(stock, stock_picture(tiny, case.given, case.seed, case.inputs, nudge=nudge))
-            for nudge in (1e-6, -1e-6)
+            largest_difference(stock, stock_picture(tiny, case.given, case.seed, case.inputs, move=move))
+            for move in (*all_one_way(), *each_its_own_way(case.seed))
         )
         found = largest_difference(pixels, stock)
         if found > max(floor, 1):
