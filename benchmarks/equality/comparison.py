@@ -2,72 +2,74 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 
-from tests.rig import largest_difference, stock_image
+from tests.rig import largest_difference
 
 if TYPE_CHECKING:
+    from benchmarks.equality.measuring import Measured
     from benchmarks.equality.sets import ParameterSet
-    from worker.engine.model import LoadedModel
 
-NUDGE = 1e-6
-"""By which stock's initial latents are moved to see how far it then differs from itself."""
-EFFECT = 8
-"""Steps of 1/255 that a parameter must move the picture by, somewhere."""
-SUBJECTS = 4
-"""Parameters of a set that are measured before it counts as void."""
+ROUNDING = 1
+"""A difference that is rounding, whatever the floor."""
 
 
 @dataclass(slots=True)
 class Comparison:
-    """What was found out about one set; differences in steps of 1/255.
+    """What was found out about one set.
 
     Attributes:
-        floor: how far stock differs from itself once its initial latents are moved.
-        effects: by parameter, until one was large enough.
-        single: of the farm with a bucket of one.
-        mixed: of the farm with the default bucket, among others.
-        bit_equal: whether it was the same picture alone and among others.
+        number: of the set in its draw.
+        measured: stock's side; None where stock raised.
+        alone: the farm's picture with the default bucket and nothing else in the farm.
+        mixed: the same among others.
+        single: with a bucket of one.
         error: what went wrong instead.
     """
 
+    number: int
     chosen: ParameterSet
-    stock: torch.Tensor
-    floor: int
-    effects: dict[str, int] = field(default_factory=dict)
-    single: int | None = None
-    mixed: int | None = None
-    bit_equal: bool | None = None
+    measured: Measured | None = None
+    alone: torch.Tensor | None = None
+    mixed: torch.Tensor | None = None
+    single: torch.Tensor | None = None
     error: str = ""
 
     @property
-    def void(self) -> bool:
-        """None of the parameters moves stock's picture enough to tell that it was heeded."""
-        return max(self.effects.values(), default=0) <= EFFECT
+    def off_alone(self) -> int | None:
+        """How far the farm is from stock with a bucket of one, in steps of 1/255."""
+        return self._off(self.single)
+
+    @property
+    def off_mixed(self) -> int | None:
+        """The same with the default bucket, among others."""
+        return self._off(self.mixed)
+
+    @property
+    def floor(self) -> int | None:
+        """How far stock is from itself."""
+        return None if self.measured is None else self.measured.floor
 
     @property
     def within_floor(self) -> bool:
-        """A difference of 1 is rounding, whatever the floor."""
-        return self.mixed is not None and self.mixed <= max(self.floor, 1)
+        """Whether the farm's rounding shows no more than stock's own."""
+        return self.off_mixed is not None and self.off_mixed <= max(self.floor or 0, ROUNDING)
 
+    @property
+    def bit_equal(self) -> bool:
+        """Whether it was the same picture alone and among others."""
+        return self.alone is not None and self.mixed is not None and torch.equal(self.alone, self.mixed)
 
-def compare_with_itself(model: LoadedModel, chosen: ParameterSet) -> Comparison:
-    """Renders a set with stock, then again with moved latents, and without some of its parameters."""
-    stock = _render(model, chosen)
-    moved = [_render(model, chosen, nudge=nudge) for nudge in (NUDGE, -NUDGE)]
-    found = Comparison(chosen, stock, max(largest_difference(stock, other) for other in moved))
-    for name, spec in list(chosen.without.items())[:SUBJECTS]:
-        with torch.no_grad():
-            plain = stock_image(model, spec, chosen.seed)
-        found.effects[name] = largest_difference(stock, plain)
-        if found.effects[name] > EFFECT:
-            break
-    return found
+    @property
+    def void(self) -> bool:
+        """None of its parameters shows."""
+        return self.measured is None or self.measured.void
 
-
-def _render(model: LoadedModel, chosen: ParameterSet, *, nudge: float = 0.0) -> torch.Tensor:
-    with torch.no_grad():
-        return stock_image(model, chosen.spec, chosen.seed, nudge=nudge)
+    def _off(self, pixels: torch.Tensor | None) -> int | None:
+        if self.measured is None or pixels is None:
+            return None
+        stock = self.measured.picture
+        return largest_difference(pixels, stock) if pixels.shape == stock.shape else 255

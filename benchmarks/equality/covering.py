@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 Row = dict[str, str]
 Item = tuple[str, str]
 Pair = frozenset[Item]
+LEADING = 3
+"""Dimensions that decide about others; they come first in the space, and all their levels are tried."""
 TRIES = 5
 """Rows of which the one with the most missing pairs is taken."""
 
@@ -30,11 +32,12 @@ class Covering:
         self._dimensions = dimensions
         self._by_name = {dimension.name: dimension for dimension in dimensions}
         self._rng = rng
-        self.open = {
+        self._every = [
             frozenset(pair)
             for one, other in itertools.combinations(dimensions, 2)
             for pair in itertools.product(_items(one), _items(other))
-        }
+        ]
+        self.open = set(self._every)
         self.impossible: set[Pair] = set()
 
     def next(self) -> Row:
@@ -45,10 +48,10 @@ class Covering:
         return max(tried, key=lambda row: sum(pair in self.open for pair in _pairs(row)))
 
     def _try(self) -> Row | None:
-        missing = sorted(self.open, key=sorted)
+        missing = [pair for pair in self._every if pair in self.open]
         self._rng.shuffle(missing)
         for seed in missing:
-            row = self._fill(dict(seed))
+            row = self._fill(dict(sorted(seed)))
             if row is not None:
                 return row
             self.open.discard(seed)
@@ -60,8 +63,8 @@ class Covering:
         self.open -= set(_pairs(row))
 
     def _fill(self, start: Row) -> Row | None:
-        """Completes a row; None where that cannot be: models and samplers are tried one and all."""
-        leading = [dimension for dimension in self._dimensions[:2] if dimension.name not in start]
+        """Completes a row; None where that cannot be."""
+        leading = [dimension for dimension in self._dimensions[:LEADING] if dimension.name not in start]
         choices = [list(_items(dimension)) for dimension in leading]
         for choice in choices:
             self._rng.shuffle(choice)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from latentfarm.samplers import SAMPLERS, Sampler
 
-if TYPE_CHECKING:
-    import random
-    from collections.abc import Callable, Mapping
-
 Fields = dict[str, Any]
+Condition = Callable[[Mapping[str, str]], bool]
+"""On the levels chosen so far, by dimension."""
 PLAIN = "plain"
 """The level of every dimension in which the spec says nothing."""
 
@@ -37,7 +37,7 @@ class Level:
     """
 
     draw: Callable[[random.Random], Fields] = nothing
-    fits: Callable[[Mapping[str, str]], bool] = anywhere
+    fits: Condition = anywhere
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,26 @@ class Dimension:
         levels: by name; every dimension but model and sampler has `PLAIN`.
         lives: whether stock listens to it at all beside the other levels.
         measured: whether its effect can be measured against its plain level.
+        without: what the spec says in place of the drawn fields when that is measured; the plain level's
+            fields when absent.
     """
 
     name: str
     levels: Mapping[str, Level]
-    lives: Callable[[Mapping[str, str]], bool] = anywhere
+    lives: Condition = anywhere
     measured: bool = True
+    without: Callable[[Fields], Fields] | None = None
+
+    def plain(self, drawn: Fields) -> Fields:
+        """What the spec says where this dimension is plain.
+
+        Args:
+            drawn: what it says now.
+        """
+        if self.without is not None:
+            return self.without(drawn)
+        level = self.levels.get(PLAIN)
+        return {"sampler": "euler"} if level is None else level.draw(random.Random(0))
 
 
 def row_of(chosen: Mapping[str, str]) -> Sampler | None:
@@ -62,16 +76,16 @@ def row_of(chosen: Mapping[str, str]) -> Sampler | None:
     return SAMPLERS[name] if name is not None else None
 
 
-def if_sampler(takes: Callable[[Sampler], object]) -> Callable[[Mapping[str, str]], bool]:
+def if_sampler(takes: Callable[[Sampler], object]) -> Condition:
     """Fits where the sampler takes it; and as long as none is chosen."""
     return lambda chosen: (row := row_of(chosen)) is None or bool(takes(row))
 
 
-def unless_plain(name: str) -> Callable[[Mapping[str, str]], bool]:
+def unless_plain(name: str) -> Condition:
     """Fits where this dimension says something, or is not chosen yet."""
     return lambda chosen: chosen.get(name) != PLAIN
 
 
-def both(*conditions: Callable[[Mapping[str, str]], bool]) -> Callable[[Mapping[str, str]], bool]:
+def both(*conditions: Condition) -> Condition:
     """Fits where all of these do."""
     return lambda chosen: all(condition(chosen) for condition in conditions)

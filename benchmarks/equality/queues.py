@@ -6,15 +6,17 @@ import contextlib
 import io
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
 from PIL import Image
 
+from benchmarks.equality.pictures import file_of
 from latentfarm.client import Client
 from latentfarm.embedded.farm import Farm
 from latentfarm.embedded.stack import Stack
+from latentfarm.references import INPUT_FIELDS
 
 if TYPE_CHECKING:
     import uuid
@@ -60,9 +62,18 @@ class Queues:
     ) -> None:
         self._open.close()
 
-    def submit(self, spec: RenderSpec, seed: int) -> uuid.UUID:
-        """Hands in one image."""
-        return self._client.submit(spec.model_copy(update={"seed": seed, "num_images": 1})).id
+    def submit(self, given: RenderSpec, seed: int, *, uploads: bool) -> uuid.UUID:
+        """Hands in one image.
+
+        Args:
+            given: its pictures are data URLs.
+            uploads: whether these are uploaded first.
+        """
+        fields: dict[str, Any] = {"seed": seed, "num_images": 1}
+        if uploads:
+            pictures = {name: getattr(given, name) for name in INPUT_FIELDS}
+            fields |= {name: self._client.upload(file_of(url)) for name, url in pictures.items() if url}
+        return self._client.submit(given.model_copy(update=fields)).id
 
     def pixels(self, job: uuid.UUID) -> torch.Tensor:
         """Waits for an image: `[height, width, 3]`, uint8.

@@ -1,4 +1,4 @@
-"""Parameter sets: complete specs, each beside specs that lack one of its parameters."""
+"""Parameter sets: specs as users send them, each beside specs that lack one of its parameters."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from benchmarks.equality.assembling import assembled
 from benchmarks.equality.covering import Covering
 from benchmarks.equality.dimension import PLAIN
-from benchmarks.equality.space.whole import plain_fields
+from benchmarks.equality.pictures import upright_size
 from latentfarm.errors import InvalidInput
+from latentfarm.mode_rules import fit_pictures
 from latentfarm.spec import SEED_RANGE, RenderSpec
 from latentfarm.validation import complete
 
@@ -32,14 +34,21 @@ class ParameterSet:
 
     Attributes:
         levels: of each dimension.
-        spec: complete, as the farm accepted it.
-        without: the same spec, plain in one dimension: for each whose effect can be measured.
+        given: as a user sends it; the farm accepts it. Its pictures are data URLs.
+        spec: the same, complete.
+        without: the given spec, plain in one dimension: for each whose effect can be measured.
     """
 
     levels: Row
+    given: RenderSpec
     spec: RenderSpec
     seed: int
     without: dict[str, RenderSpec]
+
+    @property
+    def uploads(self) -> bool:
+        """Whether its pictures are uploaded; those of others go as data URLs."""
+        return self.seed % 2 == 1
 
 
 class Sets:
@@ -80,21 +89,22 @@ class Sets:
             for _ in range(_DRAWS):
                 fields = {d.name: d.levels[row[d.name]].draw(self._rng) for d in self._dimensions}
                 try:
-                    spec = self._complete(fields)
+                    given, spec = self._accepted(fields)
                 except InvalidInput as error:
                     refusals[str(error)] += 1
                     continue
                 self.covering.take(row)
                 seed = self._rng.randrange(SEED_RANGE)
-                return ParameterSet(row, spec, seed, self._beside(row, fields))
+                return ParameterSet(row, given, spec, seed, self._beside(row, fields, given))
         raise RuntimeError(f"the farm refuses what the space draws: {refusals.most_common(3)}")
 
-    def _complete(self, fields: dict[str, Fields]) -> RenderSpec:
-        given = _nested(fields)
-        spec = RenderSpec.model_validate(given)
-        return complete(spec, self._registry.get(spec.model))
+    def _accepted(self, fields: dict[str, Fields]) -> tuple[RenderSpec, RenderSpec]:
+        given = RenderSpec.model_validate(assembled(fields.values()))
+        entry = self._registry.get(given.model)
+        spec = complete(given, entry)
+        return given, spec if given.image is None else fit_pictures(spec, entry, upright_size(given.image))
 
-    def _beside(self, row: Row, fields: dict[str, Fields]) -> dict[str, RenderSpec]:
+    def _beside(self, row: Row, fields: dict[str, Fields], given: RenderSpec) -> dict[str, RenderSpec]:
         """Those that came first least often so far come first."""
         candidates = [
             dimension
@@ -106,20 +116,9 @@ class Sets:
         for dimension in sorted(candidates, key=lambda dimension: self._leading[dimension.name]):
             # Without it, another of the set's parameters may not be allowed.
             with contextlib.suppress(InvalidInput):
-                found[dimension.name] = self._complete({**fields, dimension.name: plain_fields(dimension)})
+                plain = {**fields, dimension.name: dimension.plain(fields[dimension.name])}
+                other = self._accepted(plain)[0]
+                if other != given:  # an embedding writes into a prompt that is otherwise empty
+                    found[dimension.name] = other
         self._leading.update(list(found)[:1])
         return found
-
-
-def _nested(fields: dict[str, Fields]) -> Fields:
-    """`refiner.x` becomes a field of `refiner`, where there is one."""
-    spec: Fields = {}
-    for name, value in (pair for drawn in fields.values() for pair in drawn.items()):
-        outer, _, inner = name.partition(".")
-        if inner:
-            spec.setdefault(outer, {})[inner] = value
-        else:
-            spec[name] = value
-    if spec.get("refiner", {}).keys().isdisjoint({"high_noise_frac"}):
-        spec.pop("refiner", None)
-    return spec

@@ -1,4 +1,4 @@
-"""The same promise over the whole parameter space: drawn sets, for models of every kind."""
+"""The same promise over the whole parameter space: drawn sets in every mode, for models of every kind."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from benchmarks.equality.models import KINDS, write_models
+from benchmarks.equality.pictures import inputs_of
 from benchmarks.equality.sets import ParameterSet, Sets
-from benchmarks.equality.space.whole import text_to_image
+from benchmarks.equality.space.whole import space
+from benchmarks.equality.stock import Stock
+from benchmarks.equality.weights import write_weights
 from latentfarm.registry import load_registry
 from latentfarm.states import Stage
-from tests.rig import Rig, largest_difference, stock_image, with_bucket
+from tests.rig import Rig, largest_difference, with_bucket
 from worker.engine.model import LoadedModel, load_model
 
 if TYPE_CHECKING:
@@ -28,12 +31,15 @@ FIRST = 2
 
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Registry:
-    return load_registry(write_models(tmp_path_factory.mktemp("models"), TINY))
+    folder = tmp_path_factory.mktemp("models")
+    path = write_models(folder, TINY)
+    write_weights(folder, TINY)
+    return load_registry(path)
 
 
 @pytest.fixture(scope="module")
 def sets(registry: Registry) -> list[ParameterSet]:
-    return Sets(text_to_image(), registry, SEED).draw(SETS)
+    return Sets(space(), registry, SEED).draw(SETS)
 
 
 @pytest.fixture(scope="module")
@@ -49,18 +55,24 @@ def alone(models: dict[str, LoadedModel]) -> Iterator[Rig]:
         yield rig
 
 
+@pytest.fixture(scope="module")
+def stock(registry: Registry) -> Stock:
+    return Stock(registry)
+
+
+@pytest.mark.filterwarnings("ignore:Already found a `peft_config`")
 @pytest.mark.parametrize(
     "chunk",
     [*range(FIRST), *(pytest.param(chunk, marks=pytest.mark.long) for chunk in range(FIRST, SETS // CHUNK))],
 )
 def test_drawn_sets_give_stocks_images(
-    chunk: int, sets: list[ParameterSet], alone: Rig, models: dict[str, LoadedModel]
+    chunk: int, sets: list[ParameterSet], alone: Rig, stock: Stock
 ) -> None:
     wrong = {}
-    for chosen in sets[chunk * CHUNK : (chunk + 1) * CHUNK]:
-        spec, seed = chosen.spec, chosen.seed
-        farm = alone.picture(alone.submit(spec, seed)).pixels
-        difference = largest_difference(farm, stock_image(models[spec.model], spec, seed))
+    for number, chosen in list(enumerate(sets))[chunk * CHUNK : (chunk + 1) * CHUNK]:
+        order = alone.submit(chosen.spec, chosen.seed, inputs=inputs_of(chosen.given))
+        farm = alone.picture(order).pixels
+        difference = largest_difference(farm, stock.picture(chosen.given, chosen.seed))
         if difference > 0:
-            wrong[spec.model_dump_json(exclude_defaults=True)] = difference
+            wrong[number, str(chosen.levels)] = difference
     assert wrong == {}

@@ -9,10 +9,12 @@ from benchmarks.equality.space.guidance import guided
 from benchmarks.equality.space.levels import caption, fixed, size, text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
+
+    from benchmarks.equality.dimension import Condition
 
 
-def _says(field: str) -> Callable[[Mapping[str, str]], bool]:
+def _says(field: str) -> Condition:
     """An empty second prompt is none: stock then takes the first."""
     return lambda chosen: chosen[field] == "said"
 
@@ -47,16 +49,22 @@ def prompts() -> list[Dimension]:
 def sizes() -> list[Dimension]:
     """Micro-conditioning of both branches."""
 
-    def pair(chosen: Mapping[str, str]) -> bool:
+    def heard(chosen: Mapping[str, str]) -> bool:
+        """Stock's text-to-image reads them in pairs only, the others each for itself."""
         given = [chosen[f"negative_{name}_size"] != PLAIN for name in ("original", "target")]
-        return guided(chosen) and all(given)
+        return guided(chosen) and (chosen["mode"] != PLAIN or all(given))
+
+    def heard_by_refiner(chosen: Mapping[str, str]) -> bool:
+        """Stock's image-to-image and inpainting read this one beside aesthetic scores only."""
+        alone = chosen["mode"] != PLAIN and chosen["refiner"] == PLAIN
+        return heard(chosen) and not alone
 
     corner = "crops_coords_top_left"
     return [
         Dimension("original_size", size("original_size", 8, 1024)),
         Dimension("target_size", size("target_size", 8, 1024)),
         Dimension(corner, size(corner, 0, 512)),
-        Dimension("negative_original_size", size("negative_original_size", 8, 1024), lives=pair),
-        Dimension("negative_target_size", size("negative_target_size", 8, 1024), lives=pair),
-        Dimension(f"negative_{corner}", size(f"negative_{corner}", 0, 512), lives=pair),
+        Dimension("negative_original_size", size("negative_original_size", 8, 1024), lives=heard),
+        Dimension("negative_target_size", size("negative_target_size", 8, 1024), lives=heard),
+        Dimension(f"negative_{corner}", size(f"negative_{corner}", 0, 512), lives=heard_by_refiner),
     ]
