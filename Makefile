@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test full check bench clean
+.PHONY: help install demo up test full check bench parity clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -41,8 +41,11 @@ check: $(STAMP) ## Lint, formatting, types, who may import whom
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 
-bench: $(STAMP) ## Measure every figure that the README quotes
+bench: $(STAMP) ## Measure the figures that the README quotes
 	@$(BIN)/python -m benchmarks all
+
+parity: $(STAMP) ## Hold 250 drawn parameter sets against diffusers, through a whole farm
+	@$(BIN)/python -m benchmarks parity
 
 clean: ## Remove what was built here; a farm's data in .latentfarm/ stays
 	@rm -rf $(VENV) build dist demo ./*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
