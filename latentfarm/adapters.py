@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 MAX_WEIGHT = 4.0
 MAX_ADAPTERS = 8
 Commit = Annotated[str, StringConstraints(pattern="^[0-9a-f]{40}$")]
-AdapterName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+AdapterName = Annotated[str, StringConstraints(max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 
 
 class _Frozen(BaseModel):
@@ -30,8 +30,10 @@ class _Frozen(BaseModel):
 class LoraUse(_Frozen):
     """One LoRA of a spec."""
 
-    name: AdapterName = Field(description="A LoRA of the model's entry.")
-    weight: float = Field(1.0, ge=-MAX_WEIGHT, le=MAX_WEIGHT, description="Its strength; 0: none.")
+    name: AdapterName = Field(description="Name of a LoRA in the model's entry.")
+    weight: float = Field(
+        1.0, ge=-MAX_WEIGHT, le=MAX_WEIGHT, description="Strength of the LoRA, 0: none, below 0: the reverse."
+    )
 
 
 class LoraEntry(_Frozen):

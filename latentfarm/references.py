@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, LiteralString
 from uuid import UUID
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from latentfarm.errors import InvalidInput
@@ -21,6 +21,8 @@ INPUT_FIELDS = ("image", "mask_image")
 MAX_INPUT_BYTES = 20 * 1024 * 1024
 MAX_INPUT_PIXELS = 16 * 1024 * 1024
 MAX_DATA_BYTES = 700 * 1024
+MAX_DATA_CHARS = MAX_DATA_BYTES * 4 // 3 + 4
+"""Of base64."""
 MAX_URL_CHARS = 2_048
 INPUT_FORMATS = ("png", "jpeg", "webp")
 ALLOWED = (
@@ -80,7 +82,8 @@ def _look(value: object) -> object:
     raise PydanticCustomError(PICTURE_ERROR, "{shown} " + _NO_PICTURE, {"shown": shown})
 
 
-Picture = Annotated[str, BeforeValidator(_look)]
+_LONGEST = len("data:image/jpeg;base64,") + MAX_DATA_CHARS
+Picture = Annotated[str, BeforeValidator(_look), WithJsonSchema({"type": "string", "maxLength": _LONGEST})]
 """A field of a spec that names a picture. Has the look of a reference; `parse` reads it."""
 
 
@@ -136,7 +139,7 @@ def _decode(field: str, text: str) -> bytes:
         )
     body = text[head.end() :]
     allowed = f"at most {MAX_DATA_BYTES // 1024} KiB; upload what is larger"
-    if len(body) > MAX_DATA_BYTES * 4 // 3 + 4:
+    if len(body) > MAX_DATA_CHARS:
         raise InvalidInput(field, "the data URL is too large", allowed)
     try:
         data = base64.b64decode(body, validate=True)

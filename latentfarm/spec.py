@@ -9,10 +9,11 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, WithJsonSchema
 
 from latentfarm.adapters import MAX_ADAPTERS, AdapterName, LoraUse
 from latentfarm.references import Picture  # noqa: TC001 - pydantic needs the type at run time
+from latentfarm.samplers import SAMPLERS, SIGMA_SCHEDULES, SPACINGS
 from latentfarm.states import Lane
 
 MAX_PROMPT_CHARS = 8_192
@@ -25,6 +26,16 @@ Size = tuple[Annotated[int, Field(ge=0, le=16_384)], Annotated[int, Field(ge=0, 
 Steps = Annotated[int, Field(ge=1, le=MAX_STEPS)]
 Guidance = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
 Score = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
+Sampler = Annotated[
+    str, StringConstraints(max_length=64), WithJsonSchema({"type": "string", "enum": list(SAMPLERS)})
+]
+SigmaSchedule = Annotated[
+    str, StringConstraints(max_length=64), WithJsonSchema({"type": "string", "enum": list(SIGMA_SCHEDULES)})
+]
+Spacing = Annotated[
+    str, StringConstraints(max_length=64), WithJsonSchema({"type": "string", "enum": list(SPACINGS)})
+]
+"""Names of these three are told, and checked where it is known what fits model and sampler."""
 MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 MetadataValue = Annotated[str, StringConstraints(max_length=512)]
 
@@ -81,20 +92,26 @@ class RefinerSpec(_Frozen):
 class OutputSpec(_Frozen):
     """The file that the image becomes."""
 
-    format: Literal["png", "webp", "jpeg"] = Field("png", description="Image format.")
-    quality: int | None = Field(None, ge=1, le=100, description="For webp and jpeg.")
+    format: Literal["png", "webp", "jpeg"] = Field("png", description="Format of the file.")
+    quality: int | None = Field(
+        None, ge=1, le=100, description="Quality of webp and jpeg; 90 and 95 when absent."
+    )
 
 
 class RenderSpec(_Frozen):
     """One request for images. Immutable; sizes are `[height, width]` as in diffusers."""
 
-    model: str = Field("tiny", min_length=1, max_length=64, description="A name in the model registry.")
+    model: str = Field("tiny", min_length=1, max_length=64, description="Name of a model in the registry.")
     prompt: Prompt = Field(
         description="What to paint; text for the first encoder, and the second without `prompt_2`."
     )
-    prompt_2: Prompt | None = Field(None, description="Text for the second encoder.")
-    negative_prompt: Prompt | None = Field(None, description="What to avoid.")
-    negative_prompt_2: Prompt | None = Field(None, description="What to avoid, for the second encoder.")
+    prompt_2: Prompt | None = Field(None, description="Text for the second encoder; `prompt` when absent.")
+    negative_prompt: Prompt | None = Field(
+        None, description="What to avoid; when absent what the model takes for an empty text."
+    )
+    negative_prompt_2: Prompt | None = Field(
+        None, description="What to avoid, for the second encoder; `negative_prompt` when absent."
+    )
     width: int | None = Field(
         None,
         ge=8,
@@ -109,55 +126,85 @@ class RenderSpec(_Frozen):
         multiple_of=8,
         description="Pixels; the model's size when absent, for image-to-image the image's, rounded down.",
     )
-    num_images: int = Field(1, ge=1, le=10_000, description="Image i has the seed `(seed + i) mod 2^53`.")
-    seed: int | None = Field(None, ge=0, lt=SEED_RANGE, description="Drawn when absent; always reported.")
+    num_images: int = Field(
+        1, ge=1, le=10_000, description="How many images; image i has the seed `(seed + i) mod 2^53`."
+    )
+    seed: int | None = Field(
+        None, ge=0, lt=SEED_RANGE, description="Seed of the first image; drawn when absent, always reported."
+    )
     num_inference_steps: Steps = Field(50, description="Denoising steps of the whole schedule.")
     guidance_scale: Guidance | None = Field(
         None,
         description="Classifier-free guidance, 1 and below: none; 5.0 when absent, for inpainting 7.5.",
     )
-    guidance_rescale: float = Field(0.0, ge=0, le=1, description="As in diffusers.")
+    guidance_rescale: float = Field(
+        0.0, ge=0, le=1, description="Share by which guidance is scaled back to the contrast without it."
+    )
     eta: float = Field(
         0.0, ge=0, le=1, description="Noise that DDIM adds back; other samplers do not take it."
     )
     clip_skip: int | None = Field(
-        None, ge=0, le=30, description="Layers of the text encoders to leave out at the end."
+        None,
+        ge=0,
+        le=30,
+        description="Layers of the text encoders to leave out at the end; none when absent.",
     )
     timesteps: tuple[Annotated[int, Field(ge=0, lt=1000)], ...] | None = Field(
         None,
         max_length=MAX_STEPS,
-        description="A schedule of one's own, falling; in place of `num_inference_steps`.",
+        description="A schedule of one's own, falling; `num_inference_steps` decides when absent.",
     )
     sigmas: tuple[Annotated[float, Field(ge=0, le=1000)], ...] | None = Field(
-        None, max_length=MAX_STEPS, description="A noise schedule of one's own, falling."
-    )
-    sampler: str | None = Field(None, max_length=64, description="What diffusers calls a scheduler.")
-    sigma_schedule: str | None = Field(
         None,
-        max_length=64,
-        description="default, karras, exponential, beta or lu; as the model's config says when absent.",
+        max_length=MAX_STEPS,
+        description="Noise levels of one's own, falling; `num_inference_steps` decides when absent.",
     )
-    timestep_spacing: str | None = Field(None, max_length=64, description="leading, linspace or trailing.")
+    sampler: Sampler | None = Field(
+        None, description="What diffusers calls a scheduler; the model's when absent."
+    )
+    sigma_schedule: SigmaSchedule | None = Field(
+        None, description="How the noise levels are spread; as the model's config says when absent."
+    )
+    timestep_spacing: Spacing | None = Field(
+        None, description="How the timesteps are spread; as the model's config says when absent."
+    )
     rescale_betas_zero_snr: bool | None = Field(
         None,
         description="Noise up to a signal of zero, for models trained so; as their config says when absent.",
     )
-    original_size: Size | None = Field(None, description="Micro-conditioning: size before cropping.")
-    target_size: Size | None = Field(None, description="Micro-conditioning: the size wanted.")
-    crops_coords_top_left: Size | None = Field(None, description="Micro-conditioning: where the crop began.")
-    negative_original_size: Size | None = Field(None, description="The same, for the negative branch.")
-    negative_target_size: Size | None = Field(None, description="The same, for the negative branch.")
+    original_size: Size | None = Field(
+        None, description="Size before cropping that the model is told; height and width when absent."
+    )
+    target_size: Size | None = Field(
+        None, description="Size wanted that the model is told; height and width when absent."
+    )
+    crops_coords_top_left: Size | None = Field(
+        None, description="Where the crop began, as the model is told; `[0, 0]` when absent."
+    )
+    negative_original_size: Size | None = Field(
+        None,
+        description="`original_size` of the negative branch, heeded with `negative_target_size`; the other"
+        " branch's when absent.",
+    )
+    negative_target_size: Size | None = Field(
+        None,
+        description="`target_size` of the negative branch, heeded with `negative_original_size`; the other"
+        " branch's when absent.",
+    )
     negative_crops_coords_top_left: Size | None = Field(
-        None, description="The same, for the negative branch."
+        None,
+        description="`crops_coords_top_left` of the negative branch, heeded with both of its sizes; `[0, 0]`"
+        " when absent.",
     )
     image: Picture | None = Field(
         None,
-        description="What to start from: the id of an upload, a data URL of at most 700 KiB, an https URL, or"
-        " `sha256:...` of a picture that the farm has. PNG, JPEG or WebP, 20 MiB and 16 megapixels at most.",
+        description="PNG, JPEG or WebP to start from, 20 MiB and 16 megapixels at most: the id of an upload, a"
+        " data URL of at most 700 KiB, an https URL, or `sha256:...` of a picture that the farm has; pure"
+        " noise when absent.",
     )
     mask_image: Picture | None = Field(
         None,
-        description="Inpainting: white where to paint. As `image`, and of its size.",
+        description="Inpainting: white where to paint, given as `image` and of its size; all is painted when absent.",
     )
     strength: float | None = Field(
         None,
@@ -171,30 +218,35 @@ class RenderSpec(_Frozen):
         ge=0,
         le=16_384,
         description="Inpainting: paints a crop around the mask, with this many pixels around it, at the full"
-        " size, and puts it back into `image`, whose size the result has.",
+        " size, and puts it back into `image`, whose size the result has; the whole when absent.",
     )
-    refiner: RefinerSpec | None = Field(None, description="How the refiner takes over; null: base alone.")
+    refiner: RefinerSpec | None = Field(
+        None, description="How the refiner takes over; the base works alone when absent."
+    )
     loras: tuple[LoraUse, ...] = Field(
-        (), max_length=MAX_ADAPTERS, description="LoRAs of the model's entry, each with its weight."
+        (), max_length=MAX_ADAPTERS, description="LoRAs of the model's entry to use, each with its weight."
     )
     embeddings: tuple[AdapterName, ...] = Field(
         (),
         max_length=MAX_ADAPTERS,
         description="Textual inversions of the model's entry; prompts write their tokens.",
     )
-    output: OutputSpec = Field(OutputSpec(), description="The file that the image becomes.")
+    output: OutputSpec = Field(
+        OutputSpec(), description="Format of the file that the image becomes, and its quality."
+    )
     reproducible: bool = Field(
-        default=False, description="Bit-equal on the same device, library versions and thread count."
+        default=False,
+        description="Whether the image is bit-equal on the same device, library versions and thread count.",
     )
     lane: Lane = Field(Lane.INTERACTIVE, description="Where the job waits.")
-    priority: int = Field(0, ge=-10, le=10, description="Within the lane; higher goes first.")
+    priority: int = Field(0, ge=-10, le=10, description="Rank within the lane; higher goes first.")
     keep_latents: int = Field(
         3_600, ge=0, le=604_800, description="Seconds that base latents are kept after the end."
     )
     metadata: dict[MetadataKey, MetadataValue] = Field(
-        default_factory=dict, max_length=16, description="The user's own strings."
+        {}, max_length=16, description="The user's own strings, kept with the job."
     )
-    webhook: str | None = Field(None, description="Not supported yet.")
+    webhook: str | None = Field(None, max_length=2_048, description="Not supported yet.")
 
     def seed_of(self, index: int) -> int:
         """Seed of image `index`, counted from 0. The spec must have a seed."""

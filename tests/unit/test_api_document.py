@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from api.app import create_app
 from api.routes_jobs import IMAGES_PAGE
 from latentfarm.errors import InvalidInput
 from latentfarm.records import Image, Job, ObjectRef
+from latentfarm.samplers import SAMPLERS, SIGMA_SCHEDULES, SPACINGS
 from latentfarm.settings import Settings
 from latentfarm.spec import SEED_RANGE, RenderSpec
 from latentfarm.states import JobState, Lane, RenderState, Stage
@@ -59,11 +61,52 @@ def test_every_operation_parameter_and_field_is_described(document: dict[str, An
         assert operation["description"], name
         for parameter in operation.get("parameters", []):
             assert parameter.get("description"), (name, parameter["name"])
-    for field, schema in document["components"]["schemas"]["RenderSpec"]["properties"].items():
-        assert "$ref" in schema or schema["description"], field
     for model in ("UploadRequest", "UploadView"):
         for field, schema in document["components"]["schemas"][model]["properties"].items():
             assert schema.get("description") or "const" in schema, (model, field)
+
+
+@pytest.mark.parametrize("model", ["RenderSpec", "RefinerSpec", "OutputSpec", "LoraUse"])
+def test_every_field_of_a_spec_is_told_in_full(document: dict[str, Any], model: str) -> None:
+    """One sentence, a default unless it is required, and the range of whatever has one."""
+    schemas = document["components"]["schemas"]
+    for field, schema in schemas[model]["properties"].items():
+        sentence = schema.get("description", "")
+        assert re.fullmatch(r"[A-Z`][^\n]*[^.]\.", sentence), field
+        assert ". " not in sentence, f"{field}: more than one sentence"
+        assert ("default" in schema) != (field in schemas[model].get("required", [])), field
+        assert_bounded(schema, schemas, field)
+
+
+def assert_bounded(schema: dict[str, Any], schemas: dict[str, Any], field: str) -> None:
+    if "$ref" in schema:
+        target = schemas[schema["$ref"].rsplit("/", 1)[1]]
+        assert "properties" in target or "enum" in target, field
+        return
+    for branch in schema.get("anyOf", []):
+        assert_bounded(branch, schemas, field)
+    within = [schema.get("items"), schema.get("additionalProperties"), *schema.get("prefixItems", ())]
+    for part in (part for part in within if isinstance(part, dict)):
+        assert_bounded(part, schemas, field)
+    limits = {
+        "integer": ({"minimum", "exclusiveMinimum"}, {"maximum", "exclusiveMaximum"}),
+        "number": ({"minimum", "exclusiveMinimum"}, {"maximum", "exclusiveMaximum"}),
+        "string": ({"maxLength", "enum"},),
+        "array": ({"maxItems"},),
+        "object": ({"maxProperties"},),
+    }
+    for either in limits.get(schema.get("type", ""), ()):
+        assert either & schema.keys(), f"{field} has none of {either}"
+
+
+def test_names_of_samplers_and_schedules_are_listed(document: dict[str, Any]) -> None:
+    fields = document["components"]["schemas"]["RenderSpec"]["properties"]
+    for field, names in (
+        ("sampler", SAMPLERS),
+        ("sigma_schedule", SIGMA_SCHEDULES),
+        ("timestep_spacing", SPACINGS),
+    ):
+        assert fields[field]["anyOf"][0]["enum"] == list(names)
 
 
 def test_every_failure_is_a_problem_document(document: dict[str, Any]) -> None:
