@@ -15,6 +15,7 @@ from latentfarm.cli.doctor import doctor
 from latentfarm.cli.follow import INTERRUPTED, Interrupted
 from latentfarm.cli.grid import grid
 from latentfarm.cli.output import complain
+from latentfarm.cli.panels import PanelledCommand
 from latentfarm.cli.render import render, with_spec_options
 from latentfarm.cli.replay import replay
 from latentfarm.errors import InvalidInput, LatentfarmError
@@ -66,7 +67,7 @@ def demo(context: typer.Context) -> None:
     import_module("latentfarm.cli.demo").app(context.args, prog_name="latentfarm demo")
 
 
-app.command()(with_spec_options(render))
+app.command(cls=PanelledCommand)(with_spec_options(render))
 app.command()(replay)
 app.command()(grid)
 app.add_typer(jobs.app, name="jobs")

@@ -15,7 +15,10 @@ import typer
 from pydantic import BaseModel
 
 from latentfarm.adapters import LoraUse
+from latentfarm.cli.panels import panel_of
 from latentfarm.errors import InvalidInput
+from latentfarm.explain import allowed
+from latentfarm.references import INPUT_FIELDS
 from latentfarm.spec import RenderSpec
 
 if TYPE_CHECKING:
@@ -29,7 +32,6 @@ _SHORT = {
     "guidance_scale": "--guidance",
     "mask_image": "--mask",
 }
-_UNBUILT = "Not supported yet."
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +55,28 @@ class SpecOption:
         """Name of the Python parameter."""
         return "_".join(self.path)
 
+    def help(self) -> str:
+        """The field's sentence, with its range and the default that the server fills in."""
+        default = self.field.default
+        plain = isinstance(default, bool | int | float | str)
+        told = [_range(self.path)]
+        if self.kind is bool or (self.metavar or "").count("|"):
+            told = []  # the flag shows it
+        if plain:
+            told.append(f"default: {str(default).lower()}")
+        noted = "; ".join(part for part in told if part)
+        return f"{self.field.description} [{noted}]" if noted else self.field.description or ""
+
     def parameter(self) -> inspect.Parameter:
         """The parameter that Typer makes an option of."""
         flag = f"--{'-'.join(self.path).replace('_', '-')}"
         flags = [f"{flag}/--no-{flag[2:]}"] if self.kind is bool else [flag]
         option = typer.Option(
             *[*flags, _SHORT[self.name]] if self.name in _SHORT else flags,
-            help=_help(self.field),
+            help=self.help(),
             metavar=self.metavar,
             show_default=False,
-            hidden=self.field.description == _UNBUILT,
+            rich_help_panel=panel_of(self.path[0]),
         )
         kind = list[str] if self.metavar == "KEY=VALUE" else self.kind
         return inspect.Parameter(
@@ -155,10 +169,15 @@ def _required(annotation: Any) -> Any:
     return annotation
 
 
-def _help(field: FieldInfo) -> str:
-    """The field's description with its default, which the server fills in."""
-    plain = isinstance(field.default, bool | int | float | str)
-    return f"{field.description} [{str(field.default).lower()}]" if plain else field.description or ""
+def _range(path: tuple[str, ...]) -> str:
+    """What the schema allows for a field; of a list also what it allows inside."""
+    if path[-1] in INPUT_FIELDS:
+        return "or a file, which is uploaded"
+    own = allowed(RenderSpec, path).removeprefix("text of ").removeprefix("a list of ")
+    if path == ("loras",):
+        return f"{own}, weights {allowed(LoraUse, ('weight',))}"
+    inside = allowed(RenderSpec, (*path, 0)).removeprefix("text of ")
+    return f"{own}, each {inside}" if inside else own.removeprefix("an object of ")
 
 
 def _size(text: str) -> list[int]:

@@ -6,16 +6,18 @@ import json
 import re
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from typer.testing import CliRunner
 
 from latentfarm.cli.app import app
-from latentfarm.cli.options import collect, spec_options
+from latentfarm.cli.options import SpecOption, collect, spec_options
 from latentfarm.cli.output import columns
+from latentfarm.cli.panels import PANELS
 from latentfarm.client import Client
 from latentfarm.errors import InvalidInput
+from latentfarm.references import INPUT_FIELDS
 from latentfarm.spec import OutputSpec, RefinerSpec, RenderSpec
 
 if TYPE_CHECKING:
@@ -34,6 +36,48 @@ def test_every_field_of_the_spec_is_an_option() -> None:
     wanted = leaves(RenderSpec) - {("prompt",), ("output",)}
     wanted |= leaves(RefinerSpec, "refiner") | leaves(OutputSpec, "output")
     assert {option.path for option in spec_options()} == wanted
+
+
+def schema_of(path: tuple[str, ...]) -> dict[str, Any]:
+    """A field's part of the JSON schema, without the branch for null."""
+    root = RenderSpec.model_json_schema()
+    node: dict[str, Any] = root
+    for name in path:
+        node = node["properties"][name]
+        node = next((branch for branch in node.get("anyOf", []) if branch != {"type": "null"}), node)
+        if "$ref" in node:
+            node = root["$defs"][node["$ref"].rsplit("/", 1)[1]]
+    return node
+
+
+@pytest.mark.parametrize("option", list(spec_options()), ids=lambda option: option.name)
+def test_help_tells_range_and_default_of_every_field(option: SpecOption) -> None:
+    shown = f"{option.help()} {option.metavar or ''}"
+    node, default = schema_of(option.path), option.field.default
+    inside = [node, *node.get("prefixItems", []), node.get("items", {})]
+    limits = ("minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum", "maxItems", "maxProperties")
+    wanted = [str(part[limit]) for part in inside for limit in limits if limit in part]
+    wanted += [str(value) for value in node.get("enum", [])]
+    if "maxLength" in node and option.name not in INPUT_FIELDS:
+        wanted.append(f"at most {node['maxLength']} characters")
+    if isinstance(default, bool | int | float | str):
+        wanted.append(f"default: {str(default).lower()}")
+    elif default is None and option.name != "webhook":
+        wanted.append("when absent")
+    assert [text for text in wanted if text not in shown] == []
+
+
+def test_help_is_in_sections_and_fits_a_terminal() -> None:
+    ran = CliRunner().invoke(app, ["render", "--help"], env={"COLUMNS": "100"})
+    lines = ran.output.splitlines()
+    assert max(map(len, lines)) <= 100
+    titles = [line.removesuffix(":") for line in lines if re.fullmatch(r"\w.*:", line)]
+    assert titles == ["Arguments", "Options", *PANELS]
+    fields = [field for names in PANELS.values() for field in names]
+    assert len(fields) == len(set(fields))
+    assert set(fields) <= set(RenderSpec.model_fields)
+    refiner = ran.output.split("\nRefiner:\n")[1].split("\n\n")[0]
+    assert refiner.count("  --refiner-") == len(RefinerSpec.model_fields)
 
 
 def test_loras_are_typed_with_their_weights() -> None:
@@ -161,8 +205,8 @@ def test_help_names_every_option_in_full(command: list[str]) -> None:
     assert re.search(r"^Usage: ", ran.output, re.MULTILINE)
     if command == ["render"]:
         shown = ran.output
-        built = [option for option in spec_options() if option.field.description != "Not supported yet."]
-        assert all(f"--{'-'.join(option.path).replace('_', '-')}" in shown for option in built)
+        options = ["-".join(option.path).replace("_", "-") for option in spec_options()]
+        assert [name for name in options if f"--{name}" not in shown] == []
 
 
 @pytest.mark.parametrize(
