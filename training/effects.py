@@ -1,6 +1,6 @@
 """What each parameter of SDXL does to the pictures, over many seeds, in numbers.
 
-Every function returns two means over the same seeds: without the parameter's change and with it.
+Every function returns two averages over the same seeds: without the parameter's change and with it.
 """
 
 import random
@@ -12,32 +12,53 @@ import numpy as np
 from PIL import Image
 
 from training.judge import look
-from training.measures import edge_noise, sharpness
+from training.measures import distance_to_ideal, edge_noise, sharpness
+from training.painter import Painter
 from training.picture import plan_scene, render
 from training.scene import Scene, Thing, caption
-from training.studio import Studio
+from training.scores import mark, set_exam
 from training.words import BACKGROUNDS, STYLES
 
 Pairing = tuple[float, float]
 _PLAIN: Final = "a large red circle in the middle, white background"
 
 
-def style_by_second_prompt(studio: Studio, seeds: Sequence[int], steps: int = 12) -> Pairing:
+def object_by_prompt(painter: Painter, seeds: Sequence[int], steps: int = 20) -> Pairing:
+    """Share of pictures whose main object has colour and shape of another picture's prompt, and of its own."""
+    exam = set_exam(len(seeds))
+    (images,) = painter.with_refiners(exam.prompts, seeds, [{}], steps=steps)
+    shifted = [*exam.scenes[1:], exam.scenes[0]]
+    return mark(images, shifted)["main"], mark(images, exam.scenes)["main"]
+
+
+def ideal_by_refiner(painter: Painter, seeds: Sequence[int], steps: int = 20) -> Pairing:
+    """Distance, of 255, to the drawn ideal of what is seen: of the base alone, and with the refiner.
+
+    Medians: where the base went astray the refiner cannot help, and one such picture outweighs ten.
+    """
+    exam = set_exam(len(seeds))
+    alone = painter.base_alone(exam.prompts, seeds, steps=steps)
+    (refined,) = painter.with_refiners(exam.prompts, seeds, [{}], steps=steps)
+    before, after = ([distance_to_ideal(image) for image in images] for images in (alone, refined))
+    return float(np.nanmedian(before)), float(np.nanmedian(after))
+
+
+def style_by_second_prompt(painter: Painter, seeds: Sequence[int], steps: int = 12) -> Pairing:
     """Share of pictures in the style asked for: when nobody asks, and when prompt_2 does."""
     wanted = [STYLES[seed % len(STYLES)] for seed in seeds]
     prompts = [_PLAIN] * len(seeds)
-    unasked = studio.base_alone(prompts, seeds, steps=steps)
-    asked = studio.base_alone(prompts, seeds, steps=steps, prompt_2=[f"{style} style" for style in wanted])
+    unasked = painter.base_alone(prompts, seeds, steps=steps)
+    asked = painter.base_alone(prompts, seeds, steps=steps, prompt_2=[f"{style} style" for style in wanted])
     return _share(unasked, wanted), _share(asked, wanted)
 
 
-def ground_by_negative_prompt(studio: Studio, seeds: Sequence[int], steps: int = 12) -> Pairing:
+def ground_by_negative_prompt(painter: Painter, seeds: Sequence[int], steps: int = 12) -> Pairing:
     """Share of pictures on a ground that the prompt leaves open: by chance, and when it is the negative."""
     unwanted = [list(BACKGROUNDS)[seed % len(BACKGROUNDS)] for seed in seeds]
     prompts = ["a large red circle in the middle"] * len(seeds)
-    free = studio.base_alone(prompts, seeds, steps=steps)
+    free = painter.base_alone(prompts, seeds, steps=steps)
     negative = [f"a large red circle in the middle, {ground} background" for ground in unwanted]
-    pushed = studio.base_alone(prompts, seeds, steps=steps, negative_prompt=negative)
+    pushed = painter.base_alone(prompts, seeds, steps=steps, negative_prompt=negative)
 
     def share(images: list[Image.Image]) -> float:
         seen = zip(images, unwanted, strict=True)
@@ -46,11 +67,11 @@ def ground_by_negative_prompt(studio: Studio, seeds: Sequence[int], steps: int =
     return share(free), share(pushed)
 
 
-def shift_by_crop(studio: Studio, seeds: Sequence[int], steps: int = 12, crop: int = 32) -> Pairing:
+def shift_by_crop(painter: Painter, seeds: Sequence[int], steps: int = 12, crop: int = 32) -> Pairing:
     """Pixels by which the object moves up and left when the crop starts `crop` pixels down and right."""
     prompts = [_PLAIN] * len(seeds)
-    at_rest = studio.base_alone(prompts, seeds, steps=steps)
-    moved = studio.base_alone(prompts, seeds, steps=steps, crops_coords_top_left=(crop, crop))
+    at_rest = painter.base_alone(prompts, seeds, steps=steps)
+    moved = painter.base_alone(prompts, seeds, steps=steps, crops_coords_top_left=(crop, crop))
     pairs = [(look(one).main, look(two).main) for one, two in zip(at_rest, moved, strict=True)]
     spots = [(one.spot, two.spot) for one, two in pairs if one is not None and two is not None]
     up = float(np.mean([one.y - two.y for one, two in spots]))
@@ -58,29 +79,25 @@ def shift_by_crop(studio: Studio, seeds: Sequence[int], steps: int = 12, crop: i
     return up, left
 
 
-def blur_by_original_size(studio: Studio, seeds: Sequence[int], steps: int = 12, small: int = 8) -> Pairing:
+def blur_by_original_size(painter: Painter, seeds: Sequence[int], steps: int = 12, small: int = 8) -> Pairing:
     """Sharpness when the picture is said to be of full size, and when it was `small` pixels."""
     prompts = [_PLAIN] * len(seeds)
-    full = studio.base_alone(prompts, seeds, steps=steps)
-    blurred = studio.base_alone(prompts, seeds, steps=steps, original_size=(small, small))
+    full = painter.base_alone(prompts, seeds, steps=steps)
+    blurred = painter.base_alone(prompts, seeds, steps=steps, original_size=(small, small))
     return _mean(sharpness, full), _mean(sharpness, blurred)
 
 
-def noise_by_aesthetic_score(studio: Studio, seeds: Sequence[int], steps: int = 20) -> Pairing:
+def noise_by_aesthetic_score(painter: Painter, seeds: Sequence[int], steps: int = 20) -> Pairing:
     """Noise around the object for the refiner's best score and for its worst, from the same latents."""
     prompts = [_PLAIN] * len(seeds)
-    latents = studio.latents(prompts, seeds, steps=steps)
-    best, worst = (
-        studio.refined(
-            prompts, seeds, latents, steps=steps, aesthetic_score=score, negative_aesthetic_score=other
-        )
-        for score, other in ((6.5, 2.0), (2.0, 6.5))
-    )
+    scores = ((6.5, 2.0), (2.0, 6.5))
+    refiners = [{"aesthetic_score": own, "negative_aesthetic_score": other} for own, other in scores]
+    best, worst = painter.with_refiners(prompts, seeds, refiners, steps=steps)
     return _mean(edge_noise, best), _mean(edge_noise, worst)
 
 
 def change_by_strength(
-    studio: Studio, seeds: Sequence[int], steps: int = 20, strengths: tuple[float, float] = (0.3, 0.9)
+    painter: Painter, seeds: Sequence[int], steps: int = 20, strengths: tuple[float, float] = (0.3, 0.9)
 ) -> Pairing:
     """Share of pictures that turned from the drawing's red circle to the prompt's blue square."""
     scene = Scene(Thing("circle", "red", "large", "middle"), None, "white", "filled")
@@ -88,7 +105,7 @@ def change_by_strength(
     prompts = ["a large blue square in the middle, white background, filled style"] * len(seeds)
 
     def share(strength: float) -> float:
-        images = studio.edited(studio.img2img, prompts, seeds, steps=steps, image=drawn, strength=strength)
+        images = painter.from_pictures(prompts, seeds, steps=steps, image=drawn, strength=strength)
         mains = [look(image).main for image in images]
         return float(
             np.mean([main is not None and (main.colour, main.shape) == ("blue", "square") for main in mains])
@@ -97,7 +114,7 @@ def change_by_strength(
     return share(strengths[0]), share(strengths[1])
 
 
-def painted_inside_mask(studio: Studio, seeds: Sequence[int], steps: int = 20) -> Pairing:
+def painted_inside_mask(painter: Painter, seeds: Sequence[int], steps: int = 20) -> Pairing:
     """Share of pictures whose masked half shows what the prompt asks there, and error outside the mask.
 
     The error is the mean distance, of 255, from the drawing at least 16 pixels from the mask.
@@ -108,8 +125,7 @@ def painted_inside_mask(studio: Studio, seeds: Sequence[int], steps: int = 20) -
     half = (72, 0, 128, 128)
     mask = Image.new("L", (128, 128), 0)
     mask.paste(255, half)
-    images = studio.edited(
-        studio.inpaint,
+    images = painter.from_pictures(
         [caption(told)] * len(seeds),
         seeds,
         steps=steps,

@@ -1,6 +1,6 @@
 """Stock diffusers pipelines over the tiny pair, many pictures per call."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -85,18 +85,34 @@ class Studio:
         groups = _in_groups(self.refiner, prompts, seeds, steps, guidance, image=latents, **more)
         return [image for group in groups for image in group]
 
-    def edited(
+    def with_refiners(
         self,
-        pipeline: Any,
+        prompts: Sequence[str],
+        seeds: Sequence[int],
+        refiners: Sequence[Mapping[str, float]],
+        *,
+        steps: int = 20,
+    ) -> list[list[Image.Image]]:
+        """Base and refiner, the base once for all of the refiner's arguments."""
+        latents = self.latents(prompts, seeds, steps=steps)
+        return [self.refined(prompts, seeds, latents, steps=steps, **own) for own in refiners]
+
+    def from_pictures(
+        self,
         prompts: Sequence[str],
         seeds: Sequence[int],
         *,
         steps: int = 20,
-        guidance: float = 5.0,
-        **more: Any,
+        image: list[Image.Image],
+        strength: float,
+        mask_image: Image.Image | None = None,
     ) -> list[Image.Image]:
-        """Pictures by `img2img` or `inpaint`; lists in `more` hold one value per picture."""
-        groups = _in_groups(pipeline, prompts, seeds, steps, guidance, **more)
+        """Pictures by `img2img`, or with a mask by `inpaint`."""
+        more: dict[str, Any] = {"image": image, "strength": strength}
+        if mask_image is not None:
+            more["mask_image"] = mask_image
+        pipeline = self.img2img if mask_image is None else self.inpaint
+        groups = _in_groups(pipeline, prompts, seeds, steps, 5.0, **more)
         return [image for group in groups for image in group]
 
 

@@ -53,6 +53,7 @@ class Queues:
             stack = opened.enter_context(Stack(self._folder))
             farm = Farm(stack, ROOT, port=0, workers=["base", "refine"], devices="cpu")
             farm.start()
+            self.url = farm.url
             self._client = opened.enter_context(Client(farm.url))
             self._open = opened.pop_all()
         return self

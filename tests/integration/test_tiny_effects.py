@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from training import effects
 from training.studio import Studio, open_studio
+from training.verdicts import EFFECTS, measured
 
 SEEDS = range(100, 150)
+ELSEWHERE = {"object_by_prompt", "ideal_by_refiner"}  # test_tiny_pair asks more of them
 
 
 @pytest.fixture(scope="module")
@@ -17,41 +18,7 @@ def studio() -> Studio:
     return open_studio(Path("models/tiny"))
 
 
-def test_prompt_2_sets_the_style(studio):
-    unasked, asked = effects.style_by_second_prompt(studio, SEEDS, steps=8)
-    assert asked >= 0.7
-    assert asked >= unasked + 0.3
-
-
-def test_a_negative_prompt_drives_away_what_it_names(studio):
-    free, pushed = effects.ground_by_negative_prompt(studio, SEEDS, steps=8)
-    assert free >= 0.2  # one of three by chance
-    assert pushed <= free * 2 / 3
-
-
-def test_a_crop_moves_the_object_up_and_left(studio):
-    up, left = effects.shift_by_crop(studio, SEEDS, steps=8, crop=32)
-    assert 18 <= up <= 44
-    assert 18 <= left <= 44
-
-
-def test_a_small_original_size_blurs(studio):
-    full, blurred = effects.blur_by_original_size(studio, SEEDS, steps=8)
-    assert blurred <= 0.9 * full
-
-
-def test_a_low_aesthetic_score_leaves_noise_around_edges(studio):
-    best, worst = effects.noise_by_aesthetic_score(studio, SEEDS, steps=15)
-    assert worst >= 1.3 * best
-
-
-def test_strength_decides_how_much_of_a_picture_is_painted_over(studio):
-    weak, strong = effects.change_by_strength(studio, SEEDS, steps=12)
-    assert weak <= 0.1
-    assert strong >= 0.7
-
-
-def test_inpainting_follows_the_prompt_inside_the_mask_and_keeps_the_rest(studio):
-    followed, outside = effects.painted_inside_mask(studio, SEEDS, steps=12)
-    assert followed >= 0.7
-    assert outside <= 6  # of 255: what passing through the VAE costs
+@pytest.mark.parametrize("name", [name for name in EFFECTS if name not in ELSEWHERE])
+def test_stock_pipelines_show_the_effect(studio: Studio, name: str) -> None:
+    _, bounds = measured(studio, name, SEEDS)
+    assert all(bound["met"] for bound in bounds.values()), bounds
