@@ -72,6 +72,8 @@ def _settings(provenance: Mapping[str, Any]) -> dict[str, object]:
     if spec.get("clip_skip") is not None:
         # They count the layer that is read, from the end; diffusers those that are left out.
         pairs["Clip skip"] = spec["clip_skip"] + 1
+    if spec.get("prompt_weighting") is not None:
+        pairs["Prompt weighting"] = spec["prompt_weighting"]  # not in their syntax
     return pairs
 
 

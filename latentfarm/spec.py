@@ -112,6 +112,12 @@ class RenderSpec(_Frozen):
     negative_prompt_2: Prompt | None = Field(
         None, description="What to avoid, for the second encoder; `negative_prompt` when absent."
     )
+    prompt_weighting: Literal["compel"] | None = Field(
+        None,
+        description="What reads weights in all four prompts; null: nothing does, every character is text."
+        " `compel`: `(words)1.3`, `word++`, `word--`, `.and()` and `.blend()` as the library of that name has"
+        " them, and prompts of more than 77 tokens whole.",
+    )
     width: int | None = Field(
         None,
         ge=8,
@@ -256,9 +262,13 @@ class RenderSpec(_Frozen):
 
     def picture(self) -> dict[str, Any]:
         """The fields that the picture depends on, JSON-ready: what is stored once per distinct spec."""
-        return self.model_dump(mode="json", exclude=set(JOB_FIELDS))
+        fields = self.model_dump(mode="json", exclude=set(JOB_FIELDS))
+        return {name: value for name, value in fields.items() if value is not None or name not in _LATER}
 
 
+#: Left out where nobody asks for them: specs of earlier releases keep their digest, and a worker of the
+#: release before reads what it can render.
+_LATER = ("prompt_weighting",)
 #: Fields that belong to the job, not to the picture.
 JOB_FIELDS = ("num_images", "seed", "lane", "priority", "keep_latents", "metadata", "webhook")
 

@@ -11,6 +11,7 @@ from latentfarm.facts import facts_of
 from latentfarm.mode_rules import check_mode, fill_mode
 from latentfarm.sampling import check_sampling
 from latentfarm.stages import check_stages
+from latentfarm.weighting import check_weighting
 
 if TYPE_CHECKING:
     from latentfarm.registry import ModelEntry
@@ -37,6 +38,7 @@ def complete(spec: RenderSpec, entry: ModelEntry) -> RenderSpec:
     """
     _refuse_unbuilt(spec)
     _check_texts(spec)
+    check_weighting(spec)
     if spec.num_images > entry.max_images:
         raise InvalidInput("num_images", f"{spec.num_images} images in one job", f"1 to {entry.max_images}")
     spec = with_defaults(spec, entry)

@@ -13,10 +13,14 @@ from latentfarm.states import Stage
 from tests.rig import stock_arguments, stock_pipeline
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from latentfarm.spec import RenderSpec
     from tests.floor import Move
     from worker.engine.model import LoadedModel
     from worker.engine.order import Inputs
+
+    Encode = Callable[[Any, RenderSpec], dict[str, Any]]
 
 _CLASSES: dict[str, Any] = {
     "text": diffusers.StableDiffusionXLPipeline,
@@ -26,13 +30,20 @@ _CLASSES: dict[str, Any] = {
 
 
 def stock_picture(
-    model: LoadedModel, given: RenderSpec, seed: int, inputs: Inputs | None, *, move: Move | None = None
+    model: LoadedModel,
+    given: RenderSpec,
+    seed: int,
+    inputs: Inputs | None,
+    *,
+    move: Move | None = None,
+    encode: Encode | None = None,
 ) -> torch.Tensor:
     """What stock makes of a spec as the user sent it: `[height, width, 3]`, uint8.
 
     Args:
         given: not completed: what is absent is left to stock's own defaults.
         move: what is done to the first stage's initial latents.
+        encode: makes the embeddings that a pipeline is given in place of prompts.
     """
     mode = "text" if inputs is None else "image" if inputs.mask is None else "inpaint"
     first = _pipeline(model, Stage.BASE, given, seed, mode)
@@ -45,8 +56,7 @@ def stock_picture(
     if refiner is not None and refiner.mode == "ensemble":
         ending["denoising_end"] = refiner.high_noise_frac or 0.8
     result = first(
-        **common,
-        **own,
+        **_told(first, {**common, **own}, given, encode),
         **_pictures(given, mode, inputs),
         **ending,
         generator=torch.Generator("cpu").manual_seed(seed),
@@ -61,10 +71,19 @@ def stock_picture(
         changed |= {"strength": refiner.strength or 0.3, **_some(refiner, "num_inference_steps")}
     pictures = _pictures(given, mode, inputs) if mode == "inpaint" else {}
     image = second(
-        **{**common, **changed, **pictures, "image": result},
+        **_told(second, {**common, **changed, **pictures, "image": result}, given, encode),
         generator=torch.Generator("cpu").manual_seed(seed),
     ).images[0]
     return torch.from_numpy(np.array(image))
+
+
+def _told(
+    pipeline: Any, arguments: dict[str, Any], given: RenderSpec, encode: Encode | None
+) -> dict[str, Any]:
+    if encode is None:
+        return arguments
+    rest = {name: value for name, value in arguments.items() if "prompt" not in name}
+    return {**rest, **encode(pipeline, given)}
 
 
 def _some(fields: Any, *names: str) -> dict[str, Any]:

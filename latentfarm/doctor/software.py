@@ -14,7 +14,7 @@ from latentfarm.doctor.finding import Finding, look
 ROOT = Path(__file__).resolve().parent.parent.parent
 ROOMS = ("api", "scheduler", "worker", "migrations")
 _SERVICES = ("alembic", "boto3", "celery", "fastapi", "psycopg", "redis", "sqlalchemy", "uvicorn")
-_ENGINE = ("torch", "diffusers", "transformers")
+_ENGINE = ("torch", "diffusers", "transformers", "compel")
 _DEVICE_S = 120.0
 
 _PROBE = """

@@ -9,7 +9,9 @@ import torch
 
 from latentfarm.spec import RefinerSpec
 from latentfarm.states import Stage
+from tests.integration.test_engine_weighting import embeddings as compel_embeddings
 from tests.rig import Rig, largest_difference, stock_image, with_bucket
+from tests.stock_modes import stock_picture
 from worker.engine.model import load_model
 
 if TYPE_CHECKING:
@@ -46,3 +48,16 @@ def test_a_bucket_of_one_gives_stocks_image(
     with Rig(with_bucket(half, 1)) as rig:
         farm = rig.picture(rig.submit(spec, 5))
     assert largest_difference(farm.pixels, stock_image(half, spec, 5)) == 0
+
+
+def test_weights_in_prompts_give_stocks_image(half: LoadedModel, make: MakeSpec) -> None:
+    fields = {
+        "prompt": "a (red)1.5 circle, (blue)0.3",
+        "negative_prompt": "dark+",
+        "prompt_weighting": "compel",
+    }
+    spec = make(**fields, sampler="euler", refiner=RefinerSpec())
+    with Rig(with_bucket(half, 1)) as rig:
+        farm = rig.picture(rig.submit(spec, 5))
+    stock = stock_picture(half, spec, 5, None, encode=compel_embeddings)
+    assert largest_difference(farm.pixels, stock) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import uuid
 from datetime import UTC, datetime
@@ -177,7 +178,10 @@ def test_the_spec_is_whole_and_in_the_order_of_its_fields() -> None:
     shown = schemas.in_full(job("a", 3), BASE, {}, [], None).spec
     assert RenderSpec.model_validate(shown).seed == SEED_RANGE - 2
     assert list(shown) == [name for name in RenderSpec.model_fields if name in shown]
-    assert set(RenderSpec.model_fields) - set(shown) == {"webhook"}
+    assert set(RenderSpec.model_fields) - set(shown) == {"webhook", "prompt_weighting"}
+    asked = RenderSpec(prompt="a", prompt_weighting="compel").picture()
+    weighted = schemas.in_full(dataclasses.replace(job("a", 3), spec=asked), BASE, {}, [], None).spec
+    assert list(weighted).index("prompt_weighting") < list(weighted).index("width")
 
 
 @given(st.uuids())

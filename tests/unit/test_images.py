@@ -80,6 +80,7 @@ def test_a_png_has_the_pixels_and_the_line_of_other_tools(
         ({"sigma_schedule": "default"}, "Schedule type: Automatic, "),
         ({"sigma_schedule": "exponential"}, "Schedule type: Exponential, "),
         ({"clip_skip": 1}, "Clip skip: 2, "),
+        ({"prompt_weighting": "compel"}, "Prompt weighting: compel, "),
         ({"strength": 0.55}, "Denoising strength: 0.55, "),
         ({"refiner": RefinerSpec(mode="image", strength=0.4)}, "Refiner strength: 0.4, "),
     ],

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 TINY = Path(__file__).parents[2] / "models" / "tiny"
 SETS = 250
-#: What no picture shows, or shows in its file alone.
-NOT_OF_THE_PICTURE = {*JOB_FIELDS, "reproducible", "output"}
+#: What no picture shows, or shows in its file alone; weights in prompts have sets of their own.
+NOT_OF_THE_PICTURE = {*JOB_FIELDS, "reproducible", "output", "prompt_weighting"}
 
 _OF_REFINER = {"refiner_steps", "refiner_guidance", "aesthetic_score", "negative_aesthetic_score", "loras"}
 #: Dimensions that have levels which cannot stand beside some of the others'.

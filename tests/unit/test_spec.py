@@ -20,6 +20,7 @@ specs = st.builds(
     num_inference_steps=st.integers(1, MAX_STEPS),
     guidance_scale=st.floats(0, 100),
     refiner=st.none() | st.builds(RefinerSpec, high_noise_frac=st.floats(0.01, 0.99)),
+    prompt_weighting=st.none() | st.just("compel"),
     crops_coords_top_left=st.none() | st.tuples(st.integers(0, 999), st.integers(0, 999)),
 )
 
@@ -50,6 +51,7 @@ def test_the_picture_does_not_depend_on_the_job(spec: RenderSpec, seed: int) -> 
         {"refiner": RefinerSpec()},
         {"reproducible": True},
         {"crops_coords_top_left": (0, 1)},
+        {"prompt_weighting": "compel"},
     ],
 )
 def test_every_change_of_the_picture_changes_its_digest(change: dict[str, Any]) -> None:
@@ -62,6 +64,11 @@ def test_the_digest_does_not_change_with_a_release() -> None:
     """Rows of older releases are found by it."""
     picture = {"prompt": "é", "sizes": [1, 2]}
     assert digest(picture).hex() == "a461b830c56463d38f18fbffe4ae7f6ed221fd59358b72d5f24ba6632346f133"
+
+
+def test_a_field_that_came_later_changes_nothing_where_nobody_asks_for_it() -> None:
+    """Specs of earlier releases keep their rows, and a worker of the release before reads new ones."""
+    assert "prompt_weighting" not in RenderSpec(prompt="a").picture()
 
 
 @given(st.integers(0, SEED_RANGE - 1), st.integers(0, 10_000))
@@ -102,6 +109,8 @@ def test_a_seed_must_be_drawn_before_it_is_used() -> None:
         ("refiner", {"mode": "other"}),
         ("output", {"format": "gif"}),
         ("output", {"quality": 0}),
+        ("prompt_weighting", "a1111"),
+        ("prompt_weighting", True),
         ("lane", "fast"),
         ("priority", 11),
         ("keep_latents", -1),

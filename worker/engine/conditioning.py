@@ -8,6 +8,7 @@ import torch
 
 from latentfarm.modes import Mode, mode_of
 from latentfarm.states import Stage
+from worker.engine.weighting import encode_branches, read_branches
 
 if TYPE_CHECKING:
     from latentfarm.spec import RenderSpec
@@ -51,20 +52,7 @@ def condition(
     same arguments would be. It has one tokenizer, so the second prompts have no effect on it.
     """
     guided = guidance > 1 and pipe.unet.config.time_cond_proj_dim is None
-    wanted = model.adapters.of(spec, stage)
-    with model.encoding, model.embeddings.rows_of(pipe, spec.embeddings):
-        for encoder in filter(None, (pipe.text_encoder, pipe.text_encoder_2)):
-            model.adapters.switch(encoder, wanted)
-        positive, negative, pooled, negative_pooled = pipe.encode_prompt(
-            prompt=spec.prompt,
-            prompt_2=spec.prompt_2,
-            device=model.device,
-            num_images_per_prompt=1,
-            do_classifier_free_guidance=guided,
-            negative_prompt=spec.negative_prompt,
-            negative_prompt_2=spec.negative_prompt_2,
-            clip_skip=spec.clip_skip,
-        )
+    positive, negative, pooled, negative_pooled = _encode(pipe, model, spec, stage, guided=guided)
     ids, negative_ids = _time_ids(pipe, spec, stage, positive.dtype, _projection_width(pipe, pooled), size)
     if guided:
         positive = torch.cat([negative, positive])
@@ -74,6 +62,30 @@ def condition(
     embed = _guidance_embed(pipe, guidance, model)
     # The text encoders may be held in another precision than the UNet.
     return Conditioning(positive.to(place, model.dtype), pooled.to(place, model.dtype), ids.to(place), embed)
+
+
+def _encode(
+    pipe: Any, model: LoadedModel, spec: RenderSpec, stage: Stage, *, guided: bool
+) -> tuple[Any, ...]:
+    """What `encode_prompt` returns, or with weights what takes its place."""
+    wanted = model.adapters.of(spec, stage)
+    branches = read_branches(pipe, spec, guided=guided) if spec.prompt_weighting else []
+    with model.encoding, model.embeddings.rows_of(pipe, spec.embeddings):
+        for encoder in filter(None, (pipe.text_encoder, pipe.text_encoder_2)):
+            model.adapters.switch(encoder, wanted)
+        if spec.prompt_weighting:
+            return encode_branches(pipe, model, spec, branches, guided=guided)
+        encoded: tuple[Any, ...] = pipe.encode_prompt(
+            prompt=spec.prompt,
+            prompt_2=spec.prompt_2,
+            device=model.device,
+            num_images_per_prompt=1,
+            do_classifier_free_guidance=guided,
+            negative_prompt=spec.negative_prompt,
+            negative_prompt_2=spec.negative_prompt_2,
+            clip_skip=spec.clip_skip,
+        )
+    return encoded
 
 
 def _projection_width(pipe: Any, pooled: torch.Tensor) -> int:
@@ -121,17 +133,14 @@ def _guidance_embed(pipe: Any, guidance: float, model: LoadedModel) -> torch.Ten
 
 
 def cut_warnings(pipe: Any, model: LoadedModel, spec: RenderSpec) -> tuple[str, ...]:
-    """One sentence for each prompt of the spec that the encoders read only the start of."""
-    texts = {
-        "prompt": spec.prompt,
-        "prompt_2": spec.prompt_2,
-        "negative_prompt": spec.negative_prompt,
-        "negative_prompt_2": spec.negative_prompt_2,
-    }
+    """One sentence for each prompt of the spec that is not read to its end.
+
+    With weights only the pooled embedding leaves something out.
+    """
+    found = []
     tokenizer = pipe.tokenizer or pipe.tokenizer_2
     limit = tokenizer.model_max_length
-    found = []
-    for field, text in texts.items():
+    for field, text in _texts(spec).items():
         # Each token stands for one character at least: short texts need no counting. But a token of
         # an embedding may stand for several rows.
         if text is None or (len(text) <= limit - 2 and not spec.embeddings):
@@ -139,6 +148,23 @@ def cut_warnings(pipe: Any, model: LoadedModel, spec: RenderSpec) -> tuple[str, 
         with model.encoding:
             text = pipe.maybe_convert_prompt(text, tokenizer)  # noqa: PLW2901 - as the encoders read it
             count = len(tokenizer(text, verbose=False).input_ids)
-        if count > limit:
+        if count > limit and spec.prompt_weighting:
+            found.append(f"{field}: the pooled embedding was made of {limit} of {count} tokens")
+        elif count > limit:
             found.append(f"{field} was cut: {count} tokens where the encoder reads {limit}")
     return tuple(found)
+
+
+def _texts(spec: RenderSpec) -> dict[str, str | None]:
+    texts = {
+        "prompt": spec.prompt,
+        "prompt_2": spec.prompt_2,
+        "negative_prompt": spec.negative_prompt,
+        "negative_prompt_2": spec.negative_prompt_2,
+    }
+    if not spec.prompt_weighting:
+        return texts
+    pooled = {"prompt_2" if spec.prompt_2 else "prompt"}
+    if spec.negative_prompt is not None:
+        pooled.add("negative_prompt_2" if spec.negative_prompt_2 else "negative_prompt")
+    return {field: text for field, text in texts.items() if field in pooled}

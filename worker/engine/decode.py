@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import platform
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,6 +16,7 @@ from worker.engine.header import header_of
 from worker.engine.order import Handover, Picture
 
 if TYPE_CHECKING:
+    from latentfarm.spec import RenderSpec
     from worker.engine.painting import Overlay
     from worker.engine.sample import Sample
 
@@ -79,7 +81,7 @@ def notes_of(sample: Sample) -> dict[str, str]:
         "threads": str(torch.get_num_threads()),
         "sampler": type(sample.sampler).__name__,
         "steps_done": str(sample.index),
-        "versions": _versions(),
+        "versions": _versions(sample.order.spec),
         **model.adapters.notes(sample.order.spec),
         **model.speed_notes,
     }
@@ -102,7 +104,7 @@ def device_name(device: torch.device) -> str:
     return f"{device.type} {platform.machine()} {os.uname().sysname}"
 
 
-def _versions() -> str:
+def _versions(spec: RenderSpec) -> str:
     import diffusers
     import transformers
 
@@ -114,4 +116,6 @@ def _versions() -> str:
         "diffusers": diffusers.__version__,
         "transformers": transformers.__version__,
     }
+    if spec.prompt_weighting is not None:
+        parts[spec.prompt_weighting] = version(spec.prompt_weighting)
     return " ".join(f"{name}={version}" for name, version in parts.items())
