@@ -5,9 +5,10 @@ from uuid import UUID
 
 from starlette.datastructures import URL
 
+from latentfarm.modes import first_stage
 from latentfarm.records import Image, Job
 from latentfarm.spec import SEED_RANGE, RenderSpec
-from latentfarm.states import JobState, RenderState, Stage
+from latentfarm.states import JobState, RenderState
 from latentfarm.views import ImageView, JobSummary, JobView
 
 PROMPT_SHOWN = 200
@@ -48,7 +49,8 @@ def as_accepted(job: Job, base: URL, page: int) -> JobView:
         "started_at": None,
         "finished_at": None,
     }
-    fresh = [Image(i, _seed(job, i), RenderState.QUEUED, Stage.BASE, None, {}) for i in range(shown)]
+    stage = first_stage(RenderSpec.model_validate(job.spec))
+    fresh = [Image(i, _seed(job, i), RenderState.QUEUED, stage, None, {}) for i in range(shown)]
     return JobView(
         **common,
         spec=_spec(job),

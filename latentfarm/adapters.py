@@ -9,7 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from latentfarm.errors import InvalidInput
 from latentfarm.lora_facts import misfit
+from latentfarm.modes import first_stage
 from latentfarm.places import Place
+from latentfarm.states import Stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -80,6 +82,12 @@ def check_adapters(spec: RenderSpec, entry: ModelEntry) -> None:
         if entry.loras[name].stage == "refine" and spec.refiner is None:
             raise InvalidInput(
                 f"loras.{index}.name", f"{name} belongs to the refiner, which the job leaves out", "a refiner"
+            )
+        if entry.loras[name].stage == "base" and first_stage(spec) is Stage.REFINE:
+            raise InvalidInput(
+                f"loras.{index}.name",
+                f"{name} belongs to the base, which the job leaves out",
+                "of the refiner",
             )
         if reason := misfit(entry, name):
             raise InvalidInput(f"loras.{index}.name", f"{name} {reason}")

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from latentfarm.errors import InvalidInput
 from latentfarm.facts import facts_of
-from latentfarm.modes import Mode, guidance_of, mode_of, strength_of
+from latentfarm.modes import Mode, first_stage, guidance_of, mode_of, strength_of
+from latentfarm.states import Stage
 
 if TYPE_CHECKING:
     from latentfarm.registry import ModelEntry
@@ -24,7 +25,7 @@ def fill_mode(spec: RenderSpec, entry: ModelEntry) -> RenderSpec:
         "guidance_scale": guidance,
         "refiner": _fill_refiner(spec.refiner, spec.num_inference_steps, guidance) if spec.refiner else None,
     }
-    if mode is not Mode.TEXT:
+    if mode is not Mode.TEXT and first_stage(spec) is Stage.BASE:
         filled["strength"] = strength_of(spec)
     if mode is not Mode.IMAGE:
         # Stock inpainting too takes the model's size, whatever the picture's is.
@@ -33,7 +34,7 @@ def fill_mode(spec: RenderSpec, entry: ModelEntry) -> RenderSpec:
 
 
 def _fill_refiner(refiner: RefinerSpec, steps: int, guidance: float) -> RefinerSpec:
-    own = {"strength": refiner.reworked} if refiner.mode == "image" else {"high_noise_frac": refiner.split}
+    own = {"high_noise_frac": refiner.split} if refiner.split is not None else {"strength": refiner.reworked}
     return refiner.model_copy(
         update={
             "num_inference_steps": refiner.num_inference_steps or steps,
@@ -65,7 +66,9 @@ def check_mode(spec: RenderSpec, entry: ModelEntry) -> None:
             "the crop is put back into the picture, so there are no latents to refine",
             "without a refiner",
         )
-    if facts_of(entry).unet_channels == 9 and mode_of(spec) is not Mode.INPAINT:
+    if first_stage(spec) is Stage.REFINE:
+        _check_without_base(spec)
+    elif facts_of(entry).unet_channels == 9 and mode_of(spec) is not Mode.INPAINT:
         raise InvalidInput(
             "mask_image", f"model {entry.name} paints into pictures only", "image and mask_image"
         )
@@ -73,9 +76,19 @@ def check_mode(spec: RenderSpec, entry: ModelEntry) -> None:
         _check_refiner_fields(spec, spec.refiner)
 
 
+def _check_without_base(spec: RenderSpec) -> None:
+    """A refiner alone is image-to-image, and nothing else."""
+    if spec.image is None:
+        raise InvalidInput("image", "refiner mode `only` starts from a picture", "a picture")
+    if spec.mask_image is not None:
+        raise InvalidInput("mask_image", "refiner mode `only` repaints the whole picture", "leave it out")
+    if spec.strength is not None:
+        raise InvalidInput("strength", "refiner mode `only` has no base stage", "refiner.strength")
+
+
 def _check_refiner_fields(spec: RenderSpec, refiner: RefinerSpec) -> None:
     other = {"ensemble": ("strength", "image"), "image": ("high_noise_frac", "ensemble")}
-    field, owner = other[refiner.mode]
+    field, owner = other.get(refiner.mode, other["image"])
     if getattr(refiner, field) is not None:
         raise InvalidInput(f"refiner.{field}", f"belongs to mode `{owner}`", "leave it out")
     steps, own = spec.num_inference_steps, refiner.num_inference_steps

@@ -32,14 +32,21 @@ def mode_of(spec: RenderSpec) -> Mode:
     return Mode.TEXT if spec.image is None else Mode.IMAGE
 
 
+def first_stage(spec: RenderSpec) -> Stage:
+    """Where a render of this spec begins: with the base, unless the refiner works alone."""
+    return Stage.REFINE if spec.refiner is not None and spec.refiner.mode == "only" else Stage.BASE
+
+
 def needs_inputs(spec: RenderSpec, stage: Stage) -> bool:
     """Whether a stage reads the job's pictures.
 
-    The base always does where there are any; the refiner starts from the base's latents, but
-    has to know where it may paint.
+    The first one always does where there are any; a refiner that starts from the base's latents
+    only has to know where it may paint.
     """
     mode = mode_of(spec)
-    return mode is not Mode.TEXT if stage is Stage.BASE else stage is Stage.REFINE and mode is Mode.INPAINT
+    if stage is first_stage(spec):
+        return mode is not Mode.TEXT
+    return stage is Stage.REFINE and mode is Mode.INPAINT
 
 
 def guidance_of(spec: RenderSpec) -> float:

@@ -54,21 +54,23 @@ def parameters_line(provenance: Mapping[str, Any]) -> str:
 
 def _settings(provenance: Mapping[str, Any]) -> dict[str, object]:
     spec = provenance["spec"]
+    # Where the refiner works alone it is, to them, the one model that there was.
+    alone = spec["refiner"] if (spec["refiner"] or {}).get("mode") == "only" else None
     row = SAMPLERS.get(spec["sampler"])
     schedule = spec["sigma_schedule"]
     pairs: dict[str, object] = {
-        "Steps": spec["num_inference_steps"],
+        "Steps": (alone or spec)["num_inference_steps"],
         "Sampler": row.label if row else spec["sampler"],
         # Their word for what the sampler does when nobody says.
         "Schedule type": "Automatic" if schedule in (None, "default") else schedule.capitalize(),
-        "CFG scale": spec["guidance_scale"],
+        "CFG scale": (alone or spec)["guidance_scale"],
         "Seed": provenance["seed"],
         "Size": f"{spec['width']}x{spec['height']}",
-        "Model hash": str(provenance.get("model_hash", ""))[:10],
+        "Model hash": str(provenance.get("refiner_hash" if alone else "model_hash", ""))[:10],
         "Model": spec["model"],
     }
-    if spec.get("strength") is not None:
-        pairs["Denoising strength"] = spec["strength"]
+    if (alone or spec).get("strength") is not None:
+        pairs["Denoising strength"] = (alone or spec)["strength"]
     if spec.get("clip_skip") is not None:
         # They count the layer that is read, from the end; diffusers those that are left out.
         pairs["Clip skip"] = spec["clip_skip"] + 1
@@ -80,7 +82,7 @@ def _settings(provenance: Mapping[str, Any]) -> dict[str, object]:
 def _refiner(provenance: Mapping[str, Any]) -> dict[str, object]:
     spec = provenance["spec"]
     refiner = spec["refiner"]
-    if refiner is None:
+    if refiner is None or refiner["mode"] == "only":
         return {}
     name = f"{spec['model']} [{str(provenance.get('refiner_hash', ''))[:10]}]"
     if refiner["mode"] == "image":

@@ -52,7 +52,7 @@ def _check_family(spec: RenderSpec, entry: ModelEntry) -> None:
         kind = "is of the EDM kind" if family == "edm" else "is not of the EDM kind"
         raise InvalidInput("sampler", f"model {entry.name} {kind}, {spec.sampler} does not fit", fitting)
     if family == "edm" and spec.refiner is not None and spec.refiner.mode == "ensemble":
-        raise InvalidInput("refiner.mode", "an EDM sampler's schedule cannot be split", "image")
+        raise InvalidInput("refiner.mode", "an EDM sampler's schedule cannot be split", "image, only")
 
 
 def _check_sampler(spec: RenderSpec) -> None:

@@ -47,10 +47,11 @@ class _Frozen(BaseModel):
 class RefinerSpec(_Frozen):
     """How the refiner takes over from the base."""
 
-    mode: Literal["ensemble", "image"] = Field(
+    mode: Literal["ensemble", "image", "only"] = Field(
         "ensemble",
         description="`ensemble`: of expert denoisers, the refiner takes the low-noise end of one schedule;"
-        " `image`: image-to-image from the base's finished latents, which are not decoded in between.",
+        " `image`: image-to-image from the base's finished latents, which are not decoded in between;"
+        " `only`: image-to-image from `image`, without a base stage.",
     )
     high_noise_frac: float | None = Field(
         None,
@@ -63,8 +64,8 @@ class RefinerSpec(_Frozen):
         None,
         ge=0,
         le=1,
-        description="Mode `image`: share of the refiner's schedule that the base's latents go through; 0.3"
-        " when absent.",
+        description="Modes `image` and `only`: share of the refiner's schedule that the base's latents, or"
+        " `image`, go through; 0.3 when absent.",
     )
     num_inference_steps: Steps | None = Field(
         None,
@@ -78,14 +79,14 @@ class RefinerSpec(_Frozen):
 
     @property
     def split(self) -> float | None:
-        """Share of the schedule that the base denoises; None in mode `image`, where it is all of it."""
-        if self.mode == "image":
+        """Share of the schedule that the base denoises; None where the two stages share none."""
+        if self.mode != "ensemble":
             return None
         return 0.8 if self.high_noise_frac is None else self.high_noise_frac
 
     @property
     def reworked(self) -> float:
-        """Strength of mode `image`."""
+        """Strength of the modes `image` and `only`."""
         return 0.3 if self.strength is None else self.strength
 
 

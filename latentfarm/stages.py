@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from latentfarm.errors import InvalidInput
 from latentfarm.facts import facts_of
-from latentfarm.modes import Mode, mode_of, strength_of
+from latentfarm.modes import Mode, first_stage, mode_of, strength_of
 from latentfarm.sampling import timetable_of
+from latentfarm.states import Stage
 from latentfarm.timesteps import after_strength, split_counts
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def check_stages(spec: RenderSpec, entry: ModelEntry) -> None:
     started, base, refined = counts
     if started == 0 and mode_of(spec) is not Mode.TEXT:
         raise InvalidInput("strength", "leaves no step", "a larger share, or more steps")
-    if spec.refiner is None or (base and refined):
+    if spec.refiner is None or (refined and (base or first_stage(spec) is Stage.REFINE)):
         return
     if spec.refiner.split is None:
         raise InvalidInput("refiner.strength", "leaves no step", "a larger share, or more steps")
@@ -76,7 +77,7 @@ def _counts_along(spec: RenderSpec, entry: ModelEntry, noise: NoiseConfig) -> tu
     own = spec.timesteps is not None or spec.sigmas is not None
     table = timetable_of(spec, entry, noise)
     started: Sequence[float] = table
-    if mode_of(spec) is not Mode.TEXT:
+    if mode_of(spec) is not Mode.TEXT and first_stage(spec) is Stage.BASE:
         steps = len(table) if own else spec.num_inference_steps
         started = after_strength(sampler, table, steps, strength_of(spec))
     if refiner is None:
@@ -88,4 +89,4 @@ def _counts_along(spec: RenderSpec, entry: ModelEntry, noise: NoiseConfig) -> tu
     steps = refiner.num_inference_steps or spec.num_inference_steps
     again = timetable_of(spec.model_copy(update={"num_inference_steps": steps}), entry, noise)
     refined = after_strength(sampler, again, len(again) if own else steps, refiner.reworked)
-    return len(started), len(started), len(refined)
+    return len(started), 0 if first_stage(spec) is Stage.REFINE else len(started), len(refined)

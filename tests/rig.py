@@ -11,6 +11,7 @@ import diffusers
 import torch
 from diffusers.utils.torch_utils import randn_tensor
 
+from latentfarm.modes import first_stage
 from latentfarm.states import Lane, Stage
 from worker.engine.engine import StepEngine
 from worker.engine.order import Handover, Order, Picture
@@ -140,9 +141,9 @@ class Rig:
             assert self.recorder.told_twice == []
 
     def submit(self, spec: RenderSpec, seed: int = 0, **fields: Any) -> Order:
-        """Sends one stage into the engine; the base unless `stage` says otherwise."""
+        """Sends one stage into the engine; the first unless `stage` says otherwise."""
         self._ids += 1
-        values = {"stage": Stage.BASE, "lane": Lane.BULK, "render_id": self._ids, **fields}
+        values = {"stage": first_stage(spec), "lane": Lane.BULK, "render_id": self._ids, **fields}
         order = Order(fence=1, spec=spec, seed=seed, **values)
         self.engine.submit(order)
         return order

@@ -46,6 +46,9 @@ def stock_picture(
         encode: makes the embeddings that a pipeline is given in place of prompts.
     """
     mode = "text" if inputs is None else "image" if inputs.mask is None else "inpaint"
+    if given.refiner is not None and given.refiner.mode == "only":
+        picture = _pictures(given, mode, inputs)["image"]
+        return refined_by_stock(model, given, seed, picture, move=move, encode=encode)
     first = _pipeline(model, Stage.BASE, given, seed, mode)
     if move is not None:
         _move(first, move)
@@ -63,18 +66,43 @@ def stock_picture(
     ).images
     if refiner is None:
         return torch.from_numpy(np.array(result[0]))
-    second = _pipeline(model, Stage.REFINE, given, seed, "inpaint" if mode == "inpaint" else "image")
+    pictures = _pictures(given, mode, inputs) if mode == "inpaint" else {}
+    pictures.pop("image", None)
+    return refined_by_stock(model, given, seed, result, encode=encode, **pictures)
+
+
+def refined_by_stock(
+    model: LoadedModel,
+    given: RenderSpec,
+    seed: int,
+    image: Any,
+    *,
+    move: Move | None = None,
+    encode: Encode | None = None,
+    **pictures: Any,
+) -> torch.Tensor:
+    """The second call: stock's refiner on a picture, or on the latents that the first call left.
+
+    Args:
+        move: see `stock_picture`; so is `encode`.
+        pictures: mask and sizes, which make it inpainting.
+    """
+    refiner = given.refiner
+    assert refiner is not None
+    mode = "inpaint" if "mask_image" in pictures else "image"
+    second = _pipeline(model, Stage.REFINE, given, seed, mode)
     changed = _some(refiner, "guidance_scale", "aesthetic_score", "negative_aesthetic_score")
     if refiner.mode == "ensemble":
         changed["denoising_start"] = refiner.high_noise_frac or 0.8
     else:
         changed |= {"strength": refiner.strength or 0.3, **_some(refiner, "num_inference_steps")}
-    pictures = _pictures(given, mode, inputs) if mode == "inpaint" else {}
-    image = second(
-        **_told(second, {**common, **changed, **pictures, "image": result}, given, encode),
+    if move is not None:
+        _move(second, move)
+    picture = second(
+        **_told(second, {**stock_arguments(given), **changed, **pictures, "image": image}, given, encode),
         generator=torch.Generator("cpu").manual_seed(seed),
     ).images[0]
-    return torch.from_numpy(np.array(image))
+    return torch.from_numpy(np.array(picture))
 
 
 def _told(

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from latentfarm.errors import DeviceError, ErrorClass, LatentsError, ModelError, RenderError, SpecError
 from latentfarm.logs import get_logger
-from latentfarm.modes import needs_inputs
+from latentfarm.modes import first_stage, needs_inputs
 from latentfarm.records import Failure
 from latentfarm.spec import RenderSpec
 from latentfarm.states import Stage
@@ -113,7 +113,7 @@ class Intake(threading.Thread):
         if spec.model in self._unusable:
             raise ModelError(self._unusable[spec.model])
         handover = None
-        if claimed.stage is Stage.REFINE:
+        if claimed.stage is not first_stage(spec):
             if claimed.latents is None:
                 raise LatentsError("the base stage left no latents")
             handover = latents.unpack(self._fetch(claimed.latents))

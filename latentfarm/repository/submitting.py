@@ -8,10 +8,11 @@ from sqlalchemy import text
 
 from latentfarm.database import CHANNEL_WORK, notify
 from latentfarm.messages import queue_name
+from latentfarm.modes import first_stage
 from latentfarm.references import digests
 from latentfarm.repository import inputs
 from latentfarm.spec import digest
-from latentfarm.states import JobState, Stage
+from latentfarm.states import JobState
 
 if TYPE_CHECKING:
     from typing import Any
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from latentfarm.spec import RenderSpec
-    from latentfarm.states import Lane
+    from latentfarm.states import Lane, Stage
 
 _SPEC = text("""
     WITH added AS (
@@ -78,7 +79,7 @@ def queue_id(connection: Connection, stage: Stage, model: str, lane: Lane) -> in
 
 
 def add_job(connection: Connection, job_id: UUID, spec: RenderSpec, *, tenant: str) -> int:
-    """Stores a job and its renders, all queued for the base stage.
+    """Stores a job and its renders, all queued for the first stage of the spec.
 
     Args:
         spec: complete, with a seed, its pictures resolved.
@@ -89,7 +90,8 @@ def add_job(connection: Connection, job_id: UUID, spec: RenderSpec, *, tenant: s
     Raises:
         InvalidInput: a picture that the spec names is no longer kept.
     """
-    queue = queue_id(connection, Stage.BASE, spec.model, spec.lane)
+    stage = first_stage(spec)
+    queue = queue_id(connection, stage, spec.model, spec.lane)
     shared = {
         "spec_id": add_spec(connection, spec.picture()),
         "priority": spec.priority,
@@ -106,7 +108,7 @@ def add_job(connection: Connection, job_id: UUID, spec: RenderSpec, *, tenant: s
     }
     connection.execute(_JOB, {**shared, **job})
     inputs.use(connection, job_id, digests(spec))
-    connection.execute(_RENDERS, {**shared, "job_id": job_id, "queue_id": queue, "stage": int(Stage.BASE)})
+    connection.execute(_RENDERS, {**shared, "job_id": job_id, "queue_id": queue, "stage": int(stage)})
     notify(connection, CHANNEL_WORK, queue)
     return queue
 

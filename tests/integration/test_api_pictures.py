@@ -121,6 +121,17 @@ def test_a_repeated_key_needs_no_picture_any_more(
     assert other.json()["errors"][0]["code"] == "idempotency_mismatch"
 
 
+def test_a_refiner_alone_is_the_first_stage(
+    http: httpx.Client, repository: Repository, store: S3Store
+) -> None:
+    answer = submit(http, image=data_url(RED), width=64, height=64, refiner={"mode": "only"}).json()
+    assert [image["stage"] for image in answer["images"]] == ["refine"]
+    assert [queue.name for queue in repository.queues()] == ["refine.tiny.interactive"]
+    (claimed,) = Puppet(repository, store).claim()
+    assert (claimed.stage.label, claimed.latents, len(claimed.inputs)) == ("refine", None, 1)
+    assert claimed.key.endswith(".png")
+
+
 def test_a_claim_has_what_the_worker_needs(
     http: httpx.Client, repository: Repository, store: S3Store
 ) -> None:

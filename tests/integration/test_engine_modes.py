@@ -31,6 +31,7 @@ NAME = "sha256:" + "0" * 64
 IMAGE = {"image": NAME, "strength": 0.7}
 MASKED = {**IMAGE, "mask_image": NAME}
 ENSEMBLE = {"refiner": {"high_noise_frac": 0.6}}
+ONLY = {"image": NAME, "refiner": {"mode": "only", "strength": 0.6}}
 AGAIN = {"refiner": {"mode": "image", "strength": 0.5, "num_inference_steps": 4}}
 TOGETHER: list[dict[str, Any]] = [
     {},
@@ -45,6 +46,8 @@ TOGETHER: list[dict[str, Any]] = [
     {**MASKED, **ENSEMBLE, "sampler": "ddpm"},
     {**MASKED, **AGAIN, "guidance_scale": 9.0, "guidance_rescale": 0.5},
     {**MASKED, "padding_mask_crop": 6, "sampler": "euler_ancestral"},
+    ONLY,
+    {**ONLY, "guidance_scale": 1.0, "sampler": "ddpm"},
 ]
 
 

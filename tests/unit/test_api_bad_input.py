@@ -75,7 +75,7 @@ BAD_SPECS = [
         "refiner.high_noise_frac",
         "no step",
     ),
-    (spec(refiner={"mode": "both"}), 422, "refiner.mode", "ensemble, image"),
+    (spec(refiner={"mode": "both"}), 422, "refiner.mode", "ensemble, image, only"),
     (spec(refiner={"frac": 0.5}), 422, "refiner.frac", "unknown field"),
     (spec(refiner=True), 422, "refiner", "an object"),
     (spec(model="dall-e"), 422, "model", "tiny"),

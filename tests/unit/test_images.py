@@ -73,6 +73,14 @@ def test_a_png_has_the_pixels_and_the_line_of_other_tools(
     )
 
 
+def test_the_line_of_a_refiner_alone_names_it_as_the_model() -> None:
+    refiner = RefinerSpec(mode="only", strength=0.4, num_inference_steps=9, guidance_scale=3.0)
+    line = parameters_line(describe(SPEC.model_copy(update={"refiner": refiner}), 1, NOTES))
+    for told in ("Steps: 9, ", "CFG scale: 3.0, ", "Denoising strength: 0.4, ", "Model hash: cdcdcdcdcd, "):
+        assert told in line
+    assert "Refiner" not in line
+
+
 @pytest.mark.parametrize(
     ("fields", "told"),
     [

@@ -30,6 +30,7 @@ ENTRY = ModelEntry(
 )
 IMAGE: dict[str, Any] = {"image": "sha256:" + "0" * 64}
 MASKED: dict[str, Any] = {**IMAGE, "mask_image": "sha256:" + "1" * 64}
+ONLY: dict[str, Any] = {**IMAGE, "refiner": {"mode": "only"}}
 
 
 def spec(**fields: Any) -> RenderSpec:
@@ -42,6 +43,7 @@ def spec(**fields: Any) -> RenderSpec:
         ({}, Mode.TEXT, []),
         (IMAGE, Mode.IMAGE, [Stage.BASE]),
         (MASKED, Mode.INPAINT, [Stage.BASE, Stage.REFINE]),
+        (ONLY, Mode.IMAGE, [Stage.REFINE]),
     ],
 )
 def test_the_pictures_decide_the_mode(fields: dict[str, Any], mode: Mode, stages: list[Stage]) -> None:
@@ -56,6 +58,7 @@ def test_the_pictures_decide_the_mode(fields: dict[str, Any], mode: Mode, stages
         (IMAGE, 5.0, 0.3, (None, None)),
         (MASKED, 7.5, 0.9999, (96, 128)),
         ({**MASKED, "guidance_scale": 0.0, "strength": 0.5, "width": 64}, 0.0, 0.5, (96, 64)),
+        (ONLY, 5.0, None, (None, None)),
     ],
 )
 def test_what_is_absent_is_stocks_default_for_the_mode(
@@ -71,12 +74,14 @@ def test_the_refiners_fields_follow_its_mode() -> None:
     for refiner, found in (
         ({}, ("ensemble", 0.8, None, 20, 5.0)),
         ({"mode": "image"}, ("image", None, 0.3, 20, 5.0)),
+        ({"mode": "only", "guidance_scale": 3.0}, ("only", None, 0.3, 20, 3.0)),
         (
             {"mode": "image", "strength": 0.5, "num_inference_steps": 8, "guidance_scale": 2.0},
             ("image", None, 0.5, 8, 2.0),
         ),
     ):
-        full = complete(spec(refiner=refiner, num_inference_steps=20), ENTRY)
+        image = IMAGE if found[0] == "only" else {}
+        full = complete(spec(refiner=refiner, num_inference_steps=20, **image), ENTRY)
         own = full.refiner
         assert own is not None
         assert (
@@ -130,6 +135,15 @@ def test_the_refiners_fields_follow_its_mode() -> None:
             "no step",
         ),
         ({**IMAGE, "width": 512}, "width", "64 to 256"),
+        ({"refiner": {"mode": "only"}}, "image", "a picture"),
+        ({**ONLY, **MASKED}, "mask_image", "leave it out"),
+        ({**ONLY, "strength": 0.5}, "strength", "refiner.strength"),
+        (
+            {**IMAGE, "refiner": {"mode": "only", "high_noise_frac": 0.8}},
+            "refiner.high_noise_frac",
+            "ensemble",
+        ),
+        ({**IMAGE, "refiner": {"mode": "only", "strength": 0.01}}, "refiner.strength", "no step"),
     ],
 )
 def test_what_does_not_go_together_is_refused(fields: dict[str, Any], field: str, word: str) -> None:
@@ -173,6 +187,7 @@ def test_a_unet_of_nine_channels_only_paints_into_pictures(tmp_path: Path) -> No
     (tmp_path / "unet" / "config.json").write_text(json.dumps({"in_channels": 9}))
     entry = ENTRY.model_copy(update={"base": str(tmp_path)})
     assert complete(spec(**MASKED), entry).strength == 0.9999
+    assert complete(spec(**ONLY), entry).refiner is not None, "its refiner has a UNet of its own"
     for fields in ({}, IMAGE):
         with pytest.raises(InvalidInput) as caught:
             complete(spec(**fields), entry)
@@ -191,6 +206,8 @@ def test_a_unet_of_nine_channels_only_paints_into_pictures(tmp_path: Path) -> No
         ({"refiner": {"mode": "image", "num_inference_steps": 12}}, (20, 3)),
         ({**IMAGE, "refiner": {"mode": "image", "strength": 1.0}}, (6, 20)),
         ({**IMAGE, "sampler": "euler", "timesteps": [900, 600, 300, 1], "strength": 0.5}, (2, 0)),
+        (ONLY, (0, 6)),
+        ({**IMAGE, "refiner": {"mode": "only", "num_inference_steps": 8, "strength": 0.5}}, (0, 4)),
     ],
 )
 def test_evaluations_of_each_stage(fields: dict[str, Any], counts: tuple[int, int]) -> None:

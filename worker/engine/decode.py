@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from latentfarm.errors import NonFiniteError
+from latentfarm.modes import first_stage
 from latentfarm.states import Stage
 from worker.engine.header import header_of
 from worker.engine.order import Handover, Picture
@@ -73,7 +74,7 @@ def _pixels(pipe: Any, image: torch.Tensor, overlay: Overlay | None) -> torch.Te
 
 def notes_of(sample: Sample) -> dict[str, str]:
     """What provenance adds to the spec: on the same of these, a reproducible render is bit-equal."""
-    model = sample.model
+    model, order = sample.model, sample.order
     notes = {
         "bucket": str(model.bucket),
         "dtype": str(model.dtype).removeprefix("torch."),
@@ -81,15 +82,16 @@ def notes_of(sample: Sample) -> dict[str, str]:
         "threads": str(torch.get_num_threads()),
         "sampler": type(sample.sampler).__name__,
         "steps_done": str(sample.index),
-        "versions": _versions(sample.order.spec),
-        **model.adapters.notes(sample.order.spec),
+        "versions": _versions(order.spec),
+        **model.adapters.notes(order.spec),
         **model.speed_notes,
     }
-    if Stage.BASE in model.hashes:
-        notes["model_hash"] = model.hashes[Stage.BASE]
-    handover = sample.order.handover
-    if handover is not None:
+    if order.stage is Stage.REFINE:
         notes["refiner_hash"] = model.hashes[Stage.REFINE]
+    if Stage.BASE in model.hashes and first_stage(order.spec) is Stage.BASE:
+        notes["model_hash"] = model.hashes[Stage.BASE]
+    handover = order.handover
+    if handover is not None:
         notes["model_hash"] = handover.header.get("model_hash", notes.get("model_hash", ""))
         notes["base_steps_done"] = handover.header.get("steps_done", "")
     return notes

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 
 from latentfarm.errors import LatentsError, SpecError
-from latentfarm.modes import Mode, mode_of, strength_of
+from latentfarm.modes import Mode, first_stage, mode_of, strength_of
 from latentfarm.states import Stage
 from worker.engine.conditioning import cut_warnings
 from worker.engine.header import check_header, restored
@@ -49,10 +49,10 @@ def start(pipe: Any, order: Order, model: LoadedModel, generator: torch.Generato
         SpecError: a stage is left no step, or the pictures do not fit.
         LatentsError: handed-over latents that do not belong to the spec.
     """
-    if order.stage is Stage.REFINE:
-        return _refiner(pipe, order, model, generator)
     spec, mode = order.spec, mode_of(order.spec)
-    timesteps = timesteps_of(pipe, spec, Stage.BASE, model.device)
+    if order.stage is not first_stage(spec):
+        return _refiner(pipe, order, model, generator)
+    timesteps = timesteps_of(pipe, spec, order.stage, model.device)
     warnings = cut_warnings(pipe, model, spec)
     if mode is Mode.TEXT:
         latents = pipe.prepare_latents(
