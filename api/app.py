@@ -31,6 +31,7 @@ from latentfarm.inputs.fetching import Fetcher
 from latentfarm.inputs.offering import Uploads
 from latentfarm.inputs.resolving import Resolver
 from latentfarm.lifecycle import Farm
+from latentfarm.refining import Refining
 from latentfarm.registry import load_registry
 from latentfarm.repository.facade import Repository
 from latentfarm.settings import Settings
@@ -75,6 +76,7 @@ def _services(settings: Settings, fetcher: Fetcher) -> Services:
         store=store,
         registry=registry,
         farm=farm,
+        refining=Refining(farm, repository),
         uploads=Uploads(repository, store, new_id, settings.upload_s),
         hurry=Hurry(accepted, farm.dispatch_now),
         hub=hub,

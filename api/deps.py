@@ -15,6 +15,7 @@ from latentfarm.events import EventHub
 from latentfarm.ids import parse_id
 from latentfarm.inputs.offering import Uploads
 from latentfarm.lifecycle import Farm
+from latentfarm.refining import Refining
 from latentfarm.registry import Registry
 from latentfarm.repository.facade import Repository
 from latentfarm.settings import Settings
@@ -33,6 +34,7 @@ class Services:
     store: S3Store
     registry: Registry
     farm: Farm
+    refining: Refining
     uploads: Uploads
     hurry: Hurry
     hub: EventHub

@@ -11,6 +11,7 @@ from api.problems import ProblemError, refused
 from latentfarm import strict_json
 from latentfarm.errors import InvalidInput
 from latentfarm.explain import explain
+from latentfarm.refinement import RefineRequest
 from latentfarm.spec import RenderSpec
 from latentfarm.views import UploadRequest
 
@@ -52,6 +53,11 @@ async def read_spec(request: Request) -> RenderSpec:
     return await _read(request, RenderSpec)
 
 
+async def read_refinement(request: Request) -> RefineRequest:
+    """What is asked of a job that has run; refused as specs are."""
+    return await _read(request, RefineRequest)
+
+
 async def read_upload(request: Request) -> UploadRequest:
     """What is said about a file that is to be uploaded; refused as specs are."""
     return await _read(request, UploadRequest)
@@ -67,6 +73,7 @@ async def _read(request: Request, model: type[M]) -> M:
 
 
 SpecBody = Annotated[RenderSpec, Depends(read_spec)]
+RefineBody = Annotated[RefineRequest, Depends(read_refinement)]
 UploadBody = Annotated[UploadRequest, Depends(read_upload)]
 
 

@@ -16,6 +16,7 @@ from latentfarm.errors import (
     MalformedJson,
     NotFound,
     ServiceUnavailable,
+    SourceGone,
     TransientError,
 )
 from latentfarm.logs import get_logger
@@ -75,7 +76,16 @@ def answer(request: Request, problem: ProblemError) -> JSONResponse:
 
 def install(app: FastAPI) -> None:
     """Makes every exception of the routes a problem."""
-    for kind in (ProblemError, InvalidInput, NotFound, Conflict, ServiceUnavailable, TransientError):
+    kinds = (
+        ProblemError,
+        InvalidInput,
+        NotFound,
+        Conflict,
+        SourceGone,
+        ServiceUnavailable,
+        TransientError,
+    )
+    for kind in kinds:
         app.add_exception_handler(kind, _expected)
     app.add_exception_handler(RequestValidationError, _bad_parameters)
     app.add_exception_handler(HTTPException, _http)
@@ -101,6 +111,9 @@ def _problem(error: Exception) -> ProblemError:
             return ProblemError(HTTPStatus.NOT_FOUND, "not_found", str(error))
         case Conflict():
             return ProblemError(HTTPStatus.CONFLICT, "conflict", str(error), retry_s=1)
+        case SourceGone():
+            wait_s = 1 if error.retryable else None
+            return ProblemError(HTTPStatus.CONFLICT, error.code, str(error), retry_s=wait_s)
         case _:
             get_logger().warning("service_away", error=str(error))
             return _away("a service that is needed for this does not answer")

@@ -1,4 +1,4 @@
-"""Jobs: submit, list, show, cancel."""
+"""Jobs: submit, refine, list, show, cancel."""
 
 from http import HTTPStatus
 from typing import Annotated
@@ -8,9 +8,10 @@ from fastapi import APIRouter, Query, Request, Response
 
 from api import cursors, schemas
 from api.deps import IdempotencyKey, JobId, Services, Tenant, Use
-from api.limits import SpecBody
-from api.openapi import SPEC_BODY, problems
+from api.limits import RefineBody, SpecBody
+from api.openapi import REFINE_BODY, SPEC_BODY, problems
 from latentfarm.errors import NotFound
+from latentfarm.lifecycle import Submitted
 from latentfarm.views import JobList, JobView
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
@@ -32,15 +33,31 @@ def submit(
     spec: SpecBody, request: Request, response: Response, use: Use, tenant: Tenant, key: IdempotencyKey
 ) -> JobView:
     """Accepts a job. Once this has answered, the job is kept, whatever dies."""
-    submitted = use.farm.submit(spec, tenant=tenant, key=key)
-    job = use.repository.get_job(submitted.job_id, tenant=tenant)
-    if job is None:
-        raise NotFound(f"the job {submitted.job_id} of this Idempotency-Key was removed")
-    response.headers["Location"] = schemas.job_url(request.base_url, job.id)
-    response.headers["Retry-After"] = "1"
-    if submitted.replayed:
-        response.headers["Idempotency-Replayed"] = "true"
-    return schemas.as_accepted(job, request.base_url, IMAGES_PAGE)
+    return _accepted(use, tenant, use.farm.submit(spec, tenant=tenant, key=key), request, response)
+
+
+@router.post(
+    "/{job_id}/refine",
+    status_code=202,
+    responses=problems(HTTPStatus.NOT_FOUND, *_BAD_SPEC),
+    openapi_extra=REFINE_BODY,
+)
+def refine(
+    job_id: JobId,
+    body: RefineBody,
+    request: Request,
+    response: Response,
+    use: Use,
+    tenant: Tenant,
+    key: IdempotencyKey,
+) -> JobView:
+    """Refines images of a job again with other settings, without its base stage: a new job.
+
+    409 `latents_gone` when the latents are no longer kept, `image_gone` for images that failed, and
+    `not_ready` for those that the job is still at work on; each names the images.
+    """
+    submitted = use.refining.refine(job_id, body, tenant=tenant, key=key)
+    return _accepted(use, tenant, submitted, request, response)
 
 
 @router.get("", responses=problems(HTTPStatus.UNPROCESSABLE_ENTITY))
@@ -82,6 +99,21 @@ def cancel(job_id: JobId, request: Request, use: Use, tenant: Tenant) -> JobView
     """Takes a job back, wherever its images are. A job that has ended stays as it is."""
     use.farm.cancel(job_id, tenant=tenant)
     return _page(use, tenant, job_id, request, first=0, limit=IMAGES_PAGE)
+
+
+def _accepted(
+    use: Services, tenant: str, submitted: Submitted, request: Request, response: Response
+) -> JobView:
+    """The answer to whatever makes a job: 202, and where it is shown."""
+    job = use.repository.get_job(submitted.job_id, tenant=tenant)
+    if job is None:
+        raise NotFound(f"the job {submitted.job_id} of this Idempotency-Key was removed")
+    response.headers["Location"] = schemas.job_url(request.base_url, job.id)
+    response.headers["Retry-After"] = "1"
+    if submitted.replayed:
+        response.headers["Idempotency-Replayed"] = "true"
+    images = None if job.source is None else use.repository.images(job.id, limit=IMAGES_PAGE)
+    return schemas.as_accepted(job, request.base_url, IMAGES_PAGE, images)
 
 
 def _page(use: Services, tenant: str, job_id: UUID, request: Request, *, first: int, limit: int) -> JobView:

@@ -8,8 +8,8 @@ from starlette.datastructures import URL
 from latentfarm.modes import first_stage
 from latentfarm.records import Image, Job
 from latentfarm.spec import SEED_RANGE, RenderSpec
-from latentfarm.states import JobState, RenderState
-from latentfarm.views import ImageView, JobSummary, JobView
+from latentfarm.states import JobState, RenderState, Stage
+from latentfarm.views import ImageView, JobSummary, JobView, RefinedFrom
 
 PROMPT_SHOWN = 200
 
@@ -38,8 +38,12 @@ def in_full(
     )
 
 
-def as_accepted(job: Job, base: URL, page: int) -> JobView:
-    """A job as it was when it was accepted: what a submit answers, also when it is repeated later."""
+def as_accepted(job: Job, base: URL, page: int, images: list[Image] | None = None) -> JobView:
+    """A job as it was when it was accepted: what a submit answers, also when it is repeated later.
+
+    Args:
+        images: the first ones, where their seeds do not follow from the job's.
+    """
     url = job_url(base, job.id)
     shown = min(page, job.num_images)
     common = _common(job, base) | {
@@ -49,22 +53,31 @@ def as_accepted(job: Job, base: URL, page: int) -> JobView:
         "started_at": None,
         "finished_at": None,
     }
-    stage = first_stage(RenderSpec.model_validate(job.spec))
-    fresh = [Image(i, _seed(job, i), RenderState.QUEUED, stage, None, {}) for i in range(shown)]
     return JobView(
         **common,
         spec=_spec(job),
         events_url=f"{url}/events",
         counts={state.label: 0 for state in RenderState} | {"queued": job.num_images},
-        images=[_image(image, url) for image in fresh],
+        images=[_image(image, url) for image in _fresh(job, images, shown)],
         images_next=shown if shown < job.num_images else None,
     )
+
+
+def _fresh(job: Job, images: list[Image] | None, shown: int) -> list[Image]:
+    if images is None:
+        stage = first_stage(RenderSpec.model_validate(job.spec))
+        return [Image(i, _seed(job, i), RenderState.QUEUED, stage, None, {}) for i in range(shown)]
+    return [
+        Image(one.index, one.seed, RenderState.QUEUED, Stage.REFINE, None, {}, source_index=one.source_index)
+        for one in images
+    ]
 
 
 def _common(job: Job, base: URL) -> dict[str, Any]:
     return {
         "id": job.id,
         "kind": job.kind,
+        "refined_from": _refined_from(job, base),
         "state": job.state,
         "lane": job.lane,
         "priority": job.priority,
@@ -80,6 +93,13 @@ def _common(job: Job, base: URL) -> dict[str, Any]:
         "finished_at": job.finished_at,
         "url": job_url(base, job.id),
     }
+
+
+def _refined_from(job: Job, base: URL) -> RefinedFrom | None:
+    if job.source_job_id is None or job.source is None:
+        return None
+    url = job_url(base, job.source_job_id)
+    return RefinedFrom.model_validate({"job": job.source_job_id, "source": job.source, "url": url})
 
 
 def _spec(job: Job) -> dict[str, Any]:
@@ -104,5 +124,6 @@ def _image(image: Image, url: str) -> ImageView:
         sha256=image.ref.sha256.hex() if image.ref else None,
         size=image.ref.size if image.ref else None,
         error=image.error,
+        source_index=image.source_index,
         warnings=image.notes.get("warnings", []),
     )

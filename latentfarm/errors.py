@@ -7,6 +7,7 @@ LatentfarmError
 │   ├── IdempotencyMismatch
 │   └── MalformedJson       no JSON, or JSON that readers could understand in two ways
 ├── Conflict                a request that races another one
+├── SourceGone              what a job is to be refined from is not there
 ├── NotFound
 ├── BadMessage              what came out of Redis is no message of ours
 ├── RenderError             why a render did not end well; carries an `ErrorClass`
@@ -21,7 +22,13 @@ LatentfarmError
 └── ServiceUnavailable      SQL, Redis or S3 did not answer
 """
 
+from __future__ import annotations
+
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class ErrorClass(StrEnum):
@@ -90,6 +97,56 @@ class Conflict(LatentfarmError):  # noqa: N818 - named as HTTP names it
     """The first call with the same Idempotency-Key has not ended yet."""
 
     retryable = True
+
+
+SOURCE_CODES = frozenset({"latents_gone", "image_gone", "input_gone"})
+"""What is not there, and never will be. `not_ready` is told of in the same way."""
+
+
+class SourceGone(LatentfarmError):  # noqa: N818 - names a state, as HTTP does
+    """What a job is to be refined from is not there: not yet, not any more, or it never was.
+
+    Args:
+        code: `latents_gone`, `image_gone`, `input_gone` or `not_ready`; waiting helps with the last alone.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.retryable = code == "not_ready"
+
+    @classmethod
+    def latents(cls, job: object, indices: Iterable[int]) -> SourceGone:
+        """Latents that are not kept."""
+        return cls(
+            "latents_gone", f"the latents of {_images(indices)} of job {job} are not kept, or were never made"
+        )
+
+    @classmethod
+    def image(cls, job: object, indices: Iterable[int]) -> SourceGone:
+        """Images that failed or were cancelled."""
+        return cls("image_gone", f"{_images(indices)} of job {job} failed or was cancelled")
+
+    @classmethod
+    def inputs(cls, job: object) -> SourceGone:
+        """Pictures that the job started from, which are swept after a time of their own."""
+        return cls("input_gone", f"the pictures that job {job} started from are no longer kept")
+
+    @classmethod
+    def not_ready(cls, job: object, indices: Iterable[int]) -> SourceGone:
+        """Images whose turn has not come."""
+        return cls("not_ready", f"job {job} is still at work on {_images(indices)}")
+
+
+_SHOWN = 20
+
+
+def _images(indices: Iterable[int]) -> str:
+    """`images 0, 3`; of many the first ones, and how many more."""
+    found = sorted(indices)
+    shown = ", ".join(str(index) for index in found[:_SHOWN])
+    more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    return f"image{'s' if len(found) > 1 else ''} {shown}{more}"
 
 
 class NotFound(LatentfarmError):  # noqa: N818 - named as HTTP names it

@@ -102,15 +102,26 @@ class Farm:
         if full.image is not None or full.mask_image is not None:
             # Before anything is fetched: what came by an upload or a URL may be gone when a key comes again.
             if key is not None and (before := self.records.known_key(tenant, key)) is not None:
-                return _replayed(before, fingerprint)
+                return replayed(before, fingerprint)
             full = self._with_pictures(full, tenant)
         if full.seed is None:
             full = full.model_copy(update={"seed": secrets.randbelow(SEED_RANGE)})
         job_id = self.new_id()
         queue_id, known = self.records.add_job(job_id, full, tenant=tenant, key=key, fingerprint=fingerprint)
+        return self.accepted(job_id, full.lane, queue_id, known, fingerprint)
+
+    def accepted(
+        self,
+        job_id: UUID,
+        lane: Lane,
+        queue_id: int | None,
+        known: tuple[bytes, UUID] | None,
+        fingerprint: bytes,
+    ) -> Submitted:
+        """What follows once the records have answered: a new job is sent, or a known one told of."""
         if known is not None:
-            return _replayed(known, fingerprint)
-        if full.lane is Lane.INTERACTIVE and queue_id is not None:
+            return replayed(known, fingerprint)
+        if lane is Lane.INTERACTIVE and queue_id is not None:
             (self.hurry or self.dispatch_now)(queue_id)
         return Submitted(job_id, replayed=False)
 
@@ -142,7 +153,12 @@ class Farm:
         return job
 
 
-def _replayed(known: tuple[bytes, UUID], fingerprint: bytes) -> Submitted:
+def replayed(known: tuple[bytes, UUID], fingerprint: bytes) -> Submitted:
+    """The answer to an Idempotency-Key that came before.
+
+    Raises:
+        IdempotencyMismatch: it came with another body.
+    """
     if known[0] != fingerprint:
         raise IdempotencyMismatch("Idempotency-Key", "this key came before with another body")
     return Submitted(known[1], replayed=True)

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from latentfarm.errors import ErrorClass
+    from latentfarm.spec import RenderSpec
     from latentfarm.states import JobState, Lane, RenderState, Stage
 
 
@@ -130,6 +131,7 @@ class Image:
 
     Attributes:
         error: class and message of the last failed attempt; only when failed.
+        source_index: of the image that it was refined from, in the source job.
     """
 
     index: int
@@ -139,11 +141,55 @@ class Image:
     ref: ObjectRef | None
     notes: dict[str, Any]
     error: str | None = None
+    source_index: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """An image of a job, and what there is of it to be refined.
+
+    Attributes:
+        stored: render id and fence of the object; None while there is none, or no more.
+        ref: where it is.
+    """
+
+    index: int
+    seed: int
+    state: RenderState
+    stage: Stage
+    stored: tuple[int, int] | None = None
+    ref: ObjectRef | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refinement:
+    """A job that is to be made from what another one has left.
+
+    Attributes:
+        job_id: of the other one.
+        source: `latents` or `image`.
+        spec: complete; with source `image` each render has its own picture in place of `image`.
+        sources: of its images, in their order; all of them are there.
+        size: `(height, width)` of the images that are refined.
+        format: of these images.
+    """
+
+    job_id: UUID
+    source: str
+    spec: RenderSpec
+    sources: tuple[Source, ...]
+    size: tuple[int, int]
+    format: str
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One record of what a user asked for."""
+    """One record of what a user asked for.
+
+    Attributes:
+        source_job_id: what a job of kind `refine` was made from; `source` tells whether from its
+            `latents` or its `image`s.
+    """
 
     id: UUID
     kind: str
@@ -161,6 +207,8 @@ class Job:
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    source_job_id: UUID | None = None
+    source: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,11 +40,13 @@ MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 MetadataValue = Annotated[str, StringConstraints(max_length=512)]
 
 
-class _Frozen(BaseModel):
+class StrictModel(BaseModel):
+    """Immutable, and takes no field that it does not know."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class RefinerSpec(_Frozen):
+class RefinerSpec(StrictModel):
     """How the refiner takes over from the base."""
 
     mode: Literal["ensemble", "image", "only"] = Field(
@@ -90,7 +92,7 @@ class RefinerSpec(_Frozen):
         return 0.3 if self.strength is None else self.strength
 
 
-class OutputSpec(_Frozen):
+class OutputSpec(StrictModel):
     """The file that the image becomes."""
 
     format: Literal["png", "webp", "jpeg"] = Field("png", description="Format of the file.")
@@ -99,7 +101,7 @@ class OutputSpec(_Frozen):
     )
 
 
-class RenderSpec(_Frozen):
+class RenderSpec(StrictModel):
     """One request for images. Immutable; sizes are `[height, width]` as in diffusers."""
 
     model: str = Field("tiny", min_length=1, max_length=64, description="Name of a model in the registry.")

@@ -82,6 +82,8 @@ jobs = Table(
     Column("started_at", DateTime(timezone=True)),
     Column("finished_at", DateTime(timezone=True)),
     Column("cancelled_at", DateTime(timezone=True)),
+    Column("source_job_id", UUID(as_uuid=True), comment="of kind refine"),
+    Column("source", Text, comment="latents or image"),
     Index("ix_jobs_tenant_id", "tenant", "id"),
     Index("ix_jobs_open", "id", postgresql_where=text("finished_at IS NULL")),
     Index("ix_jobs_finished_at", "finished_at"),
@@ -181,6 +183,17 @@ objects = Table(
     Index("ix_objects_latents", "render_id", postgresql_where=text("kind = 'latents'")),
 )
 
+#: What renders of kind refine are made from. Latents are kept while such a render needs them.
+render_sources = Table(
+    "render_sources",
+    metadata,
+    Column("render_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("source_index", Integer, nullable=False, comment="of the image in the source job"),
+    Column("object_render", BigInteger, nullable=False),
+    Column("object_fence", Integer, nullable=False),
+    Index("ix_render_sources_object", "object_render", "object_fence"),
+)
+
 idempotency = Table(
     "idempotency",
     metadata,
@@ -216,6 +229,7 @@ inputs = Table(
     Column("format", Text, nullable=False, comment="png, jpeg or webp"),
     Column("stored_at", DateTime(timezone=True), comment="when the object was there; before: planned"),
     Column("last_used", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("key", Text, comment="where it lies, when a render left it there"),
     Index("ix_inputs_last_used", "last_used"),
 )
 

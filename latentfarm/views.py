@@ -28,9 +28,22 @@ class ImageView(_View):
     sha256: str | None = Field(None, description="Of the file, in hexadecimal; once it is there.")
     size: int | None = Field(None, description="Bytes of the file; once it is there.")
     error: str | None = Field(None, description="Why it failed.")
+    source_index: int | None = Field(
+        None, description="Of the image that it was refined from, in the job that `refined_from` names."
+    )
     warnings: list[str] = Field(
         default_factory=list, description="What to know about it, such as a prompt that was cut."
     )
+
+
+class RefinedFrom(_View):
+    """What a job of kind `refine` was made from."""
+
+    job: UUID = Field(description="The job whose images were refined.")
+    source: Literal["latents", "image"] = Field(
+        description="Whether from what its base left, or from its finished images."
+    )
+    url: str = Field(description="Where that job is shown.")
 
 
 class JobSummary(_View):
@@ -38,13 +51,17 @@ class JobSummary(_View):
 
     object: Literal["job"] = "job"
     id: UUID
-    kind: str = Field(description="`single`: one spec, some images.")
+    kind: str = Field(description="`single`: one spec, some images; `refine`: made from another job.")
+    refined_from: RefinedFrom | None = Field(None, description="What a job of kind `refine` was made from.")
     state: JobState
     lane: Lane
     priority: int
     model: str
     prompt: str = Field(description="Its first 200 characters.")
-    seed: int = Field(description="Image i has the seed `(seed + i) mod 2^53`.")
+    seed: int = Field(
+        description="Image i has the seed `(seed + i) mod 2^53`; of kind `refine` that of the image that it was"
+        " made from, and this is the first one's."
+    )
     num_images: int
     remaining: int = Field(description="Images that are not final yet.")
     failed: int = Field(description="Images that failed.")
@@ -63,7 +80,10 @@ class JobSummary(_View):
 class JobView(JobSummary):
     """A job in full, with a page of its images."""
 
-    spec: dict[str, Any] = Field(description="The spec with every default filled in.")
+    spec: dict[str, Any] = Field(
+        description="The spec with every default filled in. Of several images that were refined from images,"
+        " each has its own `image`, and here it is null."
+    )
     events_url: str = Field(description="States and steps as server-sent events.")
     counts: dict[str, int] = Field(description="Images by state.")
     images: list[ImageView] = Field(description="Images from `images_from` on.")

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from latentfarm.dispatch import republish
 from latentfarm.keys import input_key, upload_key
-from latentfarm.repository import dispatching, failing, inputs, sweeping, uploads
+from latentfarm.repository import dispatching, failing, inputs, sources, sweeping, uploads
 from scheduler.duty import Duty
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class Duties:
 
     def drop_latents(self, connection: Connection) -> str:
         """Deletes stage-one latents that nobody asked to keep any longer."""
-        return self._delete(connection, sweeping.old_latents(connection, limit=BATCH))
+        return self._delete(connection, sources.old_latents(connection, limit=BATCH))
 
     def drop_uploads(self, connection: Connection) -> str:
         """Deletes what was uploaded under links that have ended, used or not: jobs have it by content."""
@@ -118,7 +118,7 @@ class Duties:
         inputs.forget(connection, shas)
         return f"deleted {len(shas)} inputs"
 
-    def _delete(self, connection: Connection, found: list[sweeping.AbandonedObject]) -> str:
+    def _delete(self, connection: Connection, found: list[sources.StoredObject]) -> str:
         if not found:
             return ""
         self.store.delete([key for _, _, key in found])

@@ -49,9 +49,16 @@ _PLAN = text("""
          AS t(id, fence, kind, key)
 """)
 
+# Of a render's own base stage, or of the render that it refines.
 _LATENTS = text("""
-    SELECT DISTINCT ON (render_id) render_id, key, sha256, size FROM objects
-    WHERE render_id = ANY (CAST(:ids AS bigint[])) AND kind = 'latents' AND state = 'visible'
+    SELECT DISTINCT ON (render_id) render_id, key, sha256, size FROM (
+        SELECT render_id, fence, kind, state, key, sha256, size FROM objects
+        WHERE render_id = ANY (CAST(:ids AS bigint[]))
+        UNION ALL
+        SELECT s.render_id, o.fence, o.kind, o.state, o.key, o.sha256, o.size FROM render_sources s
+        JOIN objects o ON o.render_id = s.object_render AND o.fence = s.object_fence
+        WHERE s.render_id = ANY (CAST(:ids AS bigint[]))) AS o
+    WHERE kind = 'latents' AND state = 'visible'
     ORDER BY render_id, fence DESC
 """)
 

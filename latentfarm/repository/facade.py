@@ -14,7 +14,10 @@ from latentfarm.repository import (
     cancelling,
     dispatching,
     failing,
+    inputs,
     reading,
+    refining,
+    sources,
     submitting,
     working,
 )
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine, RowMapping
 
     from latentfarm.messages import Pair
-    from latentfarm.records import Event, Image, Job, Pick, Queue
+    from latentfarm.records import Event, Image, Job, Pick, Queue, Refinement, Shape, Source
     from latentfarm.spec import RenderSpec
     from latentfarm.states import RenderState, Stage
 
@@ -66,16 +69,50 @@ class Repository:
         Raises:
             Conflict: a request with the same key is still at it after 2 s.
         """
+        return self._once(
+            lambda c: submitting.add_job(c, job_id, spec, tenant=tenant), job_id, tenant, key, fingerprint
+        )
 
+    def add_refined(
+        self,
+        job_id: UUID,
+        wanted: Refinement,
+        *,
+        tenant: str,
+        key: str | None = None,
+        fingerprint: bytes = b"",
+    ) -> tuple[int | None, tuple[bytes, UUID] | None]:
+        """See `refining.add_refined`; answers and conflicts as `add_job`."""
+        return self._once(
+            lambda c: refining.add_refined(c, job_id, wanted, tenant=tenant), job_id, tenant, key, fingerprint
+        )
+
+    def _once(
+        self,
+        add: Callable[[Connection], int],
+        job_id: UUID,
+        tenant: str,
+        key: str | None,
+        fingerprint: bytes,
+    ) -> tuple[int | None, tuple[bytes, UUID] | None]:
         def work(connection: Connection) -> tuple[int | None, tuple[bytes, UUID] | None]:
             if key is not None:
                 known = submitting.remember_key(connection, tenant, key, fingerprint, job_id)
                 if known is not None:
                     return None, known
-            return submitting.add_job(connection, job_id, spec, tenant=tenant), None
+            return add(connection), None
 
         with _lock_timeout("the first request with this Idempotency-Key has not ended yet"):
             return self.transact(work)
+
+    def sources(self, job_id: UUID, kind: str, indices: Sequence[int] | None) -> list[Source]:
+        """See `sources.find`."""
+        return self.transact(lambda c: sources.find(c, job_id, kind, indices))
+
+    def shape_of(self, sha256: bytes) -> Shape | None:
+        """The shape of an input, while it is kept. The caller knows that the tenant has it."""
+        found = self.transact(lambda c: inputs.find(c, sha256, tenant="", known=True))
+        return None if found is None else found.shape
 
     def known_key(self, tenant: str, key: str) -> tuple[bytes, UUID] | None:
         """Fingerprint and job of an Idempotency-Key, if it came before."""

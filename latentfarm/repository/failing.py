@@ -56,6 +56,12 @@ _CLOSE = text("""
 
 _QUEUE = text("SELECT model, lane FROM queues WHERE id = :queue")
 
+# A render that was made from what another one left has no base stage to go back to.
+_HAS_BASE = text("""
+    SELECT coalesce(s.body -> 'refiner' ->> 'mode', '') <> 'only'
+       AND NOT EXISTS (SELECT FROM render_sources f WHERE f.render_id = :id) FROM specs s WHERE s.id = :spec
+""")
+
 
 def fail(connection: Connection, failures: Sequence[Failure]) -> set[Pair]:
     """Records failures and decides for each: back to its queue, or `failed` for good.
@@ -132,7 +138,7 @@ def _apply(
         connection.execute(_FAIL, values)
         return
     stage, queue = Stage(row.stage), row.queue_id
-    if decision.rewind and stage is Stage.REFINE:
+    if decision.rewind and stage is Stage.REFINE and _has_base(connection, row):
         model, lane = connection.execute(_QUEUE, {"queue": queue}).one()
         stage, queue = Stage.BASE, queue_id(connection, Stage.BASE, model, Lane(lane))
     connection.execute(
@@ -149,6 +155,10 @@ def _apply(
         },
     )
     notify(connection, CHANNEL_WORK, queue)
+
+
+def _has_base(connection: Connection, row: Render) -> bool:
+    return bool(connection.execute(_HAS_BASE, {"id": row.id, "spec": row.spec_id}).scalar_one())
 
 
 def _count(connection: Connection, ends: Sequence[Render], backs: Sequence[Render]) -> None:

@@ -26,17 +26,27 @@ _PLAN = text("""
     ON CONFLICT (sha256) DO UPDATE SET last_used = now() RETURNING stored_at IS NOT NULL AS stored
 """)
 
+# What is a picture of a user's already stays where it is. In one order, as everywhere.
+_ADOPT = text("""
+    INSERT INTO inputs (sha256, size, width, height, format, stored_at, key)
+    SELECT DISTINCT ON (sha256) sha256, size, :width, :height, :format, now(), key
+    FROM unnest(CAST(:shas AS bytea[]), CAST(:sizes AS int[]), CAST(:keys AS text[])) AS a(sha256, size, key)
+    ORDER BY sha256
+    ON CONFLICT (sha256) DO UPDATE SET last_used = now(), stored_at = coalesce(inputs.stored_at, now()),
+        key = CASE WHEN inputs.stored_at IS NULL THEN excluded.key ELSE inputs.key END
+""")
+
 _STORED = text("UPDATE inputs SET stored_at = coalesce(stored_at, now()) WHERE sha256 = :sha256")
 
 _FIND = text("""
-    SELECT sha256, size, width, height, format FROM inputs i
+    SELECT sha256, size, width, height, format, key FROM inputs i
     WHERE sha256 = :sha256 AND stored_at IS NOT NULL AND (:known OR EXISTS (
         SELECT FROM job_inputs u JOIN jobs j ON j.id = u.job_id
         WHERE u.sha256 = i.sha256 AND j.tenant = :tenant))
 """)
 
 _REFS = text("""
-    SELECT sha256, size FROM inputs WHERE sha256 = ANY (CAST(:shas AS bytea[])) AND stored_at IS NOT NULL
+    SELECT sha256, size, key FROM inputs WHERE sha256 = ANY (CAST(:shas AS bytea[])) AND stored_at IS NOT NULL
 """)
 
 # In one order, so that two jobs with the same two inputs cannot wait for each other in a circle.
@@ -79,6 +89,20 @@ def plan(connection: Connection, sha256: bytes, size: int, shape: Shape) -> bool
     return bool(connection.execute(_PLAN, values | sides).scalar_one())
 
 
+def adopt(connection: Connection, refs: Sequence[ObjectRef], shape: Shape) -> None:
+    """Takes objects that renders have left for inputs, where they lie; all of one shape.
+
+    The sweep forgets such an input as any other, and leaves its object to the render.
+    """
+    sides = {"width": shape.width, "height": shape.height, "format": shape.format}
+    lists = {
+        "shas": [ref.sha256 for ref in refs],
+        "sizes": [ref.size for ref in refs],
+        "keys": [ref.key for ref in refs],
+    }
+    connection.execute(_ADOPT, sides | lists)
+
+
 def mark_stored(connection: Connection, sha256: bytes) -> None:
     """Its object is in the bucket."""
     connection.execute(_STORED, {"sha256": sha256})
@@ -99,7 +123,7 @@ def refs(connection: Connection, shas: Collection[bytes]) -> dict[bytes, ObjectR
     if not shas:
         return {}
     rows = connection.execute(_REFS, {"shas": list(shas)})
-    return {bytes(row.sha256): ObjectRef(input_key(row.sha256), bytes(row.sha256), row.size) for row in rows}
+    return {bytes(row.sha256): _ref(row) for row in rows}
 
 
 def use(connection: Connection, job_id: UUID, wanted: Mapping[str, bytes]) -> None:
@@ -139,7 +163,9 @@ def forget(connection: Connection, shas: Sequence[bytes]) -> None:
 
 
 def _stored(row: Row[tuple[object, ...]]) -> StoredInput:
+    return StoredInput(_ref(row), Shape(row.format, row.width, row.height))
+
+
+def _ref(row: Row[tuple[object, ...]]) -> ObjectRef:
     sha256 = bytes(row.sha256)
-    return StoredInput(
-        ObjectRef(input_key(sha256), sha256, row.size), Shape(row.format, row.width, row.height)
-    )
+    return ObjectRef(row.key or input_key(sha256), sha256, row.size)

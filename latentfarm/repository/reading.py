@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 _COLUMNS = """
     j.id, j.kind, j.tenant, j.state, j.lane, j.priority, j.seed, j.num_images, j.remaining, j.failed,
-    j.keep_latents, s.body AS spec, j.user_metadata, j.created_at, j.started_at, j.finished_at
+    j.keep_latents, s.body AS spec, j.user_metadata, j.created_at, j.started_at, j.finished_at,
+    j.source_job_id, j.source
 """
 
 _JOB = text(f"""
@@ -30,12 +31,13 @@ _JOBS = text(f"""
 """)  # noqa: S608 - no input in it
 
 _IMAGES = text("""
-    SELECT r.ordinal, r.seed, r.state, r.stage, o.key, o.sha256, o.size, o.notes,
+    SELECT r.ordinal, r.seed, r.state, r.stage, o.key, o.sha256, o.size, o.notes, s.source_index,
            (SELECT a.error_class || ': ' || a.message FROM attempts a
             WHERE a.render_id = r.id AND a.error_class IS NOT NULL AND r.state = 4
             ORDER BY a.fence DESC LIMIT 1) AS error
     FROM renders r
     LEFT JOIN objects o ON o.render_id = r.id AND o.kind = 'image' AND o.state = 'visible'
+    LEFT JOIN render_sources s ON s.render_id = r.id
     WHERE r.job_id = :id AND r.ordinal >= :first ORDER BY r.ordinal LIMIT :limit
 """)
 
@@ -127,4 +129,5 @@ def _image(row: RowMapping) -> Image:
         ref=ref,
         notes=row["notes"] or {},
         error=row["error"],
+        source_index=row["source_index"],
     )

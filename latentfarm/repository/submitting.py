@@ -39,9 +39,9 @@ _QUEUE = text("""
 
 _JOB = text("""
     INSERT INTO jobs (id, tenant, kind, spec_id, lane, priority, state, seed, num_images, remaining, queued,
-                      keep_latents, user_metadata)
-    VALUES (:id, :tenant, 'single', :spec_id, :lane, :priority, :state, :seed, :n, :n, :n,
-            :keep_latents, CAST(:metadata AS jsonb))
+                      keep_latents, user_metadata, source_job_id, source)
+    VALUES (:id, :tenant, :kind, :spec_id, :lane, :priority, :state, :seed, :n, :n, :n,
+            :keep_latents, CAST(:metadata AS jsonb), :source_job_id, :source)
 """)
 
 _RENDERS = text("""
@@ -92,25 +92,47 @@ def add_job(connection: Connection, job_id: UUID, spec: RenderSpec, *, tenant: s
     """
     stage = first_stage(spec)
     queue = queue_id(connection, stage, spec.model, spec.lane)
-    shared = {
-        "spec_id": add_spec(connection, spec.picture()),
-        "priority": spec.priority,
-        "seed": spec.seed,
-        "n": spec.num_images,
-    }
-    job = {
-        "id": job_id,
-        "tenant": tenant,
-        "lane": spec.lane.value,
-        "state": JobState.QUEUED.value,
-        "keep_latents": spec.keep_latents,
-        "metadata": _json(spec.metadata),
-    }
-    connection.execute(_JOB, {**shared, **job})
+    spec_id = add_spec(connection, spec.picture())
+    add_record(connection, job_id, spec, spec_id, tenant=tenant)
     inputs.use(connection, job_id, digests(spec))
-    connection.execute(_RENDERS, {**shared, "job_id": job_id, "queue_id": queue, "stage": int(stage)})
+    renders = {"job_id": job_id, "queue_id": queue, "stage": int(stage), "priority": spec.priority}
+    connection.execute(_RENDERS, {**renders, "spec_id": spec_id, "seed": spec.seed, "n": spec.num_images})
     notify(connection, CHANNEL_WORK, queue)
     return queue
+
+
+def add_record(
+    connection: Connection,
+    job_id: UUID,
+    spec: RenderSpec,
+    spec_id: int,
+    *,
+    tenant: str,
+    refined: tuple[UUID, str] | None = None,
+) -> None:
+    """Stores the record of a job; its renders are the caller's to add.
+
+    Args:
+        spec: complete, with a seed.
+        refined: the job that it is made from, and from its `latents` or its `image`s.
+    """
+    source_job_id, source = refined or (None, None)
+    values = {
+        "id": job_id,
+        "tenant": tenant,
+        "kind": "refine" if refined else "single",
+        "spec_id": spec_id,
+        "lane": spec.lane.value,
+        "priority": spec.priority,
+        "state": JobState.QUEUED.value,
+        "seed": spec.seed,
+        "n": spec.num_images,
+        "keep_latents": spec.keep_latents,
+        "metadata": _json(spec.metadata),
+        "source_job_id": source_job_id,
+        "source": source,
+    }
+    connection.execute(_JOB, values)
 
 
 def remember_key(

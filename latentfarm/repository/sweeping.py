@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from latentfarm.repository.sources import StoredObject
+
 _TRY_LOCK = text("SELECT pg_try_advisory_xact_lock(4712, :duty)")
 
 # The age counts from the end of the attempt: an upload that was under way then must have ended too,
@@ -28,15 +30,6 @@ _ABANDONED = text("""
       AND coalesce(a.ended_at, o.created_at) < now() - make_interval(secs => :after_s)
       AND NOT (r.state = 2 AND r.fence = o.fence)
     ORDER BY o.created_at LIMIT :limit FOR UPDATE OF o SKIP LOCKED
-""")
-
-_OLD_LATENTS = text("""
-    SELECT o.render_id, o.fence, o.key FROM jobs j
-    JOIN renders r ON r.job_id = j.id
-    JOIN objects o ON o.render_id = r.id AND o.kind = 'latents'
-    WHERE j.finished_at < now() - make_interval(secs => j.keep_latents)
-      AND j.finished_at > now() - interval '30 days' AND o.state = 'visible'
-    ORDER BY j.finished_at LIMIT :limit FOR UPDATE OF o SKIP LOCKED
 """)
 
 _FORGET = text("""
@@ -68,25 +61,18 @@ _PARTITIONS = text("""
     WHERE i.inhparent = 'outbox'::regclass
 """)
 
-AbandonedObject = tuple[int, int, str]
-
 
 def try_duty(connection: Connection, duty: int) -> bool:
     """Takes a duty for this transaction; False when another scheduler is at it."""
     return bool(connection.execute(_TRY_LOCK, {"duty": duty}).scalar_one())
 
 
-def abandoned_objects(connection: Connection, *, after_s: float, limit: int) -> list[AbandonedObject]:
+def abandoned_objects(connection: Connection, *, after_s: float, limit: int) -> list[StoredObject]:
     """Planned objects that can never become visible: (render id, fence, key)."""
     return [tuple(row) for row in connection.execute(_ABANDONED, {"after_s": after_s, "limit": limit})]
 
 
-def old_latents(connection: Connection, *, limit: int) -> list[AbandonedObject]:
-    """Latents of jobs that ended longer ago than they asked to keep them."""
-    return [tuple(row) for row in connection.execute(_OLD_LATENTS, {"limit": limit})]
-
-
-def forget_objects(connection: Connection, found: list[AbandonedObject]) -> None:
+def forget_objects(connection: Connection, found: list[StoredObject]) -> None:
     """Deletes the rows of objects that are no longer in the bucket."""
     values = {"ids": [item[0] for item in found], "fences": [item[1] for item in found]}
     connection.execute(_FORGET, values)

@@ -46,6 +46,7 @@ def test_the_routes_are_those_that_were_promised(document: dict[str, Any]) -> No
         "get /v1/jobs",
         "get /v1/jobs/{job_id}",
         "post /v1/jobs/{job_id}/cancel",
+        "post /v1/jobs/{job_id}/refine",
         "get /v1/jobs/{job_id}/events",
         "get /v1/jobs/{job_id}/images/{index}",
         "post /v1/uploads",
@@ -62,7 +63,7 @@ def test_every_operation_parameter_and_field_is_described(document: dict[str, An
         assert operation["description"], name
         for parameter in operation.get("parameters", []):
             assert parameter.get("description"), (name, parameter["name"])
-    for model in ("UploadRequest", "UploadView"):
+    for model in ("UploadRequest", "UploadView", "RefineRequest", "RefinedFrom"):
         for field, schema in document["components"]["schemas"][model]["properties"].items():
             assert schema.get("description") or "const" in schema, (model, field)
 
