@@ -9,14 +9,20 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from latentfarm.client import Client as Client
+    from latentfarm.refinement import RefineRequest as RefineRequest
     from latentfarm.spec import RefinerSpec as RefinerSpec
     from latentfarm.spec import RenderSpec as RenderSpec
 
 __version__ = "0.1.0"
 
-_HOMES = {"Client": "latentfarm.client", "RenderSpec": "latentfarm.spec", "RefinerSpec": "latentfarm.spec"}
+_HOMES = {
+    "Client": "latentfarm.client",
+    "RefineRequest": "latentfarm.refinement",
+    "RenderSpec": "latentfarm.spec",
+    "RefinerSpec": "latentfarm.spec",
+}
 
-__all__ = ["Client", "RefinerSpec", "RenderSpec", "__version__"]
+__all__ = ["Client", "RefineRequest", "RefinerSpec", "RenderSpec", "__version__"]
 
 
 def __getattr__(name: str) -> object:

@@ -7,16 +7,17 @@ import os
 import time
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import quote
 
 import httpx
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from latentfarm import client_events, client_inputs
 from latentfarm.client_http import Http
 from latentfarm.errors import TransientError
 from latentfarm.explain import explain
+from latentfarm.refinement import RefineRequest
 from latentfarm.spec import RenderSpec
 from latentfarm.views import EventView, ImageView, JobList, JobSummary, JobView, ModelList, ModelView
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from types import TracebackType
 
+M = TypeVar("M", bound=BaseModel)
 DEFAULT_URL = "http://127.0.0.1:8400"
 _POLL_S = (0.1, 1.0)
 
@@ -64,12 +66,36 @@ class Client:
             InvalidInput: names the field and what is allowed; nothing was stored.
             ServiceUnavailable: the API was away for `retry_s`.
         """
-        body = (spec if isinstance(spec, RenderSpec) else _spec(spec)).model_dump_json(exclude_unset=True)
-        headers = {
-            "Content-Type": "application/json",
-            "Idempotency-Key": idempotency_key or str(uuid.uuid4()),
-        }
-        response = self._http.request("POST", "/v1/jobs", content=body, headers=headers)
+        return self._hand_in("/v1/jobs", _read(RenderSpec, spec), idempotency_key)
+
+    def refine(
+        self,
+        job: JobSummary | uuid.UUID | str,
+        request: RefineRequest | Mapping[str, Any] | None = None,
+        *,
+        idempotency_key: str | None = None,
+    ) -> JobView:
+        """Refines images of a job again, without its base stage: a new job, kept when this returns.
+
+        Args:
+            request: what is to be other than in the job; all of its images, from the latents that its
+                base left or else from the finished images, when absent.
+            idempotency_key: as for `submit`.
+
+        Raises:
+            InvalidInput: names the field and what is allowed; nothing was stored.
+            NotFound: there is no such job.
+            SourceGone: latents or images are not there; its `code` says why.
+            Conflict: the job is still at work on them.
+            ServiceUnavailable: the API was away for `retry_s`.
+        """
+        body = _read(RefineRequest, {} if request is None else request)
+        return self._hand_in(f"{_path(job)}/refine", body, idempotency_key)
+
+    def _hand_in(self, path: str, body: BaseModel, key: str | None) -> JobView:
+        headers = {"Content-Type": "application/json", "Idempotency-Key": key or str(uuid.uuid4())}
+        content = body.model_dump_json(exclude_unset=True)
+        response = self._http.request("POST", path, content=content, headers=headers)
         return JobView.model_validate_json(response.content)
 
     def upload(self, picture: str | Path | bytes) -> str:
@@ -181,11 +207,13 @@ class Client:
         return path
 
 
-def _spec(fields: Mapping[str, Any]) -> RenderSpec:
+def _read(model: type[M], given: M | Mapping[str, Any]) -> M:
+    if isinstance(given, model):
+        return given
     try:
-        return RenderSpec.model_validate(fields)
+        return model.model_validate(given)
     except ValidationError as error:
-        raise explain(error, RenderSpec)[0] from error
+        raise explain(error, model)[0] from error
 
 
 def _path(job: JobSummary | uuid.UUID | str) -> str:

@@ -10,6 +10,7 @@ import httpx
 from pydantic import ValidationError
 
 from latentfarm.errors import (
+    SOURCE_CODES,
     Conflict,
     IdempotencyMismatch,
     InvalidInput,
@@ -19,6 +20,7 @@ from latentfarm.errors import (
     NotSupported,
     RenderError,
     ServiceUnavailable,
+    SourceGone,
     UnknownModel,
 )
 from latentfarm.views import ProblemView
@@ -56,7 +58,7 @@ class Http:
 
         Raises:
             InvalidInput: 400, 413, 415 or 422; names the field.
-            NotFound, Conflict, RenderError: 404, 409, 410.
+            NotFound, Conflict, SourceGone, RenderError: 404, 409, 409, 410.
             ServiceUnavailable: no answer, or 503, for `retry_s`.
         """
         for last_try in self.tries():
@@ -118,6 +120,9 @@ def error_of(response: httpx.Response) -> LatentfarmError:
         return _BY_CODE.get(first.code, InvalidInput)(first.field, first.message, first.allowed)
     if problem.type.endswith(":conflict"):
         return RacingCall(problem.detail)
+    code = problem.type.rsplit(":", 1)[1] if ":" in problem.type else ""
+    if problem.status == 409 and code in SOURCE_CODES:
+        return SourceGone(code, problem.detail)
     return _other(problem.status, problem.detail)
 
 

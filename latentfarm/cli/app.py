@@ -14,9 +14,10 @@ from latentfarm.cli import jobs, models
 from latentfarm.cli.doctor import doctor
 from latentfarm.cli.follow import INTERRUPTED, Interrupted
 from latentfarm.cli.grid import grid
+from latentfarm.cli.options import spec_options
 from latentfarm.cli.output import complain
 from latentfarm.cli.panels import PanelledCommand
-from latentfarm.cli.render import render, with_spec_options
+from latentfarm.cli.render import render, with_options
 from latentfarm.cli.replay import replay
 from latentfarm.errors import InvalidInput, LatentfarmError
 
@@ -67,7 +68,7 @@ def demo(context: typer.Context) -> None:
     import_module("latentfarm.cli.demo").app(context.args, prog_name="latentfarm demo")
 
 
-app.command(cls=PanelledCommand)(with_spec_options(render))
+app.command(cls=PanelledCommand)(with_options(render, spec_options()))
 app.command()(replay)
 app.command()(grid)
 app.add_typer(jobs.app, name="jobs")

@@ -75,6 +75,8 @@ class Steps:
 
     def __init__(self, job: JobView) -> None:
         self._stages = stages(job.spec)
+        if job.kind == "refine":
+            self._stages.pop("base", None)
         self._at: dict[int, int] = {}
         self._images = job.num_images
         self._ended: set[int] = set()
@@ -130,4 +132,5 @@ def stages(spec: dict[str, Any]) -> dict[str, int]:
         last = steps - round(steps * (refiner["high_noise_frac"] or 0.8))
         return {"base": max(base - last, 1), "refine": last}
     own = refiner.get("num_inference_steps") or steps
-    return {"base": base, "refine": int(own * (refiner.get("strength") or 0.3))}
+    again = {"refine": int(own * (refiner.get("strength") or 0.3))}
+    return again if refiner["mode"] == "only" else {"base": base, **again}

@@ -1,17 +1,21 @@
-"""`latentfarm jobs`: list, show, cancel, watch."""
+"""`latentfarm jobs`: list, show, cancel, watch, refine."""
 
 from __future__ import annotations
 
-from pathlib import Path  # noqa: TC003 - Typer reads the annotations
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from latentfarm.cli.output import Api, Json, as_json, columns, say
-from latentfarm.cli.render import finish
+from latentfarm.cli.options import collect, refine_options
+from latentfarm.cli.output import Api, Json, as_json, columns, complain, say
+from latentfarm.cli.render import Out, finish, tell, with_options
 from latentfarm.client import Client
 
-app = typer.Typer(help="List, show, cancel and watch jobs.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from latentfarm.views import JobView
+
+app = typer.Typer(help="List, show, cancel, watch and refine jobs.", no_args_is_help=True)
 
 JobId = Annotated[str, typer.Argument(help="Id of a job.", metavar="JOB")]
 
@@ -60,12 +64,18 @@ def show(job: JobId, api: Api = None, json_: Json = False) -> None:
     rows = [
         ("job", str(found.id)),
         ("state", f"{found.state} ({counts})"),
+        *_origin(found),
         ("created", found.created_at.isoformat(timespec="seconds")),
         ("finished", found.finished_at.isoformat(timespec="seconds") if found.finished_at else "not yet"),
         *((name, str(value)) for name, value in found.spec.items() if value not in (None, [], {})),
     ]
     columns(rows)
     columns([(str(image.index), str(image.seed), image.state, image.error or image.url) for image in images])
+
+
+def _origin(job: JobView) -> list[tuple[str, str]]:
+    origin = job.refined_from
+    return [] if origin is None else [("refined from", f"{origin.source} of {origin.job}")]
 
 
 @app.command()
@@ -89,3 +99,29 @@ def watch(
     """Follow a job to its end, and save its pictures with -o."""
     with Client(api) as client:
         finish(client, client.get(job), out, json_=json_)
+
+
+def refine(
+    job: JobId,
+    *,
+    out: Out = Path("out"),
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Hand the new job in, and leave.")] = False,
+    api: Api = None,
+    json_: Json = False,
+    **given: Any,
+) -> None:
+    """Refine the images of a job again, without its base stage, and save them.
+
+    What no option says stays as it was in the job. Each image keeps its seed.
+    """
+    with Client(api) as client:
+        new = client.refine(job, collect(given, refine_options()))
+        if no_wait:
+            tell(new, {}, json_=json_)
+            return
+        if not json_:
+            complain(f"job {new.id}")
+        finish(client, new, out, json_=json_)
+
+
+app.command()(with_options(refine, refine_options()))

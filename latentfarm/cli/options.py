@@ -1,4 +1,4 @@
-"""Options out of `RenderSpec`, so that a new field of the spec is an option at once.
+"""Options out of `RenderSpec` and `RefineRequest`, so that a new field is an option at once.
 
 Nested models become prefixed options: `refiner.high_noise_frac` is `--refiner-high-noise-frac`.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import types
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -19,10 +19,11 @@ from latentfarm.cli.panels import panel_of
 from latentfarm.errors import InvalidInput
 from latentfarm.explain import allowed
 from latentfarm.references import INPUT_FIELDS
+from latentfarm.refinement import RefineRequest
 from latentfarm.spec import RenderSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from pydantic.fields import FieldInfo
 
@@ -42,6 +43,8 @@ class SpecOption:
         path: names from the spec down to the field.
         kind: type of the parameter.
         read: turns what the command line gives into what the spec takes.
+        default: whether the help tells the field's default: nobody may have filled it in.
+        model: whose field it is.
     """
 
     path: tuple[str, ...]
@@ -49,6 +52,8 @@ class SpecOption:
     kind: Any
     metavar: str | None
     read: Callable[[Any], Any]
+    default: bool = True
+    model: type[BaseModel] = RenderSpec
 
     @property
     def name(self) -> str:
@@ -59,10 +64,10 @@ class SpecOption:
         """The field's sentence, with its range and the default that the server fills in."""
         default = self.field.default
         plain = isinstance(default, bool | int | float | str)
-        told = [_range(self.path)]
+        told = [_range(self.model, self.path)]
         if self.kind is bool or (self.metavar or "").count("|"):
             told = []  # the flag shows it
-        if plain:
+        if plain and self.default:
             told.append(f"default: {str(default).lower()}")
         noted = "; ".join(part for part in told if part)
         return f"{self.field.description} [{noted}]" if noted else self.field.description or ""
@@ -89,12 +94,30 @@ class SpecOption:
 
 def spec_options() -> Iterator[SpecOption]:
     """An option for every field but the prompt, which is an argument."""
-    for name, field in RenderSpec.model_fields.items():
-        if name == "prompt":
+    return _options(RenderSpec, switches={"refiner"}, arguments={"prompt"})
+
+
+def refine_options() -> Iterator[SpecOption]:
+    """An option for everything that may be other than in the job, which has the defaults."""
+    found = _options(RefineRequest, switches=set(), arguments=set())
+    return (replace(option, default=False, model=RefineRequest) for option in found)
+
+
+def _options(
+    model: type[BaseModel], *, switches: Collection[str], arguments: Collection[str]
+) -> Iterator[SpecOption]:
+    """An option per field.
+
+    Args:
+        switches: nested models that an option of their own turns on, with nothing in them.
+        arguments: fields that the command takes otherwise.
+    """
+    for name, field in model.model_fields.items():
+        if name in arguments:
             continue
         kind = _required(field.annotation)
         if isinstance(kind, type) and issubclass(kind, BaseModel):
-            if kind is not field.annotation:
+            if name in switches:
                 yield SpecOption((name,), field, bool, None, lambda on: {} if on else None)
             for inner, inner_field in kind.model_fields.items():
                 yield _option((name, inner), inner_field)
@@ -102,14 +125,17 @@ def spec_options() -> Iterator[SpecOption]:
             yield _option((name,), field)
 
 
-def collect(given: Mapping[str, Any]) -> dict[str, Any]:
+def collect(given: Mapping[str, Any], options: Iterable[SpecOption] | None = None) -> dict[str, Any]:
     """The fields of a spec out of what Typer has parsed; what was not given is left out.
+
+    Args:
+        options: those that were parsed; of the spec when absent.
 
     Raises:
         InvalidInput: a value cannot be read.
     """
     fields: dict[str, Any] = {}
-    for option in spec_options():
+    for option in spec_options() if options is None else options:
         value = given.get(option.name)
         if value is None or value == []:
             continue
@@ -169,14 +195,14 @@ def _required(annotation: Any) -> Any:
     return annotation
 
 
-def _range(path: tuple[str, ...]) -> str:
+def _range(model: type[BaseModel], path: tuple[str, ...]) -> str:
     """What the schema allows for a field; of a list also what it allows inside."""
     if path[-1] in INPUT_FIELDS:
         return "or a file, which is uploaded"
-    own = allowed(RenderSpec, path).removeprefix("text of ").removeprefix("a list of ")
+    own = allowed(model, path).removeprefix("text of ").removeprefix("a list of ")
     if path == ("loras",):
         return f"{own}, weights {allowed(LoraUse, ('weight',))}"
-    inside = allowed(RenderSpec, (*path, 0)).removeprefix("text of ")
+    inside = allowed(model, (*path, 0)).removeprefix("text of ")
     return f"{own}, each {inside}" if inside else own.removeprefix("an object of ")
 
 

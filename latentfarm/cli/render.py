@@ -13,15 +13,16 @@ import typer
 
 from latentfarm import strict_json
 from latentfarm.cli.follow import follow
-from latentfarm.cli.options import collect, spec_options
+from latentfarm.cli.options import collect
 from latentfarm.cli.output import Api, Json, as_json, columns, complain, say
 from latentfarm.client import Client
 from latentfarm.errors import InvalidInput
 from latentfarm.references import INPUT_FIELDS, is_reference
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
+    from latentfarm.cli.options import SpecOption
     from latentfarm.views import ImageView, JobView
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the pictures.")]
@@ -57,11 +58,11 @@ def render(
         finish(client, job, out, json_=json_)
 
 
-def with_spec_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Replaces `**given` in the signature of a command by an option for each field of the spec."""
+def with_options(command: Callable[..., None], found: Iterable[SpecOption]) -> Callable[..., None]:
+    """Replaces `**given` in the signature of a command by options."""
     signature = inspect.signature(command, eval_str=True)
     own = [part for part in signature.parameters.values() if part.kind is not inspect.Parameter.VAR_KEYWORD]
-    options = [option.parameter() for option in spec_options()]
+    options = [option.parameter() for option in found]
 
     @functools.wraps(command)
     def run(*args: Any, **kwargs: Any) -> None:

@@ -52,6 +52,7 @@ def step(index: int, stage: str, at: int, total: int) -> EventView:
         (None, {"base": 20}),
         ({"mode": "ensemble", "high_noise_frac": 0.8}, {"base": 16, "refine": 4}),
         ({"mode": "image", "strength": 0.3}, {"base": 20, "refine": 6}),
+        ({"mode": "only", "strength": 0.5}, {"refine": 10}),
     ],
 )
 def test_the_steps_of_each_stage_are_guessed(refiner: dict[str, Any] | None, wanted: dict[str, int]) -> None:
@@ -78,6 +79,15 @@ def test_steps_of_both_stages_add_up() -> None:
     assert steps.done == 10 + 16 + 2
     steps.take(event("image.succeeded", index=1))
     assert (steps.done, steps.images_done) == (10 + 20, 1)
+
+
+def test_a_job_that_refines_has_no_base_to_wait_for() -> None:
+    steps = Steps(
+        job(refiner={"mode": "ensemble", "high_noise_frac": 0.8}).model_copy(update={"kind": "refine"})
+    )
+    assert steps.total == 8
+    steps.take(step(1, "refine", 2, 4))
+    assert steps.done == 2
 
 
 def test_a_late_step_does_not_take_back_a_finished_image() -> None:

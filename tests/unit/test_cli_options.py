@@ -12,12 +12,13 @@ import pytest
 from typer.testing import CliRunner
 
 from latentfarm.cli.app import app
-from latentfarm.cli.options import SpecOption, collect, spec_options
+from latentfarm.cli.options import SpecOption, collect, refine_options, spec_options
 from latentfarm.cli.output import columns
 from latentfarm.cli.panels import PANELS
 from latentfarm.client import Client
 from latentfarm.errors import InvalidInput
 from latentfarm.references import INPUT_FIELDS
+from latentfarm.refinement import RefineRequest
 from latentfarm.spec import OutputSpec, RefinerSpec, RenderSpec
 
 if TYPE_CHECKING:
@@ -78,6 +79,36 @@ def test_help_is_in_sections_and_fits_a_terminal() -> None:
     assert set(fields) <= set(RenderSpec.model_fields)
     refiner = ran.output.split("\nRefiner:\n")[1].split("\n\n")[0]
     assert refiner.count("  --refiner-") == len(RefinerSpec.model_fields)
+
+
+def test_everything_that_can_be_refined_otherwise_is_an_option() -> None:
+    wanted = leaves(RefineRequest) - {("refiner",), ("output",)}
+    wanted |= leaves(RefinerSpec, "refiner") | leaves(OutputSpec, "output")
+    assert {option.path for option in refine_options()} == wanted
+
+
+def test_a_wish_to_refine_is_typed_and_nothing_else_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, RefineRequest]] = []
+
+    def refine(_client: object, job: str, fields: dict[str, object]) -> None:
+        asked.append((job, RefineRequest.model_validate(fields)))
+        raise Submitted
+
+    monkeypatch.setattr(Client, "refine", refine)
+    line = "--source image --indices 2,0 --refiner-strength 0.5 --output-quality 9 --lane bulk --metadata a=b"
+    for words in (line.split(), []):
+        CliRunner().invoke(app, ["jobs", "refine", UPLOAD, *words])
+    wanted = RefineRequest(
+        source="image",
+        indices=(2, 0),
+        refiner=RefinerSpec(strength=0.5),
+        output=OutputSpec(quality=9),
+        lane="bulk",
+        metadata={"a": "b"},
+    )
+    assert asked == [(UPLOAD, wanted), (UPLOAD, RefineRequest())]
+    assert asked[0][1].refiner.model_fields_set == {"strength"}
+    assert asked[1][1].model_fields_set == set()
 
 
 def test_loras_are_typed_with_their_weights() -> None:
@@ -196,7 +227,18 @@ def test_a_value_that_cannot_be_read_says_how() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["render"], ["jobs"], ["jobs", "watch"], ["models"], ["replay"], ["grid"], ["doctor"]]
+    "command",
+    [
+        [],
+        ["render"],
+        ["jobs"],
+        ["jobs", "watch"],
+        ["jobs", "refine"],
+        ["models"],
+        ["replay"],
+        ["grid"],
+        ["doctor"],
+    ],
 )
 def test_help_names_every_option_in_full(command: list[str]) -> None:
     ran = CliRunner().invoke(app, [*command, "--help"], env={"COLUMNS": "80"})

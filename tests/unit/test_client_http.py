@@ -22,8 +22,10 @@ from latentfarm.errors import (
     NotSupported,
     RenderError,
     ServiceUnavailable,
+    SourceGone,
     UnknownModel,
 )
+from latentfarm.refinement import RefineRequest
 from latentfarm.spec import RenderSpec
 
 if TYPE_CHECKING:
@@ -123,6 +125,7 @@ JOB = {
         (problem(400, "x", {"field": "body", "code": "malformed_json", "message": "m"}), MalformedJson),
         (problem(404, "not_found"), NotFound),
         (problem(409, "not_ready"), Conflict),
+        (problem(409, "latents_gone"), SourceGone),
         (problem(410, "failed"), RenderError),
         (problem(500, "internal"), LatentfarmError),
         ((418, {"not": "a problem"}), LatentfarmError),
@@ -165,6 +168,20 @@ def test_two_submits_have_two_keys(server: Scripted) -> None:
     keys = [headers["Idempotency-Key"] for _, _, headers, _ in server.asked]
     assert len(set(keys)) == 3
     assert keys[2] == "mine"
+
+
+def test_refining_sends_what_was_said_and_nothing_else(server: Scripted) -> None:
+    server.script, job_id = [None, (202, JOB)], str(JOB["id"])
+    with Client(server.url, retry_s=5) as client:
+        client.refine(job_id)
+        client.refine(client.get(job_id), RefineRequest(source="image", refiner={"strength": 0.5}))
+        with pytest.raises(InvalidInput, match=r"refiner\.strength"):
+            client.refine(job_id, {"refiner": {"strength": 2}})
+    sent = [(method, path, body) for method, path, _, body in server.asked if method == "POST"]
+    path = f"/v1/jobs/{job_id}/refine"
+    body = b'{"source":"image","refiner":{"strength":0.5}}'
+    assert sent == [("POST", path, b"{}")] * 2 + [("POST", path, body)]
+    assert len({headers.get("Idempotency-Key") for _, _, headers, _ in server.asked} - {None}) == 2
 
 
 def test_an_api_that_stays_away_is_given_up(server: Scripted) -> None:
