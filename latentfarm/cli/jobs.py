@@ -9,6 +9,7 @@ import typer
 
 from latentfarm.cli.options import collect, refine_options
 from latentfarm.cli.output import Api, Json, as_json, columns, complain, say
+from latentfarm.cli.panels import PanelledCommand
 from latentfarm.cli.render import Out, finish, tell, with_options
 from latentfarm.client import Client
 
@@ -124,4 +125,4 @@ def refine(
         finish(client, new, out, json_=json_)
 
 
-app.command()(with_options(refine, refine_options()))
+app.command(cls=PanelledCommand)(with_options(refine, refine_options()))

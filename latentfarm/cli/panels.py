@@ -18,6 +18,7 @@ PANELS: dict[str, tuple[str, ...]] = {
         "prompt_2",
         "negative_prompt",
         "negative_prompt_2",
+        "prompt_weighting",
         "width",
         "height",
         "num_images",

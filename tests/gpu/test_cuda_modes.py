@@ -11,6 +11,7 @@ import torch
 
 from latentfarm.registry import ModelEntry, load_registry
 from latentfarm.states import Stage
+from tests.floor import all_one_way, each_its_own_way
 from tests.integration.test_parity_modes import Case, differences, drawn_cases
 from tests.rig import Rig, largest_difference, with_bucket
 from tests.stock_modes import stock_picture
@@ -57,8 +58,8 @@ def test_a_mixed_bucket_stays_within_the_floor(tiny: LoadedModel, cases: list[Ca
     beyond = []
     for case, pixels in zip(chosen, farm, strict=True):
         plain, *moved = (
-            stock_picture(tiny, case.given, case.seed, case.inputs, nudge=nudge)
-            for nudge in (0.0, 1e-6, -1e-6)
+            stock_picture(tiny, case.given, case.seed, case.inputs, move=move)
+            for move in (None, *all_one_way(), *each_its_own_way(case.seed))
         )
         floor = max(largest_difference(plain, other) for other in moved)
         if (found := largest_difference(pixels, plain)) > max(floor, 1):

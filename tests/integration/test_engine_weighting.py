@@ -14,9 +14,10 @@ from latentfarm.spec import RenderSpec
 from latentfarm.states import Stage
 from latentfarm.validation import complete
 from tests.adapter_files import write_embedding, write_lora
+from tests.drawing import drawn_mask, drawn_picture
 from tests.integration.test_engine_embeddings import stock_pipelines
 from tests.rig import Rig, largest_difference, with_bucket
-from tests.stock_modes import drawn_mask, drawn_picture, stock_picture
+from tests.stock_modes import stock_picture
 from worker.engine.model import load_model
 from worker.engine.order import Inputs
 

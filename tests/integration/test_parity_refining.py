@@ -14,9 +14,10 @@ from latentfarm.samplers import SAMPLERS
 from latentfarm.spec import RenderSpec
 from latentfarm.states import Stage
 from latentfarm.validation import complete
+from tests.drawing import drawn_picture
 from tests.integration.test_parity_modes import BESIDE, NAME
 from tests.rig import Rig, largest_difference, with_bucket
-from tests.stock_modes import drawn_picture, refined_by_stock, stock_picture
+from tests.stock_modes import refined_by_stock, stock_picture
 from worker.engine.order import Handover, Inputs
 from worker.latents import pack, unpack
 
