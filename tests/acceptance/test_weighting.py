@@ -10,6 +10,7 @@ from latentfarm import Client
 from latentfarm.errors import InvalidInput
 from latentfarm.pixels import largest_difference, open_picture
 from latentfarm.provenance import PARAMETERS, read_provenance
+from tests.acceptance.farm import until
 from tests.acceptance.test_files import command
 
 if TYPE_CHECKING:
@@ -24,17 +25,19 @@ TOO_LONG = {
     "negative_prompt": "green " * 92,
     "negative_prompt_2": "dark " * 93,
 }
+PATIENCE_S = 300.0
 SMALL = {"num_inference_steps": 4, "width": 64, "height": 64, "seed": 3}
 
 
 @pytest.fixture
 def painting(farm: Farm) -> Farm:
-    """A farm with the real engine, base and refiner in workers of their own."""
+    """A farm with the real engine, which is warm."""
     farm.environment["LATENTFARM_ENGINE"] = "worker.assembly:load"
     farm.api()
     farm.scheduler()
-    farm.worker("base")
-    farm.worker("refine")
+    farm.worker()
+    ready = "SELECT count(*) FROM workers WHERE ready AND ended_at IS NULL"
+    until("a warm worker", lambda: farm.count(ready), timeout_s=PATIENCE_S)
     return farm
 
 
@@ -63,16 +66,16 @@ def test_what_is_wrong_with_a_prompt_is_told_by_the_api(painting: Farm) -> None:
                 client.submit({"prompt": "a", field: text, "prompt_weighting": "compel"})
             assert refused.value.field == field
         mismatched = {"prompt": '("a", "b").blend(1)', "prompt_weighting": "compel"}
-        ended = client.wait(client.submit(mismatched), timeout=120)
+        ended = client.wait(client.submit(mismatched), timeout=PATIENCE_S)
         assert ended.state == "failed"
         assert (ended.images[0].error or "").startswith("user: prompt: compel cannot read it")
         assert painting.count("SELECT max(starts) FROM renders") == 1
         for more in ({}, {"refiner": {"high_noise_frac": 0.5}}):
-            ended = client.wait(client.submit({**TOO_LONG, **SMALL, **more}), timeout=120)
+            ended = client.wait(client.submit({**TOO_LONG, **SMALL, **more}), timeout=PATIENCE_S)
             assert ended.state == "succeeded"
             warned = ended.images[0].warnings
             assert [line.split(" was cut: ")[0] for line in warned] == list(TOO_LONG)
             assert all(line.endswith("tokens where the encoder reads 77") for line in warned)
             assert read_provenance(client.image(ended))["warnings"] == warned
-        fine = client.wait(client.submit({"prompt": "red " * 75, **SMALL}), timeout=120)
+        fine = client.wait(client.submit({"prompt": "red " * 75, **SMALL}), timeout=PATIENCE_S)
         assert fine.images[0].warnings == []
