@@ -31,6 +31,15 @@ if TYPE_CHECKING:
 LATENTS, IMAGE = "latents", "image"
 _PROMPTS = ("prompt", "negative_prompt")
 _JOB = ("reproducible", "lane", "priority", "keep_latents")
+_OF_BASE = (
+    "prompt_2",
+    "negative_prompt_2",
+    "mask_image",
+    "strength",
+    "padding_mask_crop",
+    "width",
+    "height",
+)
 _ANY_PICTURE = content(bytes(32))
 
 
@@ -120,8 +129,8 @@ def _from_image(spec: RenderSpec, request: RefineRequest, entry: ModelEntry) -> 
     loras = tuple(
         use for use in spec.loras if use.name in entry.loras and entry.loras[use.name].stage == "refine"
     )
-    # Of an inpainting job too: the mask has done its work, and no pipeline puts the rest back exactly.
-    without_base = dict.fromkeys(("mask_image", "strength", "padding_mask_crop", "width", "height"))
+    # Second prompts are the base's alone. A mask has done its work: the whole picture is refined.
+    without_base = dict.fromkeys(_OF_BASE)
     before = (spec.refiner or RefinerSpec()).model_copy(update={"high_noise_frac": None})
     refiner = _merged(before, request.refiner).model_copy(update={"mode": "only"})
     return {**told, **without_base, "loras": loras, "image": _ANY_PICTURE, "refiner": refiner}

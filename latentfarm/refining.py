@@ -62,7 +62,9 @@ class Refining:
             InvalidInput: what cannot be done with what the job left, or the key came with another body.
             SourceGone: latents or images are not there; names them.
         """
-        fingerprint = hashlib.sha256(f"refine {job_id} {request.model_dump_json()}".encode()).digest()
+        # As it was sent: a score that is named is not the same as one that is left as in the job.
+        said = request.model_dump_json(exclude_unset=True)
+        fingerprint = hashlib.sha256(f"refine {job_id} {said}".encode()).digest()
         # First: what the first call has found may be gone when its key comes again.
         if key is not None and (before := self.farm.records.known_key(tenant, key)) is not None:
             return replayed(before, fingerprint)

@@ -11,7 +11,7 @@ from latentfarm.errors import InvalidInput, SourceGone
 from latentfarm.records import Shape
 from latentfarm.references import content, digests
 from latentfarm.repository import inputs, sources
-from latentfarm.repository.submitting import add_record, add_spec, queue_id
+from latentfarm.repository.submitting import add_record, add_spec, add_specs, queue_id
 from latentfarm.states import Stage
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def _specs(connection: Connection, wanted: Refinement) -> tuple[int, list[int]]:
     if wanted.source == "latents":
         whole = add_spec(connection, wanted.spec.picture())
         return whole, [whole] * len(wanted.sources)
-    own = [add_spec(connection, _with_image(wanted.spec, ref).picture()) for ref in _refs(wanted.sources)]
+    own = add_specs(connection, [_with_image(wanted.spec, ref).picture() for ref in _refs(wanted.sources)])
     if len(own) == 1:
         return own[0], own
     return add_spec(connection, wanted.spec.model_copy(update={"image": None}).picture()), own

@@ -15,6 +15,7 @@ from latentfarm.spec import digest
 from latentfarm.states import JobState
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
     from uuid import UUID
 
@@ -29,6 +30,17 @@ _SPEC = text("""
         ON CONFLICT (digest) DO NOTHING RETURNING id)
     SELECT id FROM added UNION ALL SELECT id FROM specs WHERE digest = :digest
 """)
+
+# In one order, so that two jobs with the same specs cannot wait for each other in a circle.
+_SPECS = text("""
+    INSERT INTO specs (digest, body) SELECT digest, CAST(body AS jsonb)
+    FROM unnest(CAST(:digests AS bytea[]), CAST(:bodies AS text[])) AS s(digest, body) ORDER BY digest
+    ON CONFLICT (digest) DO NOTHING
+""")
+
+_SPEC_IDS = text("SELECT id, digest FROM specs WHERE digest = ANY (CAST(:digests AS bytea[]))")
+_AT_ONCE = 500
+"""Specs of one statement: about a megabyte."""
 
 _QUEUE = text("""
     WITH added AS (
@@ -64,6 +76,19 @@ def add_spec(connection: Connection, picture: dict[str, Any]) -> int:
     # A racing insert of the same digest is waited for and then seen only by the next statement.
     found = connection.execute(_SPEC, parameters).first() or connection.execute(_SPEC, parameters).one()
     return int(found[0])
+
+
+def add_specs(connection: Connection, pictures: Sequence[dict[str, Any]]) -> list[int]:
+    """Stores many pictures, each once, and gives their ids; a few statements for all of them."""
+    digests_of = [digest(picture) for picture in pictures]
+    found: dict[bytes, int] = {}
+    for start in range(0, len(pictures), _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        bodies = [_json(picture) for picture in pictures[part]]
+        connection.execute(_SPECS, {"digests": digests_of[part], "bodies": bodies})
+        rows = connection.execute(_SPEC_IDS, {"digests": digests_of[part]})
+        found |= {bytes(row.digest): row.id for row in rows}
+    return [found[one] for one in digests_of]
 
 
 def queue_id(connection: Connection, stage: Stage, model: str, lane: Lane) -> int:

@@ -63,7 +63,7 @@ def tiny() -> LoadedModel:
 
 
 def files(client: Client, job: JobView) -> list[bytes]:
-    ended = client.wait(job, timeout=120)
+    ended = client.wait(job, timeout=400)
     assert ended.state == "succeeded", ended
     return [client.image(ended, index) for index in range(ended.num_images)]
 
@@ -110,7 +110,7 @@ def test_the_command_saves_what_was_refined(farm: Farm, tmp_path: Path) -> None:
     farm.worker("refine")
     with Client(farm.url) as client:
         job = client.submit({**SPEC, "num_images": 3, "seed": 7, "refiner": {}, "keep_latents": 0})
-        client.wait(job, timeout=60)
+        client.wait(job, timeout=400)
         ran = command(
             farm,
             "jobs",

@@ -126,6 +126,8 @@ def test_the_same_key_and_body_replay_the_answer_also_when_the_latents_are_gone(
     assert again.headers["idempotency-replayed"] == "true"
     other = refine(http, job, key="k", refiner={"strength": 0.8})
     assert other.json()["errors"][0]["code"] == "idempotency_mismatch"
+    named = refine(http, job, key="k", refiner={"strength": 0.9, "aesthetic_score": 6.0})
+    assert named.status_code == 422, "6.0 is the default, and may not be what the job had"
     plain = http.post("/v1/jobs", json={"prompt": "a"}, headers={"Idempotency-Key": "k"})
     assert plain.json()["errors"][0]["code"] == "idempotency_mismatch"
     assert problem(refine(http, job))[:2] == (409, "latents_gone")

@@ -119,12 +119,13 @@ def test_an_image_is_refined_by_the_refiner_alone() -> None:
         refiner={"high_noise_frac": 0.6, "aesthetic_score": 7.0},
         loras=[{"name": "line"}, {"name": "fine", "weight": 0.5}],
         original_size=(10, 20),
+        prompt_2="for the base alone",
     )
     changed = refined(spec, (72, 80), prompt="b", negative_prompt="c", refiner={"guidance_scale": 2.0})
     assert changed.refiner == RefinerSpec(
         mode="only", strength=0.3, num_inference_steps=20, guidance_scale=2.0, aesthetic_score=7.0
     )
-    assert (changed.prompt, changed.negative_prompt) == ("b", "c")
+    assert (changed.prompt, changed.negative_prompt, changed.prompt_2) == ("b", "c", None)
     assert (changed.mask_image, changed.strength, changed.padding_mask_crop) == (None, None, None)
     assert (changed.height, changed.width, changed.original_size) == (72, 80, (10, 20))
     assert [use.name for use in changed.loras] == ["fine"]
