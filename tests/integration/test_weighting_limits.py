@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from latentfarm.errors import ErrorClass, SpecError
+from latentfarm.states import Stage
 from tests.rig import Rig, with_bucket
+from worker.engine.conditioning import cut_warnings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -94,6 +96,16 @@ def test_a_long_prompt_is_not_cut_but_its_pooled_embedding_is(rig: Rig, make: Ma
     )
     second = make(prompt_weighting="compel", prompt_2="short", **fields)
     assert [line.split(":")[0] for line in rig.picture(rig.submit(second)).warnings] == ["negative_prompt"]
+
+
+@pytest.mark.parametrize("weighting", [None, "compel"])
+def test_a_refiner_does_not_warn_of_what_it_does_not_read(
+    weighting: str | None, tiny: LoadedModel, make: MakeSpec
+) -> None:
+    long = "red " * 90
+    spec = make(prompt=long, prompt_2=long, negative_prompt=long, prompt_weighting=weighting)
+    warned = cut_warnings(tiny.pipelines[Stage.REFINE], tiny, spec)
+    assert [line.split(" was ")[0].split(":")[0] for line in warned] == ["prompt", "negative_prompt"]
 
 
 def test_provenance_names_the_library(rig: Rig, make: MakeSpec) -> None:

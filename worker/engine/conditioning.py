@@ -140,7 +140,7 @@ def cut_warnings(pipe: Any, model: LoadedModel, spec: RenderSpec) -> tuple[str, 
     found = []
     tokenizer = pipe.tokenizer or pipe.tokenizer_2
     limit = tokenizer.model_max_length
-    for field, text in _texts(spec).items():
+    for field, text in _texts(pipe, spec).items():
         # Each token stands for one character at least: short texts need no counting. But a token of
         # an embedding may stand for several rows.
         if text is None or (len(text) <= limit - 2 and not spec.embeddings):
@@ -155,7 +155,10 @@ def cut_warnings(pipe: Any, model: LoadedModel, spec: RenderSpec) -> tuple[str, 
     return tuple(found)
 
 
-def _texts(spec: RenderSpec) -> dict[str, str | None]:
+def _texts(pipe: Any, spec: RenderSpec) -> dict[str, str | None]:
+    """What the encoders read, or with weights what becomes of the pooled embedding."""
+    if pipe.tokenizer is None:  # a refiner: the second prompts have no effect on it
+        return {"prompt": spec.prompt, "negative_prompt": spec.negative_prompt}
     texts = {
         "prompt": spec.prompt,
         "prompt_2": spec.prompt_2,
