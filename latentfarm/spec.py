@@ -117,9 +117,9 @@ class RenderSpec(StrictModel):
     )
     prompt_weighting: Literal["compel"] | None = Field(
         None,
-        description="What reads weights in all four prompts; null: nothing does, every character is text."
-        " `compel`: `(words)1.3`, `word++`, `word--`, `.and()` and `.blend()` as the library of that name has"
-        " them, and prompts of more than 77 tokens whole.",
+        description="What reads weights in all four prompts: `compel` takes `(words)1.3`, `word++`, `word--`,"
+        " `.and()` and `.blend()` as the library of that name has them, and prompts of more than 77 tokens"
+        " whole; when absent every character is text.",
     )
     width: int | None = Field(
         None,

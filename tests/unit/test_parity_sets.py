@@ -30,7 +30,7 @@ _OF_REFINER = {"refiner_steps", "refiner_guidance", "aesthetic_score", "negative
 #: Dimensions that have levels which cannot stand beside some of the others'.
 EXCLUDE = {
     "mode": {"picture", "mask", "strength", "padding_mask_crop"},
-    "refiner": {*_OF_REFINER, "padding_mask_crop", "strength"},
+    "refiner": {*_OF_REFINER, "mode", "mask", "padding_mask_crop", "strength"},
     "padding_mask_crop": _OF_REFINER,
     "refiner_steps": {"steps"},
     "steps": {"sigma_schedule"},

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from benchmarks.equality.dimension import PLAIN, Dimension, Level, both, unless_plain
 from benchmarks.equality.space.guidance import guided
 from benchmarks.equality.space.levels import caption, fixed, size, text
+from benchmarks.equality.space.refiner import has_base
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,13 +31,13 @@ def prompts() -> list[Dimension]:
     }
     return [
         Dimension("prompt", prompt),
-        Dimension("prompt_2", text("prompt_2"), lives=_says("prompt_2")),
+        Dimension("prompt_2", text("prompt_2"), lives=both(has_base, _says("prompt_2"))),
         Dimension("negative_prompt", text("negative_prompt"), lives=guided),
         Dimension(
             "negative_prompt_2",
             text("negative_prompt_2"),
             # Without a negative prompt stock takes zeros, and does not read the second one.
-            lives=both(guided, unless_plain("negative_prompt"), _says("negative_prompt_2")),
+            lives=both(has_base, guided, unless_plain("negative_prompt"), _says("negative_prompt_2")),
         ),
         Dimension(
             "clip_skip",

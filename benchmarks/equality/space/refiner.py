@@ -14,8 +14,10 @@ if TYPE_CHECKING:
 
     from benchmarks.equality.dimension import Condition
 
-_IMAGE = ("again", "anew")
-"""Levels of mode `image`."""
+ALONE = "alone"
+"""Level of mode `only`: without a base stage."""
+_IMAGE = ("again", "anew", ALONE)
+"""Levels in which the refiner has a schedule of its own."""
 
 
 def refiner() -> list[Dimension]:
@@ -30,6 +32,7 @@ def refiner() -> list[Dimension]:
                 "unsaid": Level(lambda _rng: {"refiner.mode": "ensemble"}, _splits),
                 "again": Level(_again),
                 "anew": Level(_anew),
+                ALONE: Level(lambda rng: {**_again(rng), "refiner.mode": "only"}, _needs_no_base),
             },
         ),
         Dimension(
@@ -52,6 +55,17 @@ def refiner() -> list[Dimension]:
 def refined(chosen: Mapping[str, str]) -> bool:
     """A crop that is put back into the picture leaves nothing to refine."""
     return chosen.get("refiner") != PLAIN and chosen.get("padding_mask_crop", PLAIN) == PLAIN
+
+
+def has_base(chosen: Mapping[str, str]) -> bool:
+    """Whether what only the base reads has an effect."""
+    return chosen["refiner"] != ALONE
+
+
+def _needs_no_base(chosen: Mapping[str, str]) -> bool:
+    """Image-to-image with nothing in it that is the base's."""
+    of_base = chosen.get("strength", PLAIN) != PLAIN or chosen.get("loras", PLAIN) not in (PLAIN, "refiner's")
+    return chosen.get("mode", "image") == "image" and not of_base
 
 
 def _split(low: float, high: float, fits: Condition) -> Level:
