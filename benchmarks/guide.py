@@ -64,7 +64,10 @@ def run(work: Path, url: str) -> list[tuple[Section, Shown]]:
     """The sections that have pictures, with what came of their blocks."""
     torch.set_num_threads(1)
     reader = Reader(work, TINY, url)
-    shown = [(section, reader.read(section)) for section in read(PAGE.read_text())]
+    try:
+        shown = [(section, reader.read(section)) for section in read(PAGE.read_text())]
+    finally:
+        reader.leave()
     return [(section, found) for section, found in shown if found.tiles]
 
 

@@ -83,5 +83,5 @@ def recolouring(base: Any, before: str, after: str) -> dict[str, torch.Tensor]:
 def _states(base: Any, captions: Sequence[str]) -> torch.Tensor:
     """What the UNet sees of some captions: `[77 * captions, width]`, float64."""
     with torch.no_grad():
-        found = [base.encode_prompt(text, do_classifier_free_guidance=False)[0][0] for text in captions]
-    return torch.cat(found).double()
+        found: torch.Tensor = base.encode_prompt(list(captions), do_classifier_free_guidance=False)[0]
+    return found.flatten(0, 1).double()

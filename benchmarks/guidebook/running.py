@@ -73,6 +73,11 @@ class Reader:
                     self._shell(block, shown)
         return shown
 
+    def leave(self) -> None:
+        """Ends the sessions: the page's own client keeps its connections until then."""
+        if "farm" in self._farm:
+            self._farm["farm"].close()
+
     def _both(self, block: Block, shown: Shown) -> None:
         for session in (self._stock, self._farm):
             session.pop("image", None)

@@ -93,7 +93,7 @@ def assert_bounded(schema: dict[str, Any], schemas: dict[str, Any], field: str) 
     limits = {
         "integer": ({"minimum", "exclusiveMinimum"}, {"maximum", "exclusiveMaximum"}),
         "number": ({"minimum", "exclusiveMinimum"}, {"maximum", "exclusiveMaximum"}),
-        "string": ({"maxLength", "enum"},),
+        "string": ({"maxLength", "enum", "const"},),
         "array": ({"maxItems"},),
         "object": ({"maxProperties"},),
     }
