@@ -40,6 +40,9 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--n", type=int, default=SETS, help="how many sets")
     parser.add_argument("--model", type=Path, default=Path("models/tiny"))
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="that run stock")
+    parser.add_argument(
+        "--quick", action="store_true", help="measure the floor only of sets that are more than 1/255 off"
+    )
     parser.add_argument("--json", action="store_true", help="print nothing but the last line")
     options = parser.parse_args(argv)
     torch.set_num_threads(1)
@@ -58,7 +61,7 @@ def measure(folder: Path, options: argparse.Namespace) -> Figures:
     sets = Sets(space(), load_registry(path), options.seed)
     drawn = sets.draw(options.n)
     with Pool(path, options.processes) as pool, Queues(folder / "farm", path) as queues:
-        found = Passes(queues, pool, say=not options.json).compare(drawn, options.seed)
+        found = Passes(queues, pool, quick=options.quick, say=not options.json).compare(drawn, options.seed)
     if not options.json:
         for comparison in found:
             _report(comparison)
@@ -92,12 +95,12 @@ def _report(one: Comparison) -> None:
 
 
 def _summary(found: Sequence[Comparison]) -> Figures:
-    measured = [one.measured for one in found if one.measured is not None]
+    floors = [one.floor for one in found if one.floor is not None]
     return {
         "difference_with_a_bucket_of_one": _histogram(one.off_alone for one in found),
         "difference_with_the_default_bucket": _histogram(one.off_mixed for one in found),
-        "floor_of_uniform_moves": _histogram(one.uniform for one in measured),
-        "floor_of_random_moves": _histogram(one.signed for one in measured),
+        "floor_of_uniform_moves": _histogram(floor.uniform for floor in floors),
+        "floor_of_random_moves": _histogram(floor.signed for floor in floors),
         "modes": dict(Counter(one.chosen.levels["mode"].replace("plain", "text") for one in found)),
         "effective": dict(Counter(_effective(found))),
     }

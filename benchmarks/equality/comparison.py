@@ -10,7 +10,7 @@ import torch
 from tests.rig import largest_difference
 
 if TYPE_CHECKING:
-    from benchmarks.equality.measuring import Measured
+    from benchmarks.equality.measuring import Floor, Measured
     from benchmarks.equality.sets import ParameterSet
 
 ROUNDING = 1
@@ -27,6 +27,7 @@ class Comparison:
         alone: the farm's picture with the default bucket and nothing else in the farm.
         mixed: the same among others.
         single: with a bucket of one.
+        floor: how far stock is from itself; None where it was not asked.
         error: what went wrong instead.
     """
 
@@ -36,6 +37,7 @@ class Comparison:
     alone: torch.Tensor | None = None
     mixed: torch.Tensor | None = None
     single: torch.Tensor | None = None
+    floor: Floor | None = None
     error: str = ""
 
     @property
@@ -49,14 +51,15 @@ class Comparison:
         return self._off(self.mixed)
 
     @property
-    def floor(self) -> int | None:
-        """How far stock is from itself."""
-        return None if self.measured is None else self.measured.floor
+    def needs_floor(self) -> bool:
+        """Whether only the floor can tell if the picture is good."""
+        return (self.off_mixed or 0) > ROUNDING
 
     @property
     def within_floor(self) -> bool:
         """Whether the farm's rounding shows no more than stock's own."""
-        return self.off_mixed is not None and self.off_mixed <= max(self.floor or 0, ROUNDING)
+        highest = ROUNDING if self.floor is None else max(self.floor.highest, ROUNDING)
+        return self.off_mixed is not None and self.off_mixed <= highest
 
     @property
     def bit_equal(self) -> bool:

@@ -29,20 +29,11 @@ class Measured:
 
     Attributes:
         picture: `[height, width, 3]`, uint8.
-        uniform: once all its initial latents are moved one way.
-        signed: once each of them is moved its own way.
         effects: by parameter, until one was large enough.
     """
 
     picture: torch.Tensor
-    uniform: int
-    signed: int
     effects: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def floor(self) -> int:
-        """How far stock differs from itself."""
-        return max(self.uniform, self.signed)
 
     @property
     def void(self) -> bool:
@@ -50,8 +41,37 @@ class Measured:
         return max(self.effects.values(), default=0) <= EFFECT
 
 
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """How far stock differs from itself, in steps of 1/255.
+
+    Attributes:
+        uniform: once all initial latents are moved one way.
+        signed: once each of them is moved its own way.
+    """
+
+    uniform: int
+    signed: int
+
+    @property
+    def highest(self) -> int:
+        """Of both."""
+        return max(self.uniform, self.signed)
+
+
 def measure(stock: Stock, chosen: ParameterSet) -> Measured:
-    """Renders a set with stock, then again with moved latents, and without some of its parameters."""
+    """Renders a set with stock, and again without some of its parameters."""
+    picture = stock.picture(chosen.given, chosen.seed)
+    effects: dict[str, int] = {}
+    for name, given in list(chosen.without.items())[:SUBJECTS]:
+        effects[name] = _apart(picture, stock.picture(given, chosen.seed))
+        if effects[name] > EFFECT:
+            break
+    return Measured(picture, effects)
+
+
+def measure_floor(stock: Stock, chosen: ParameterSet) -> Floor:
+    """Renders a set with stock, and again with moved latents."""
     picture = stock.picture(chosen.given, chosen.seed)
 
     def moved(moves: Iterable[Move]) -> int:
@@ -59,12 +79,7 @@ def measure(stock: Stock, chosen: ParameterSet) -> Measured:
             largest_difference(picture, stock.picture(chosen.given, chosen.seed, move=move)) for move in moves
         )
 
-    effects: dict[str, int] = {}
-    for name, given in list(chosen.without.items())[:SUBJECTS]:
-        effects[name] = _apart(picture, stock.picture(given, chosen.seed))
-        if effects[name] > EFFECT:
-            break
-    return Measured(picture, moved(all_one_way()), moved(each_its_own_way(chosen.seed)), effects)
+    return Floor(moved(all_one_way()), moved(each_its_own_way(chosen.seed)))
 
 
 def _apart(one: torch.Tensor, other: torch.Tensor) -> int:

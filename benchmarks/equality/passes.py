@@ -31,12 +31,14 @@ class Passes:
     """Renders sets with the farm, while a pool renders them with stock.
 
     Args:
+        quick: measures the floor of those sets alone whose pictures are more than rounding off.
         say: whether to print progress to stderr.
     """
 
-    def __init__(self, queues: Queues, pool: Pool, *, say: bool) -> None:
+    def __init__(self, queues: Queues, pool: Pool, *, quick: bool, say: bool) -> None:
         self._queues = queues
         self._pool = pool
+        self._quick = quick
         self._say = say
         self._started = time.perf_counter()
 
@@ -63,6 +65,10 @@ class Passes:
         for one in found:
             self._measured(one)
             self._progress("by stock", one.number)
+        wanted = [one for one in found if one.measured and (one.needs_floor or not self._quick)]
+        for one, floor in zip(wanted, self._pool.floors([one.chosen for one in wanted]), strict=True):
+            one.floor = floor
+        self._say_now(f"{len(wanted)} floors measured")
         return found
 
     def _together(

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from benchmarks.equality.measuring import Measured, measure
+from benchmarks.equality.measuring import Floor, Measured, measure, measure_floor
 from benchmarks.equality.stock import Stock
 from latentfarm.registry import load_registry
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from concurrent.futures import Future
     from pathlib import Path
     from types import TracebackType
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from benchmarks.equality.sets import ParameterSet
 
-    Plain = tuple[np.ndarray, int, int, dict[str, int]]
+    Plain = tuple[np.ndarray, dict[str, int]]
 
 _STOCK: list[Stock] = []
 """Of a process of the pool."""
@@ -66,8 +67,16 @@ class Pool:
         Raises:
             Exception: whatever stock raised.
         """
-        picture, uniform, signed, effects = self._futures[index].result()
-        return Measured(torch.from_numpy(picture), uniform, signed, effects)
+        picture, effects = self._futures[index].result()
+        return Measured(torch.from_numpy(picture), effects)
+
+    def floors(self, chosen: Sequence[ParameterSet]) -> list[Floor]:
+        """Waits for the floors of some sets.
+
+        Raises:
+            Exception: whatever stock raised.
+        """
+        return list(self._executor.map(_measure_floor, chosen))
 
 
 def hush() -> None:
@@ -92,4 +101,8 @@ def _begin(registry: Path) -> None:
 def _measure(chosen: ParameterSet) -> Plain:
     """Tensors would cross by file descriptors, of which there are few; arrays cross as bytes."""
     found = measure(_STOCK[0], chosen)
-    return found.picture.numpy(), found.uniform, found.signed, found.effects
+    return found.picture.numpy(), found.effects
+
+
+def _measure_floor(chosen: ParameterSet) -> Floor:
+    return measure_floor(_STOCK[0], chosen)

@@ -9,7 +9,7 @@ import torch
 
 from benchmarks.equality.assembling import assembled
 from benchmarks.equality.comparison import Comparison
-from benchmarks.equality.measuring import Measured
+from benchmarks.equality.measuring import Floor, Measured
 from benchmarks.equality.pictures import FORMS, MASKS, inputs_of, mask_url, picture_url, upright_size
 from benchmarks.equality.sets import ParameterSet
 from benchmarks.parity import _bounds
@@ -80,7 +80,13 @@ def compared(**fields: Any) -> Comparison:
     """A set in which nothing is wrong, but for these fields."""
     spec = RenderSpec(prompt="a")
     chosen = ParameterSet({}, spec, spec, 1, {})
-    values = {"measured": Measured(GREY, 1, 2, {"eta": 9}), "alone": GREY, "mixed": GREY, "single": GREY}
+    values: dict[str, Any] = {
+        "measured": Measured(GREY, {"eta": 9}),
+        "alone": GREY,
+        "mixed": GREY,
+        "single": GREY,
+    }
+    values["floor"] = Floor(1, 2)
     return Comparison(0, chosen, **{**values, **fields})
 
 
@@ -93,15 +99,23 @@ def compared(**fields: Any) -> Comparison:
         ({"single": GREY[:4]}, {"unlike_stock_with_a_bucket_of_one"}),
         ({"alone": GREY + 2, "mixed": GREY + 2}, set()),
         ({"alone": GREY + 3, "mixed": GREY + 3}, {"beyond_the_floor"}),
+        ({"alone": GREY + 1, "mixed": GREY + 1, "floor": None}, set()),
+        ({"alone": GREY + 2, "mixed": GREY + 2, "floor": None}, {"beyond_the_floor"}),
         ({"alone": GREY + 1}, {"not_bit_equal"}),
         ({"alone": None}, {"not_bit_equal"}),
-        ({"measured": Measured(GREY, 0, 0, {"eta": 8})}, {"void_share"}),
+        ({"measured": Measured(GREY, {"eta": 8})}, {"void_share"}),
         ({"error": "refused"}, {"failed"}),
     ],
 )
 def test_each_bound_sees_its_fault_and_no_other(fields: dict[str, Any], wrong: set[str]) -> None:
     bounds = _bounds([compared(**fields)], 0, ["eta"])
     assert {name for name, bound in bounds.items() if not bound["met"]} == wrong
+
+
+def test_only_a_picture_that_is_more_than_rounding_off_needs_a_floor() -> None:
+    assert not compared(mixed=GREY + 1).needs_floor
+    assert compared(mixed=GREY + 2).needs_floor
+    assert not compared(mixed=None).needs_floor
 
 
 def test_a_whole_run_asks_that_every_parameter_shows() -> None:
