@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -57,8 +56,11 @@ class Stock:
         return load_pipelines(entry.base, entry.refiner or "")
 
     def _adapt(self, name: str, loras: tuple[LoraUse, ...], embeddings: tuple[str, ...]) -> dict[Stage, Any]:
-        """Copies with adapters: those that were loaded once cannot all be taken out again."""
-        entry, pipelines = self._registry.get(name), copy.deepcopy(self._plain(name))
+        """Loaded for these adapters alone: they cannot all be taken out again.
+
+        Copies of loaded networks would come sooner, but lie otherwise in memory, and kernels round by that.
+        """
+        entry, pipelines = self._registry.get(name), self._load(name)
         for stage, pipeline in pipelines.items():
             for embedding in embeddings:
                 _teach(pipeline, entry, embedding)
