@@ -32,15 +32,16 @@ def object_by_prompt(painter: Painter, seeds: Sequence[int], steps: int = 20) ->
 
 
 def ideal_by_refiner(painter: Painter, seeds: Sequence[int], steps: int = 20) -> Pairing:
-    """Distance, of 255, to the drawn ideal of what is seen: of the base alone, and with the refiner.
+    """Distance to the drawn ideal of what is seen, as a part of the base's: of the base alone, and refined.
 
-    Medians: where the base went astray the refiner cannot help, and one such picture outweighs ten.
+    The second is the median over pairs of one seed: where the base went astray the refiner cannot help, and
+    one such picture outweighs ten in a mean.
     """
     exam = set_exam(len(seeds))
     alone = painter.base_alone(exam.prompts, seeds, steps=steps)
     (refined,) = painter.with_refiners(exam.prompts, seeds, [{}], steps=steps)
-    before, after = ([distance_to_ideal(image) for image in images] for images in (alone, refined))
-    return float(np.nanmedian(before)), float(np.nanmedian(after))
+    pairs = zip(alone, refined, strict=True)
+    return 1.0, float(np.nanmedian([distance_to_ideal(two) / distance_to_ideal(one) for one, two in pairs]))
 
 
 def style_by_second_prompt(painter: Painter, seeds: Sequence[int], steps: int = 12) -> Pairing:

@@ -52,7 +52,7 @@ EFFECTS: Final[dict[str, Effect]] = {
         lambda other, own: {"own": at_least(own, 0.8), "anothers": at_most(other, 0.2)},
     ),
     "ideal_by_refiner": Effect(
-        effects.ideal_by_refiner, 20, lambda alone, refined: {"nearer": at_most(refined / alone, 0.95)}
+        effects.ideal_by_refiner, 20, lambda alone, refined: {"nearer": at_most(refined / alone, 0.97)}
     ),
     "style_by_second_prompt": Effect(
         effects.style_by_second_prompt,

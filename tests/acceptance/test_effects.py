@@ -13,7 +13,7 @@ from training.verdicts import EFFECTS, measured
 if TYPE_CHECKING:
     from tests.acceptance.farm import Farm
 
-FEW, ALL = range(142, 150), range(100, 150)
+FEW, ALL = range(140, 150), range(100, 150)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from training.verdicts import EFFECTS
 #: Averages without and with a parameter: as tiny shows it, and as if the parameter were ignored.
 SHOWN: dict[str, tuple[tuple[float, float], tuple[float, float]]] = {
     "object_by_prompt": ((0.04, 0.93), (0.04, 0.04)),
-    "ideal_by_refiner": ((19.6, 16.0), (19.6, 19.6)),
+    "ideal_by_refiner": ((1.0, 0.83), (1.0, 1.0)),
     "style_by_second_prompt": ((0.24, 1.0), (0.24, 0.24)),
     "ground_by_negative_prompt": ((0.36, 0.08), (0.36, 0.36)),
     "shift_by_crop": ((30.2, 27.6), (0.0, 0.0)),
