@@ -4,8 +4,6 @@ import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import httpx
-
 from latentfarm.embedded import binaries, ports
 from latentfarm.embedded.program import SERVICE_BACKOFF, Program
 
@@ -98,6 +96,8 @@ class Seaweed:
         It does so 5 s late when the master was not up yet at its first try. Until then names can be
         listed, and every object that was there before answers with an internal error.
         """
+        import httpx
+
         url = f"http://{ports.HOST}:{self.port['master']}/dir/status"
         topology = httpx.get(url, timeout=2, trust_env=False).raise_for_status().json()["Topology"]
         racks = [rack for center in topology["DataCenters"] or () for rack in center["Racks"] or ()]
