@@ -97,7 +97,8 @@ class Farm:
             InvalidInput: the spec does not fit its model, its pictures are not there or do not fit it, or
                 the key came before with another body.
         """
-        fingerprint = hashlib.sha256(spec.model_dump_json().encode()).digest()
+        # Without defaults: a key must be known again by a release whose specs have more fields.
+        fingerprint = hashlib.sha256(spec.model_dump_json(exclude_defaults=True).encode()).digest()
         full = complete(spec, self.registry.get(spec.model))
         if full.image is not None or full.mask_image is not None:
             # Before anything is fetched: what came by an upload or a URL may be gone when a key comes again.

@@ -71,7 +71,7 @@ class RefineRequest(StrictModel):
         None,
         ge=0,
         le=604_800,
-        description="Seconds that the latents are kept after the end of the new job; as the job's.",
+        description="With source `latents`: seconds that they are kept after the end of the new job; as the job's.",
     )
     metadata: dict[MetadataKey, MetadataValue] = Field(
         default_factory=dict,
@@ -138,9 +138,11 @@ def _from_image(spec: RenderSpec, request: RefineRequest, entry: ModelEntry) -> 
 
 def _output(before: OutputSpec, given: OutputSpec | None) -> OutputSpec:
     """Another format begins anew: a PNG has no use for the quality of a JPEG."""
-    if given is None or "format" in given.model_fields_set:
-        return given or before
-    return before.model_copy(update={name: getattr(given, name) for name in given.model_fields_set})
+    if given is None:
+        return before
+    if "format" in given.model_fields_set and given.format != before.format:
+        return given
+    return before.model_copy(update=_said(given))
 
 
 def _merged(before: RefinerSpec | None, given: RefinerSpec) -> RefinerSpec:
@@ -148,7 +150,7 @@ def _merged(before: RefinerSpec | None, given: RefinerSpec) -> RefinerSpec:
     return (before or RefinerSpec()).model_copy(update=_said(given))
 
 
-def _said(given: RefinerSpec) -> dict[str, Any]:
+def _said(given: RefinerSpec | OutputSpec) -> dict[str, Any]:
     """What stands in a request; null says as little as nothing does."""
     values = ((name, getattr(given, name)) for name in given.model_fields_set)
     return {name: value for name, value in values if value is not None}

@@ -67,9 +67,11 @@ def _counts(spec: RenderSpec, entry: ModelEntry) -> tuple[int, int, int] | None:
 def _counts_of_edm(spec: RenderSpec) -> tuple[int, int, int]:
     """One evaluation a step, and no split: these have noise levels in place of timesteps."""
     steps, refiner = spec.num_inference_steps, spec.refiner
-    base = steps if mode_of(spec) is Mode.TEXT else min(int(steps * strength_of(spec)), steps)
+    whole = mode_of(spec) is Mode.TEXT or first_stage(spec) is Stage.REFINE
+    started = steps if whole else min(int(steps * strength_of(spec)), steps)
+    base = 0 if first_stage(spec) is Stage.REFINE else started
     own = 0 if refiner is None else refiner.num_inference_steps or steps
-    return base, base, 0 if refiner is None else min(int(own * refiner.reworked), own)
+    return started, base, 0 if refiner is None else min(int(own * refiner.reworked), own)
 
 
 def _counts_along(spec: RenderSpec, entry: ModelEntry, noise: NoiseConfig) -> tuple[int, int, int]:

@@ -40,7 +40,7 @@ _SPECS = text("""
 
 _SPEC_IDS = text("SELECT id, digest FROM specs WHERE digest = ANY (CAST(:digests AS bytea[]))")
 _AT_ONCE = 500
-"""Specs of one statement: about a megabyte."""
+"""Specs of one statement: about a megabyte, unless prompts are long."""
 
 _QUEUE = text("""
     WITH added AS (
@@ -81,12 +81,13 @@ def add_spec(connection: Connection, picture: dict[str, Any]) -> int:
 def add_specs(connection: Connection, pictures: Sequence[dict[str, Any]]) -> list[int]:
     """Stores many pictures, each once, and gives their ids; a few statements for all of them."""
     digests_of = [digest(picture) for picture in pictures]
+    distinct = sorted(dict(zip(digests_of, pictures, strict=True)).items())
     found: dict[bytes, int] = {}
-    for start in range(0, len(pictures), _AT_ONCE):
-        part = slice(start, start + _AT_ONCE)
-        bodies = [_json(picture) for picture in pictures[part]]
-        connection.execute(_SPECS, {"digests": digests_of[part], "bodies": bodies})
-        rows = connection.execute(_SPEC_IDS, {"digests": digests_of[part]})
+    for start in range(0, len(distinct), _AT_ONCE):
+        part = distinct[start : start + _AT_ONCE]
+        names = [name for name, _ in part]
+        connection.execute(_SPECS, {"digests": names, "bodies": [_json(picture) for _, picture in part]})
+        rows = connection.execute(_SPEC_IDS, {"digests": names})
         found |= {bytes(row.digest): row.id for row in rows}
     return [found[one] for one in digests_of]
 

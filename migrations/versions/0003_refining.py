@@ -14,7 +14,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Adds what may be absent: the release before writes none of it."""
+    """Adds what may be absent: the release before writes none of it, but its scheduler deletes what it does not know."""
     op.add_column("jobs", sa.Column("source_job_id", sa.UUID(), nullable=True, comment="of kind refine"))
     op.add_column("jobs", sa.Column("source", sa.Text(), nullable=True, comment="latents or image"))
     op.add_column(
@@ -35,7 +35,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drops it in the other direction."""
+    """Drops it in the other direction; jobs of kind refine must have ended before."""
     op.drop_table("render_sources")
     op.drop_column("inputs", "key")
     for column in ("source", "source_job_id"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from latentfarm.states import Lane
 from worker.engine.forward import shape_of
 from worker.engine.group import PATIENCE, Group, choose, note_skipped
+from worker.engine.seating import seat_of
 
 if TYPE_CHECKING:
     from worker.engine.sample import Sample
@@ -32,6 +34,7 @@ class Stub:
     reproducible: bool = False
     skipped: int = 0
     seed: int = 0
+    mark: int = 0
     order: Any = field(init=False)
 
     def __post_init__(self) -> None:
@@ -103,18 +106,36 @@ def test_a_group_never_overflows_and_leaves_no_room_unused(
         assert all(group.rows + sample.rows > limit for sample in left)
 
 
-def test_reproducible_samples_sit_where_their_seeds_say() -> None:
-    stubs = [Stub(i, seed=seed, reproducible=True) for i, seed in enumerate((7, 4, 11, 5))]
+def test_reproducible_samples_sit_where_spec_and_seed_say() -> None:
+    stubs = [Stub(i, seed=seed, reproducible=True) for i, seed in enumerate((4, 5, 4, 6, 7))]
     group = choose(cast("list[Sample]", stubs), lambda _: 8)
-    # 11 wants the rows of 7, which came before it, and waits.
-    assert [sample.arrival for sample in group.samples] == [0, 1, 3]
-    assert group.places == [(6, 7), (0, 1), (2, 3)]
+    # The third is the first's double, wants its rows, and waits.
+    assert [sample.arrival for sample in group.samples] == [0, 1, 3, 4]
+    assert sorted(group.places) == [(0, 1), (2, 3), (4, 5), (6, 7)]
+    assert group.places == [seat_of(cast("Sample", stubs[index]), 8) for index in (0, 1, 3, 4)]
+
+
+@pytest.mark.parametrize(
+    "stubs",
+    [
+        [Stub(0, seed=seed, mark=99) for seed in range(0, 400, 4)],
+        [Stub(0, seed=7, mark=mark) for mark in range(100)],
+        [Stub(0, seed=seed, rows=1, mark=5) for seed in range(0, 800, 8)],
+    ],
+    ids=["one remainder", "one seed, many specs", "unguided"],
+)
+def test_no_habit_of_seeds_puts_all_on_one_seat(stubs: list[Stub]) -> None:
+    taken = Counter(seat_of(cast("Sample", stub), 8) for stub in stubs)
+    assert len(taken) == 8 // stubs[0].rows
+    assert max(taken.values()) < 2 * len(stubs) / len(taken)
 
 
 def test_others_take_the_rows_that_are_left() -> None:
     stubs = [Stub(0), Stub(1, seed=0, reproducible=True), Stub(2, rows=1), Stub(3, rows=1)]
     group = choose(cast("list[Sample]", stubs), lambda _: 8)
-    assert group.places == [(2, 3), (0, 1), (4,), (5,)]
+    own = seat_of(cast("Sample", stubs[1]), 8)
+    left = [row for row in range(8) if row not in own]
+    assert group.places == [(left[0], left[1]), own, (left[2],), (left[3],)]
 
 
 WISH = st.tuples(st.integers(1, 2), st.booleans(), st.integers(0, 2**53 - 1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING
@@ -148,6 +149,11 @@ def test_the_same_key_and_body_answer_with_the_first_job(farm: Farm, records: Re
     first = farm.submit(RenderSpec(prompt="a"), key="k")
     again = farm.submit(RenderSpec(prompt="a"), key="k")
     assert (again.job_id, again.replayed, len(records.jobs)) == (first.job_id, True, 1)
+
+
+def test_a_key_is_known_again_by_a_release_whose_specs_have_more_fields(farm: Farm, records: Records) -> None:
+    farm.submit(SPEC, key="k")
+    assert records.keys["", "k"][0] == hashlib.sha256(b'{"prompt":"a red circle","seed":7}').digest()
 
 
 def test_the_same_key_with_another_body_is_refused(farm: Farm, records: Records) -> None:

@@ -109,6 +109,8 @@ def test_another_format_begins_anew_and_another_quality_does_not() -> None:
     assert refined(spec).output == spec.output
     assert refined(spec, output={"quality": 90}).output.model_dump() == {"format": "webp", "quality": 90}
     assert refined(spec, output={"format": "png"}).output.model_dump() == {"format": "png", "quality": None}
+    for said in ({"format": "webp"}, {"quality": None}, {"format": "webp", "quality": None}):
+        assert refined(spec, output=said).output == spec.output
 
 
 def test_an_image_is_refined_by_the_refiner_alone() -> None:

@@ -206,6 +206,8 @@ def test_an_edm_model_takes_edm_samplers(edm: ModelEntry) -> None:
     assert complete(spec(), edm).sampler == "edm_euler"
     complete(spec(sampler="edm_dpmpp_3m", sigma_schedule="exponential"), edm)
     complete(spec(**FEW, refiner={"mode": "image", "strength": 0.25}), edm)
+    few = {"num_inference_steps": 3, "image": f"sha256:{64 * '0'}"}
+    complete(spec(**few, refiner={"mode": "only", "strength": 0.9, "num_inference_steps": 30}), edm)
     away = edm.model_copy(update={"base": "/nowhere"})
     assert complete(spec(), away).sampler == "edm_euler", "its default sampler tells of what kind it is"
 

@@ -61,9 +61,7 @@ def forward(group: Group, rows: int) -> list[torch.Tensor]:
         },
         return_dict=False,
     )[0]
-    return [
-        noise[place[0] : place[-1] + 1] if _joined(place) else noise[list(place)] for place in group.places
-    ]
+    return [_rows(noise, place) for place in group.places]
 
 
 def _time(sample: Sample) -> float:
@@ -93,5 +91,8 @@ def _seat(tensor: torch.Tensor, seats: torch.Tensor | None) -> torch.Tensor:
     return tensor if seats is None else tensor[seats]
 
 
-def _joined(place: Rows) -> bool:
-    return place[-1] - place[0] == len(place) - 1
+def _rows(noise: torch.Tensor, place: Rows) -> torch.Tensor:
+    """Without an index tensor: the host would wait for the forward to copy it."""
+    if place[-1] - place[0] == len(place) - 1:
+        return noise[place[0] : place[-1] + 1]
+    return torch.cat([noise[row : row + 1] for row in place])

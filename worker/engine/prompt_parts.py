@@ -16,8 +16,9 @@ _CANCELLED = 0.01
 """Weights of a blend are divided by their sum."""
 
 
+@functools.lru_cache(maxsize=64)
 def parts_of(field: str, text: str) -> Any:
-    """A `compel.prompt_parser.Conjunction`, whose prompts are flat or blends of flat ones.
+    """Remembered, since the images of a job say the same: a `compel.prompt_parser.Conjunction`, whose prompts are flat or blends of flat ones.
 
     What `latentfarm.weighting` refuses at submit is refused here too where it matters, and with it
     what only a parser sees.

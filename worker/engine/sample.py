@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from worker.engine.seating import mark_of
+
 if TYPE_CHECKING:
     import torch
 
@@ -50,6 +52,7 @@ class Sample:
         index: UNet evaluations done.
         arrival: order of admission; smaller is older.
         skipped: forwards of others since its own last one.
+        mark: decides, with the seed, its rows in a forward where it is reproducible.
     """
 
     order: Order
@@ -72,9 +75,11 @@ class Sample:
     arrival: int = 0
     skipped: int = 0
     key: GroupKey = field(init=False)
+    mark: int = field(init=False)
 
     def __post_init__(self) -> None:
         stage = self.order.stage
+        self.mark = mark_of(self.order)
         self.key = GroupKey(
             self.model.name,
             stage,

@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
+import json
+import zlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from worker.engine.order import Order
     from worker.engine.sample import Sample
 
 Rows = tuple[int, ...]
 
 
+def mark_of(order: Order) -> int:
+    """A number that spec and seed decide; the specs of a sweep over one seed get different ones."""
+    return zlib.crc32(json.dumps(order.spec.picture(), sort_keys=True).encode())
+
+
 def seat_of(sample: Sample, limit: int) -> Rows:
-    """The rows of a reproducible sample, which its seed decides.
+    """The rows of a reproducible sample, which its spec and its seed decide.
 
     What a GPU computes for a row does not depend on what stands in the others, but it does depend on
     where the row stands: its matrix products divide a batch among the multiprocessors, and sum in
     another order where they cut. So a picture that must be bit-equal needs a place of its own, and the
-    place must follow from the spec. Seeds that follow each other fill a forward.
+    place must follow from the spec. Seeds that follow each other fill a forward; those of one remainder
+    do not all get one seat, nor do many specs with one seed.
 
     Args:
         limit: rows of the forward: the model's bucket.
     """
     seats = max(1, limit // sample.rows)
-    first = sample.order.seed % seats * sample.rows
+    block, place = divmod(sample.order.seed, seats)
+    first = (place + zlib.crc32(f"{block} {sample.mark}".encode())) % seats * sample.rows
     return tuple(range(first, first + sample.rows))
 
 
