@@ -112,9 +112,10 @@ def test_a_sample_stands_in_the_same_rows_of_every_forward(wishes: list[Wish], t
                 rig.picture(one)
     finally:
         handle.remove()
-    by_itself = tuple(range(tiny.bucket))  # empty rows are filled with copies of it
-    assert rows - {(), by_itself} == seats
     assert len(seats) == 1
+    assert len(rows - {()}) > 1, "it was always by itself"
+    # Empty rows may be filled with copies of it: its own are those that it has in every forward.
+    assert set.intersection(*(set(found) for found in rows if found)) == set(*seats)
 
 
 def test_forwards_have_one_shape(wishes: list[Wish], tiny: LoadedModel) -> None:
