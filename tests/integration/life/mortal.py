@@ -1,0 +1,97 @@
+"""The repository of a process that may die in every transaction; tells the model what was committed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from latentfarm.repository.facade import Repository
+from tests.integration.life.outside import Crash, Fuse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from uuid import UUID
+
+    from sqlalchemy import Connection, Engine
+
+    from latentfarm.records import Pick, Queue
+    from latentfarm.spec import RenderSpec
+    from tests.integration.life.model import Model
+
+T = TypeVar("T")
+
+
+class Mortal(Repository):
+    """Its methods are the real ones. `model` hears of each commit, also when nobody else did.
+
+    `stored` is called with the id of each job that was accepted.
+    """
+
+    def __init__(self, engine: Engine, fuse: Fuse, model: Model) -> None:
+        super().__init__(engine)
+        self._fuse = fuse
+        self._model = model
+        self._then: Callable[[Any], object] | None = None
+        self.stored: Callable[[UUID], object] = lambda _: None
+
+    def transact(self, work: Callable[[Connection], T]) -> T:
+        """One call to the outside."""
+        then, self._then = self._then, None
+        moment = self._fuse.burn()
+        if moment == "before":
+            raise Crash
+
+        def torn(connection: Connection) -> T:
+            result = work(connection)
+            if moment == "inside":
+                raise Crash
+            return result
+
+        result = super().transact(torn)
+        if then is not None:
+            then(result)
+        if moment is not None:
+            raise Crash
+        return result
+
+    def act(self, work: Callable[[Connection], T], then: Callable[[T], object]) -> T:
+        """A transaction of several statements, and what the model makes of its answer."""
+        self._then = then
+        return self.transact(work)
+
+    def add_job(
+        self, job_id: UUID, spec: RenderSpec, *, tenant: str, key: str | None = None, fingerprint: bytes = b""
+    ) -> tuple[int | None, tuple[bytes, UUID] | None]:
+        """A job comes in."""
+        self._then = lambda _: self.stored(job_id)
+        return super().add_job(job_id, spec, tenant=tenant, key=key, fingerprint=fingerprint)
+
+    def pick(self, queue: Queue, *, window_per_worker: int) -> tuple[list[Pick], int]:
+        """Dispatch takes what is due, all of it: the window is larger than the model ever is."""
+
+        def picked(answer: tuple[list[Pick], int]) -> None:
+            assert {pick.render_id for pick in answer[0]} == {r.id for r in self._model.due(queue.name)}
+            self._model.dispatched((pick.render_id, pick.fence) for pick in answer[0])
+
+        self._then = picked
+        return super().pick(queue, window_per_worker=window_per_worker)
+
+    def mark_cancelled(self, job_id: UUID, *, tenant: str) -> bool:
+        """The first half of a cancel."""
+
+        def marked(answer: bool) -> None:
+            job = self._model.jobs[job_id]
+            assert answer == (job.ended is None)
+            job.cancelled = job.cancelled or answer
+
+        self._then = marked
+        return super().mark_cancelled(job_id, tenant=tenant)
+
+    def cancel_renders(self, job_id: UUID) -> int:
+        """The second half."""
+        self._then = lambda _: self._model.cancelled(job_id)
+        return super().cancel_renders(job_id)
+
+    def end_worker(self, worker: int, reason: str) -> list[int]:
+        """A parent buries its child."""
+        self._then = lambda _: self._model.died(worker)
+        return super().end_worker(worker, reason)
