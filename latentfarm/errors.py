@@ -10,6 +10,7 @@ LatentfarmError
 ├── SourceGone              what a job is to be refined from is not there
 ├── NotFound
 ├── BadMessage              what came out of Redis is no message of ours
+├── CheckpointError         a half-done render cannot be taken up: it starts again, and nobody is charged
 ├── RenderError             why a render did not end well; carries an `ErrorClass`
 │   ├── TransientError      storage, database or network: try again, nobody is charged
 │   ├── DeviceMemoryError
@@ -165,6 +166,10 @@ class ServiceUnavailable(LatentfarmError):  # noqa: N818 - named as HTTP names i
     """SQL, Redis or S3 did not answer in time."""
 
     retryable = True
+
+
+class CheckpointError(LatentfarmError):
+    """The state of a half-done render is missing, altered, or of another render; it is never needed."""
 
 
 class RenderError(LatentfarmError):

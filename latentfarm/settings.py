@@ -73,6 +73,11 @@ class Settings(BaseSettings):
     load_s: float = Field(
         900.0, gt=0, description="Seconds that a child may take to load and warm its models."
     )
+    checkpoint_s: float = Field(
+        5.0,
+        ge=0,
+        description="Seconds between two checkpoints of a render that runs; 0: none but at SIGTERM.",
+    )
     drain_s: float = Field(20.0, ge=0, description="Seconds that a child may take to stop after SIGTERM.")
 
     sweep_s: float = Field(1.0, gt=0, description="Seconds between two sweeps of a scheduler duty.")

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from latentfarm.errors import RenderError
     from latentfarm.spec import RenderSpec
     from worker.engine.model import LoadedModel
+    from worker.engine.order import Checkpoint
 
 PATIENCE_S = 240.0
 #: Written down apart from the farm's own table, as a user of diffusers would: class and settings.
@@ -96,6 +97,7 @@ class Recorder:
     def __init__(self) -> None:
         self.results: dict[tuple[int, Stage], Handover | Picture | RenderError] = {}
         self.steps: dict[int, list[tuple[int, int]]] = {}
+        self.checkpoints: dict[int, list[Checkpoint]] = {}
         self.timeline: list[tuple[str, int]] = []
         self.told_twice: list[Order] = []
         self.changed = threading.Condition()
@@ -104,6 +106,11 @@ class Recorder:
         with self.changed:
             self.steps.setdefault(order.render_id, []).append((done, total))
             self.timeline.append(("step", order.render_id))
+            self.changed.notify_all()
+
+    def checkpointed(self, order: Order, checkpoint: Checkpoint) -> None:
+        with self.changed:
+            self.checkpoints.setdefault(order.render_id, []).append(checkpoint)
             self.changed.notify_all()
 
     def finished(self, order: Order, result: Handover | Picture) -> None:
@@ -124,9 +131,9 @@ class Recorder:
 class Rig:
     """An engine under test. Leaving it stops the engine and asserts that nothing was told twice."""
 
-    def __init__(self, *models: LoadedModel) -> None:
+    def __init__(self, *models: LoadedModel, checkpoint_s: float = 0.0) -> None:
         self.recorder = Recorder()
-        self.engine = StepEngine({model.name: model for model in models}, self.recorder)
+        self.engine = StepEngine({model.name: model for model in models}, self.recorder, checkpoint_s)
         self._ids = 0
 
     def __enter__(self) -> Self:

@@ -1,6 +1,8 @@
 """An engine without a model: seeded arithmetic in the real child, for tests that are not about pictures.
 
-Same claims, hand-over, uploads and commits as with the real one. What it does with a prompt:
+Same claims, checkpoints, hand-over, uploads and commits as with the real one. The state of a sample is one
+number of 64 bits that every step changes by the seed and the step's own number, and the picture shows it: a
+step that is left out or taken twice changes the bytes. What it does with a prompt:
 
     sleep MS      each step takes so many milliseconds (default 1)
     die           the process kills itself at the second step
@@ -11,11 +13,13 @@ Same claims, hand-over, uploads and commits as with the real one. What it does w
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import signal
 import threading
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import kombu.asynchronous
@@ -24,29 +28,102 @@ import torch
 from latentfarm.errors import NonFiniteError
 from latentfarm.states import Lane, Stage
 from worker.assembly import Assembled
-from worker.engine.order import Counters, Handover, Listener, Order, Picture
+from worker.engine.order import Checkpoint, Counters, Handover, Listener, Order, Picture, Unfinished
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from latentfarm.registry import ModelEntry
 
+_BITS = 64
+_LIMBS = 4
+"""The number goes to the refine stage as four numbers that float32 holds exactly."""
+
 
 def load(
-    entries: Sequence[ModelEntry], stages: Sequence[Stage], *, device: str, threads: int, listener: Listener
+    entries: Sequence[ModelEntry],
+    stages: Sequence[Stage],
+    *,
+    device: str,
+    threads: int,
+    checkpoint_s: float,
+    listener: Listener,
 ) -> Assembled:
     """What the setting `engine` names."""
-    return Assembled(SyntheticEngine(listener), {"device_name": "synthetic"})
+    return Assembled(SyntheticEngine(listener, checkpoint_s), {"device_name": "synthetic"})
+
+
+def begin(seed: int, stage: Stage, handed_over: int | None = None) -> int:
+    """The number before the first step of a stage."""
+    return _mix(f"begin {seed} {stage.label} {handed_over}")
+
+
+def advance(value: int, seed: int, step: int) -> int:
+    """The number after a step; the first step is 1."""
+    return _mix(f"{value} {seed} {step}")
+
+
+def _mix(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=_BITS // 8).digest())
+
+
+def to_latents(value: int) -> torch.Tensor:
+    """`[1, 4, 8, 8]`, one limb of 16 bits in each channel."""
+    limbs = [float(value >> (16 * limb) & 0xFFFF) for limb in range(_LIMBS)]
+    return torch.tensor(limbs).reshape(1, _LIMBS, 1, 1).expand(1, _LIMBS, 8, 8).contiguous()
+
+
+def from_latents(latents: torch.Tensor) -> int:
+    """What `to_latents` was given."""
+    return sum(int(limb) << (16 * index) for index, limb in enumerate(latents[0, :, 0, 0].tolist()))
+
+
+def to_pixels(value: int) -> torch.Tensor:
+    """`[8, 8, 3]`, uint8, other ones for each number."""
+    digest = b"".join(hashlib.sha256(f"{value} {part}".encode()).digest() for part in range(6))
+    return torch.tensor(list(digest), dtype=torch.uint8).reshape(8, 8, 3)
+
+
+@dataclass(slots=True)
+class _Sample:
+    """An order and how far it is. `saved_at`: its last checkpoint, or its first step, in monotonic seconds."""
+
+    order: Order
+    value: int
+    done: int = 0
+    saved_at: float | None = None
+
+    @property
+    def total(self) -> int:
+        return self.order.spec.num_inference_steps
+
+    def header(self) -> dict[str, str]:
+        order = self.order
+        base = None if order.handover is None else from_latents(order.handover.latents)
+        return {"synthetic": f"{order.seed} {order.stage.label} {self.total} {base}"}
+
+    def checkpoint(self) -> Checkpoint | None:
+        return Checkpoint(self.done, {"value": self.value}, self.header()) if self.done else None
+
+
+def _sample(order: Order) -> _Sample:
+    base = None if order.handover is None else from_latents(order.handover.latents)
+    fresh = _Sample(order, begin(order.seed, order.stage, base))
+    kept = order.checkpoint
+    if kept is not None and kept.header == fresh.header():
+        fresh.value, fresh.done = kept.state["value"], kept.step
+    return fresh
 
 
 class SyntheticEngine:
     """Steps every order that it has, all in one thread."""
 
-    def __init__(self, listener: Listener) -> None:
+    def __init__(self, listener: Listener, checkpoint_s: float = 0.0) -> None:
         self.counters = Counters()
         self.broken: BaseException | None = None
         self._listener = listener
-        self._orders: dict[int, tuple[Order, int]] = {}
+        self._checkpoint_s = checkpoint_s
+        self._samples: dict[int, _Sample] = {}
         self._changed = threading.Condition()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -55,69 +132,79 @@ class SyntheticEngine:
         self._thread.start()
 
     def submit(self, order: Order) -> None:
+        sample = _sample(order)
         with self._changed:
-            self._orders[order.render_id] = (order, 0)
+            self._samples[order.render_id] = sample
             self._changed.notify()
 
     def drop(self, render_id: int) -> None:
         with self._changed:
-            self._orders.pop(render_id, None)
+            self._samples.pop(render_id, None)
 
     def in_flight(self, lane: Lane | None = None) -> int:
         with self._changed:
-            return sum(lane in (None, order.lane) for order, _ in self._orders.values())
+            return sum(lane in (None, sample.order.lane) for sample in self._samples.values())
 
-    def stop(self) -> list[Order]:
+    def stop(self) -> list[Unfinished]:
         self._stopping = True
-        self._thread.join()
-        return [order for order, _ in self._orders.values()]
+        if self._thread.is_alive():
+            self._thread.join()
+        return [Unfinished(sample.order, sample.checkpoint()) for sample in self._samples.values()]
 
     def _run(self) -> None:
         while not self._stopping:
             self.counters.beat += 1
             with self._changed:
-                if not self._orders:
+                if not self._samples:
                     self._changed.wait(0.05)
-                orders = list(self._orders.values())
-            if orders:
-                self._turn(orders)
+                samples = list(self._samples.values())
+            if samples:
+                self._turn(samples)
 
-    def _turn(self, orders: list[tuple[Order, int]]) -> None:
+    def _turn(self, samples: list[_Sample]) -> None:
         started = time.perf_counter()
-        time.sleep(max(_sleep_s(order) for order, _ in orders))
+        time.sleep(max(_sleep_s(sample.order) for sample in samples))
         self.counters.forwards += 1
-        self.counters.rows += len(orders)
-        self.counters.bucket_rows += len(orders)
-        for order, done in orders:
-            self._step(order, done + 1)
+        self.counters.rows += len(samples)
+        self.counters.bucket_rows += len(samples)
+        for sample in samples:
+            self._step(sample)
         self.counters.busy_s += time.perf_counter() - started
 
-    def _step(self, order: Order, done: int) -> None:
+    def _step(self, sample: _Sample) -> None:
+        order = sample.order
         with self._changed:
-            if order.render_id not in self._orders:
+            if self._samples.get(order.render_id) is not sample:
                 return
-            self._orders[order.render_id] = (order, done)
-        if done == 2:
+        sample.done += 1
+        sample.value = advance(sample.value, order.seed, sample.done)
+        if sample.done == 2:
             _misbehave(order.spec.prompt)
-        total = order.spec.num_inference_steps
-        self._listener.stepped(order, done, total)
+        self._listener.stepped(order, sample.done, sample.total)
         self.counters.steps += 1
-        if done >= total:
-            self._end(order)
+        if sample.done >= sample.total:
+            self._end(sample)
+        else:
+            self._maybe_save(sample, time.monotonic())
 
-    def _end(self, order: Order) -> None:
+    def _maybe_save(self, sample: _Sample, now: float) -> None:
+        if sample.saved_at is None:
+            sample.saved_at = now
+        checkpoint = sample.checkpoint()
+        if self._checkpoint_s and now - sample.saved_at >= self._checkpoint_s and checkpoint is not None:
+            sample.saved_at = now
+            self._listener.checkpointed(sample.order, checkpoint)
+
+    def _end(self, sample: _Sample) -> None:
+        order = sample.order
         with self._changed:
-            self._orders.pop(order.render_id, None)
+            self._samples.pop(order.render_id, None)
         if "nan" in order.spec.prompt:
             self._listener.failed(order, NonFiniteError("not a number"))
         elif order.stage is Stage.BASE and order.spec.refiner is not None:
-            latents = torch.full((1, 4, 8, 8), float(order.seed % 1000))
-            self._listener.finished(order, Handover(latents, {"synthetic": "1"}))
+            self._listener.finished(order, Handover(to_latents(sample.value), {"synthetic": "1"}))
         else:
-            base = order.handover.latents if order.handover else torch.zeros(1)
-            value = (order.seed + int(base.flatten()[0])) % 251
-            pixels = torch.full((8, 8, 3), value, dtype=torch.uint8)
-            self._listener.finished(order, Picture(pixels, {"device": "synthetic"}))
+            self._listener.finished(order, Picture(to_pixels(sample.value), {"device": "synthetic"}))
 
 
 def _sleep_s(order: Order) -> float:

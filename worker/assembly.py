@@ -41,9 +41,14 @@ class Factory(Protocol):
         *,
         device: str,
         threads: int,
+        checkpoint_s: float,
         listener: Listener,
     ) -> Assembled:
-        """Loads the models and makes the engine."""
+        """Loads the models and makes the engine.
+
+        Args:
+            checkpoint_s: seconds between two checkpoints of a sample; 0: none.
+        """
 
 
 def factory(name: str) -> Factory:
@@ -54,7 +59,13 @@ def factory(name: str) -> Factory:
 
 
 def load(
-    entries: Sequence[ModelEntry], stages: Sequence[Stage], *, device: str, threads: int, listener: Listener
+    entries: Sequence[ModelEntry],
+    stages: Sequence[Stage],
+    *,
+    device: str,
+    threads: int,
+    checkpoint_s: float,
+    listener: Listener,
 ) -> Assembled:
     """The step engine with every model that can be loaded; one that cannot does not stop the others."""
     import diffusers
@@ -84,4 +95,4 @@ def load(
             for name, model in models.items()
         },
     }
-    return Assembled(StepEngine(models, listener), info, unusable)
+    return Assembled(StepEngine(models, listener, checkpoint_s), info, unusable)

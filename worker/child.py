@@ -67,7 +67,12 @@ class Child:
         store = S3Store.from_settings(settings)
         self.outflow = Outflow(self.holdings, self.committer, store, self.progress)
         self.assembled: Assembled = factory(settings.engine)(
-            models, stages, device=device, threads=settings.torch_threads, listener=self.outflow
+            models,
+            stages,
+            device=device,
+            threads=settings.torch_threads,
+            checkpoint_s=settings.checkpoint_s,
+            listener=self.outflow,
         )
         self.engine = self.assembled.engine
         self.inbox = Inbox(max([2, *(entry.bucket for entry in models)]))
@@ -107,7 +112,7 @@ class Child:
         """No more claims; what is finished is delivered; the rest goes back, charged nothing."""
         self.pacer.stop()
         self.intake.stop()
-        unfinished = self.engine.stop()
+        unfinished = [left.order for left in self.engine.stop()]
         self.committer.release([(order.render_id, order.fence) for order in unfinished])
         for order in unfinished:
             self.holdings.remove(order.render_id, order.fence)

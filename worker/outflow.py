@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from latentfarm.records import Claimed, ObjectRef
     from latentfarm.storage import ObjectStore
     from worker.committer import Committer
-    from worker.engine.order import Order
+    from worker.engine.order import Checkpoint, Order
     from worker.holdings import Holdings
 
 UPLOADERS = 4
@@ -62,6 +62,9 @@ class Outflow:
         claimed = self._holdings.get(order.render_id, order.fence)
         if claimed is not None:
             self._progress.offer(claimed.job_id, claimed.ordinal, claimed.stage, done, total)
+
+    def checkpointed(self, order: Order, checkpoint: Checkpoint) -> None:
+        """See `Listener.checkpointed`."""
 
     def finished(self, order: Order, result: Handover | Picture) -> None:
         """See `Listener.finished`."""

@@ -224,7 +224,7 @@ def test_a_lost_device_fails_all_that_were_inside_and_ends_the_engine(
     orders = [rig.submit(make(num_inference_steps=50), seed) for seed in range(30)]
     rig.engine.start()
     assert isinstance(rig.result(orders[0]), DeviceError)
-    waiting = rig.engine.stop()
+    waiting = [left.order for left in rig.engine.stop()]
     assert rig.engine.broken is not None
     failed = {render_id for render_id, _ in rig.recorder.results}
     assert failed.isdisjoint(order.render_id for order in waiting)

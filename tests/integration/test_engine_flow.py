@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from latentfarm.spec import RefinerSpec
 from latentfarm.states import Lane, Stage
 from tests.rig import Rig
-from worker.engine.order import Handover, Picture
+from worker.engine.order import Handover, Picture, Unfinished
 
 if TYPE_CHECKING:
     from latentfarm.registry import ModelEntry
@@ -98,7 +98,7 @@ def test_stop_gives_back_what_is_not_finished(make: MakeSpec, tiny: LoadedModel)
     rig.engine.start()
     orders = [rig.submit(make(num_inference_steps=200), i) for i in range(20)]
     rig.until_stepped(orders[0], 2)
-    assert [order.render_id for order in rig.engine.stop()] == [order.render_id for order in orders]
+    assert [left.order.render_id for left in rig.engine.stop()] == [order.render_id for order in orders]
     assert rig.engine.in_flight() == 0
     assert rig.recorder.results == {}
 
@@ -106,7 +106,7 @@ def test_stop_gives_back_what_is_not_finished(make: MakeSpec, tiny: LoadedModel)
 def test_stop_before_start(make: MakeSpec, tiny: LoadedModel) -> None:
     rig = Rig(tiny)
     order = rig.submit(make())
-    assert rig.engine.stop() == [order]
+    assert rig.engine.stop() == [Unfinished(order)]
 
 
 def test_a_prompt_that_was_cut_is_told_of_also_through_the_refiner(make: MakeSpec, tiny: LoadedModel) -> None:

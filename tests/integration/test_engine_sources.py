@@ -149,6 +149,7 @@ class Nobody:
     """A listener to whom nothing is told."""
 
     def stepped(self, *_: object) -> None: ...
+    def checkpointed(self, *_: object) -> None: ...
     def finished(self, *_: object) -> None: ...
     def failed(self, *_: object) -> None: ...
 
@@ -162,7 +163,7 @@ def test_a_model_that_cannot_be_read_does_not_stop_the_others(
     (tmp_path / "ruined.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0no JSON at all..")
     broken = {"base": str(tmp_path / name), "base_configs": tiny_entry.base, "name": "broken"}
     entries = [tiny_entry.model_copy(update=broken), tiny_entry]
-    assembled = load(entries, STAGES, device="cpu", threads=1, listener=Nobody())
+    assembled = load(entries, STAGES, device="cpu", threads=1, checkpoint_s=0.0, listener=Nobody())
     assert list(assembled.info["models"]) == ["tiny"]
     reason = assembled.unusable["broken"]
     assert name in reason

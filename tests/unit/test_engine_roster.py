@@ -88,7 +88,7 @@ def test_counts_and_leftovers() -> None:
     for each in orders:
         roster.add(each)
     assert (roster.count(None), roster.count(BULK), roster.count(INTERACTIVE)) == (3, 2, 1)
-    assert roster.clear() == orders
+    assert [entry.order for entry in roster.clear()] == orders
     assert roster.count(None) == 0
 
 
@@ -100,6 +100,9 @@ class Ear:
 
     def stepped(self, order: Order, done: int, total: int) -> None:
         self.heard.append(("stepped", (done, total)))
+
+    def checkpointed(self, order: Order, checkpoint: Any) -> None:
+        self.heard.append(("checkpointed", checkpoint.step))
 
     def finished(self, order: Order, result: Any) -> None:
         self.heard.append(("finished", result))
@@ -156,4 +159,4 @@ def test_a_lost_device_is_not_one_orders_error() -> None:
     assert ear.heard == []
     assert isinstance(desk.all_failed(lost), DeviceError)
     assert ear.heard == [("failed", DeviceError)]
-    assert roster.clear() == [waiting]
+    assert [entry.order for entry in roster.clear()] == [waiting]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from latentfarm.errors import DeviceError, RenderError
+from worker.engine.checkpoint import snapshot
 from worker.engine.faults import is_device, of_one_sample
 
 if TYPE_CHECKING:
@@ -25,6 +26,11 @@ class Desk:
         """The sample took a step."""
         if self._roster.holds(sample.order):
             self._listener.stepped(sample.order, sample.index, sample.total)
+
+    def checkpointed(self, sample: Sample) -> None:
+        """The sample has taken steps that are worth keeping."""
+        if self._roster.holds(sample.order):
+            self._listener.checkpointed(sample.order, snapshot(sample))
 
     def finished(self, order: Order, result: Handover | Picture) -> None:
         """The stage is done."""

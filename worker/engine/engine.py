@@ -11,9 +11,10 @@ import torch
 
 from latentfarm.errors import ModelError
 from latentfarm.states import Lane
+from worker.engine.checkpoint import snapshot
 from worker.engine.decode import finish
 from worker.engine.desk import Desk
-from worker.engine.order import Counters
+from worker.engine.order import Counters, Unfinished
 from worker.engine.prepare import prepare
 from worker.engine.roster import Roster
 from worker.engine.stepper import Stepper
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from latentfarm.errors import DeviceError
     from worker.engine.model import LoadedModel
-    from worker.engine.order import Listener, Order
+    from worker.engine.order import Checkpoint, Listener, Order
     from worker.engine.sample import Sample
 
 _log = logging.getLogger(__name__)
@@ -37,20 +38,25 @@ class StepEngine:
     Args:
         models: by the name that specs use.
         listener: hears of every order; called from the engine's threads.
+        checkpoint_s: seconds between two checkpoints of a sample; 0: none.
 
     Attributes:
         broken: set once the device cannot be trusted any more, after the listener heard of every
             order that was let in; orders that still waited are given back by `stop`.
     """
 
-    def __init__(self, models: Mapping[str, LoadedModel], listener: Listener) -> None:
+    def __init__(
+        self, models: Mapping[str, LoadedModel], listener: Listener, checkpoint_s: float = 0.0
+    ) -> None:
         self.counters = Counters()
         self.broken: DeviceError | None = None
         self._models = dict(models)
         # Two full forwards' worth of single rows: the next group is always ready.
         self._roster = Roster(room=2 * max((model.bucket for model in models.values()), default=1))
         self._desk = Desk(self._roster, listener, self.counters)
-        self._stepper = Stepper(self._models, self._roster, self._desk, self.counters, self._to_decode)
+        self._stepper = Stepper(
+            self._models, self._roster, self._desk, self.counters, self._to_decode, checkpoint_s
+        )
         self._decodable: queue.PriorityQueue[tuple[int, int, Sample | None]] = queue.PriorityQueue()
         self._stopping = threading.Event()
         self._breaking = threading.Lock()
@@ -77,7 +83,7 @@ class StepEngine:
         """Orders taken and not yet handed to the listener, waiting ones too."""
         return self._roster.count(lane)
 
-    def stop(self) -> list[Order]:
+    def stop(self) -> list[Unfinished]:
         """Stops at the next step boundary, decodes what has all its steps, gives back the rest."""
         self._stopping.set()
         self._roster.close()
@@ -86,7 +92,7 @@ class StepEngine:
             self._renderer.join()
             self._decodable.put((_LAST, 0, None))
             self._decoder.join()
-        return self._roster.clear()
+        return [Unfinished(entry.order, _state_of(entry.sample)) for entry in self._roster.clear()]
 
     def _guard(self, work: Callable[[], None]) -> None:
         """The body of each thread. An error that nobody expected must not leave a silent engine."""
@@ -133,3 +139,8 @@ class StepEngine:
                 self._desk.failed(sample.order, error)
             else:
                 self._desk.finished(sample.order, result)
+
+
+def _state_of(sample: Sample | None) -> Checkpoint | None:
+    """Of a sample that no thread works on any more; None when a fresh start would lose nothing."""
+    return None if sample is None or sample.index == 0 else snapshot(sample)

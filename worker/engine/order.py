@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import torch
@@ -56,6 +56,22 @@ class Inputs:
 
 
 @dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A sample between two steps: what another engine needs to go on as if nothing had happened.
+
+    Attributes:
+        step: steps of this stage that are behind it, at least 1.
+        state: plain data by name: None, numbers, text, tensors on the CPU, arrays, and lists and tuples
+            of these. Only engines look into it.
+        header: what it was made with. An engine that would have written another one ignores it.
+    """
+
+    step: int
+    state: dict[str, Any]
+    header: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Order:
     """One stage of one render, claimed and ready for the engine.
 
@@ -65,6 +81,7 @@ class Order:
         handover: the base's latents; only for the refine stage.
         inputs: of a job with an image, for each stage that needs them (`latentfarm.modes`).
         alone: nothing else may be in the engine meanwhile (it was in flight when a process died).
+        checkpoint: where to go on; ignored, with a line in the log, when it does not fit.
     """
 
     render_id: int
@@ -76,6 +93,15 @@ class Order:
     handover: Handover | None = None
     inputs: Inputs | None = None
     alone: bool = False
+    checkpoint: Checkpoint | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """An order that an engine gives back, and the state that it has come to; None before the first step."""
+
+    order: Order
+    checkpoint: Checkpoint | None = None
 
 
 class Listener(Protocol):
@@ -83,6 +109,9 @@ class Listener(Protocol):
 
     def stepped(self, order: Order, done: int, total: int) -> None:
         """The sample has `done` of `total` steps of this stage behind it. From the render thread."""
+
+    def checkpointed(self, order: Order, checkpoint: Checkpoint) -> None:
+        """A state that is worth keeping. From the render thread, every few seconds of a sample."""
 
     def finished(self, order: Order, result: Handover | Picture) -> None:
         """The stage is done: latents for the refiner, or the image."""
@@ -135,5 +164,5 @@ class Engine(Protocol):
     def in_flight(self, lane: Lane | None = None) -> int:
         """Orders taken and not yet handed to the listener, waiting ones too."""
 
-    def stop(self) -> list[Order]:
+    def stop(self) -> list[Unfinished]:
         """Stops at the next step boundary; gives back the orders that were not finished."""

@@ -9,6 +9,7 @@ import torch
 from latentfarm.modes import guidance_of
 from latentfarm.states import Stage
 from worker.engine.binding import bind
+from worker.engine.checkpoint import agreed_of, resume
 from worker.engine.conditioning import condition
 from worker.engine.sample import Sample
 from worker.engine.start import start
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 def prepare(order: Order, model: LoadedModel) -> Sample:
     """Encodes prompts and pictures, sets up the sampler, draws or takes over the latents.
+
+    An order with a checkpoint goes on from there, after all that: nothing of it is made another way.
 
     Raises:
         SpecError: the model cannot do what the spec asks.
@@ -35,7 +38,7 @@ def prepare(order: Order, model: LoadedModel) -> Sample:
     guidance = _guidance(spec, order.stage)
     size = (8 * begun.latents.shape[-2], 8 * begun.latents.shape[-1])
     conditioning = condition(pipe, model, spec, order.stage, guidance, size)
-    return Sample(
+    sample = Sample(
         order=order,
         model=model,
         sampler=pipe.scheduler,
@@ -46,6 +49,9 @@ def prepare(order: Order, model: LoadedModel) -> Sample:
         **begun._asdict(),
         **conditioning._asdict(),
     )
+    sample.agreed = agreed_of(sample)
+    resume(sample)
+    return sample
 
 
 def _guidance(spec: RenderSpec, stage: Stage) -> float:

@@ -158,9 +158,9 @@ class Roster:
             self._closed = True
             self._changed.notify_all()
 
-    def clear(self) -> list[Order]:
+    def clear(self) -> list[Entry]:
         """Takes out all that is left, oldest first."""
         with self._changed:
-            orders = [entry.order for entry in self._entries.values()]
+            entries = list(self._entries.values())
             self._entries.clear()
-            return orders
+            return entries

@@ -53,6 +53,8 @@ class Sample:
         arrival: order of admission; smaller is older.
         skipped: forwards of others since its own last one.
         mark: decides, with the seed, its rows in a forward where it is reproducible.
+        agreed: the header of its checkpoints.
+        saved_at: its last checkpoint, or else its first step here, in monotonic seconds.
     """
 
     order: Order
@@ -74,6 +76,8 @@ class Sample:
     index: int = 0
     arrival: int = 0
     skipped: int = 0
+    agreed: dict[str, str] = field(default_factory=dict)
+    saved_at: float | None = None
     key: GroupKey = field(init=False)
     mark: int = field(init=False)
 

@@ -41,6 +41,7 @@ class Stepper:
 
     Args:
         done: takes each sample that has had its last step.
+        checkpoint_s: seconds between two checkpoints of a sample; 0: none.
     """
 
     def __init__(
@@ -50,11 +51,13 @@ class Stepper:
         desk: Desk,
         counters: Counters,
         done: Callable[[Sample], None],
+        checkpoint_s: float = 0.0,
     ) -> None:
         self._roster = roster
         self._desk = desk
         self._counters = counters
         self._done = done
+        self._checkpoint_s = checkpoint_s
         self._limits = Limits(models)
         self._pace = Pace(model.device for model in models.values())
 
@@ -129,6 +132,15 @@ class Stepper:
         if sample.finished:
             self._roster.retire(sample)
             self._done(sample)
+        elif self._checkpoint_s and self._is_due(sample, time.monotonic()):
+            self._desk.checkpointed(sample)
+
+    def _is_due(self, sample: Sample, now: float) -> bool:
+        """Counted from its first step here: what another engine had saved is still there."""
+        due = sample.saved_at is not None and now - sample.saved_at >= self._checkpoint_s
+        if due or sample.saved_at is None:
+            sample.saved_at = now
+        return due
 
     def _count(self, group: Group) -> None:
         could = max(group.limit, group.rows)
