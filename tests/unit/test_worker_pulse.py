@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from latentfarm.states import Lane
-    from worker.engine.order import Order
+    from worker.engine.order import Order, Unfinished
 
 LEAST_S = 15.0
 
@@ -37,7 +37,7 @@ class Engine:
     def in_flight(self, lane: Lane | None = None) -> int:
         return 0
 
-    def stop(self) -> list[Order]:
+    def stop(self) -> list[Unfinished]:
         return []
 
     def forward(self, seconds: float, count: int = 1) -> None:
