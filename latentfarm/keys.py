@@ -2,6 +2,7 @@
 
     v1/latents/<render>/<fence>.safetensors    stage-one latents, until `keep_latents` is over
     v1/images/<render>/<fence>.<format>        a finished image
+    v1/checkpoints/<render>/<fence>-<step>.safetensors    a half-done render, until it is further or final
     v1/uploads/<id>                            what a user sends by a link, until the upload expires
     v1/inputs/<sha256>                         a picture that jobs start from, once for each content
 
@@ -21,6 +22,11 @@ def latents_key(render_id: int, fence: int) -> str:
 def image_key(render_id: int, fence: int, extension: str) -> str:
     """Where the image made under one claim lies. `extension` is one of the output formats."""
     return f"{PREFIX}images/{render_id}/{fence}.{extension}"
+
+
+def checkpoint_key(render_id: int, fence: int, step: int) -> str:
+    """Where the state of one claim after so many steps lies."""
+    return f"{PREFIX}checkpoints/{render_id}/{fence}-{step}.safetensors"
 
 
 def upload_key(upload_id: UUID) -> str:

@@ -66,6 +66,7 @@ class Claimed:
         latents: what the base stage left; only for the refine stage.
         inputs: the pictures that the spec names and that are still kept, by SHA-256.
         alone: it was in flight when a process died, so nothing may run beside it.
+        checkpoint: the newest state of this stage that another incarnation has left, if any.
     """
 
     render_id: int
@@ -80,6 +81,39 @@ class Claimed:
     alone: bool
     latents: ObjectRef | None = None
     inputs: dict[bytes, ObjectRef] = field(default_factory=dict)
+    checkpoint: ObjectRef | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """The state of a running render after some steps.
+
+    Attributes:
+        step: steps of the stage that are behind it.
+        taken: those of them that were taken under this fence.
+        ref: where it is; None while it is only planned.
+    """
+
+    render_id: int
+    fence: int
+    step: int
+    taken: int
+    ref: ObjectRef | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A render that a worker gives back unfinished.
+
+    Attributes:
+        steps: taken under this fence; None: not known.
+        saved: its state, in the bucket, for whoever goes on.
+    """
+
+    render_id: int
+    fence: int
+    steps: int | None = None
+    saved: Saved | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -160,7 +160,7 @@ attempts = Table(
     Column("started_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("waited_s", REAL, nullable=False, comment="from the last message to the claim"),
     Column("ended_at", DateTime(timezone=True)),
-    Column("steps", SmallInteger),
+    Column("steps", SmallInteger, comment="taken in this attempt, as far as is known"),
     Column("outcome", Text),
     Column("error_class", Text),
     Column("message", Text),
@@ -181,6 +181,22 @@ objects = Table(
     Column("notes", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     Index("ix_objects_planned", "created_at", postgresql_where=text("state = 'planned'")),
     Index("ix_objects_latents", "render_id", postgresql_where=text("kind = 'latents'")),
+)
+
+#: Half-done renders: at most a few rows for each one that runs, and none for those that are final.
+checkpoints = Table(
+    "checkpoints",
+    metadata,
+    Column("render_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("fence", Integer, primary_key=True, autoincrement=False),
+    Column("step", SmallInteger, primary_key=True, autoincrement=False, comment="steps of the stage done"),
+    _now(),
+    Column("stage", SmallInteger, nullable=False),
+    Column("taken", SmallInteger, nullable=False, comment="steps done under this fence"),
+    Column("state", Text, nullable=False, comment="planned or visible"),
+    Column("key", Text, nullable=False),
+    Column("sha256", LargeBinary),
+    Column("size", BigInteger),
 )
 
 #: What renders of kind refine are made from. Latents are kept while such a render needs them.

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from latentfarm.dispatch import republish
 from latentfarm.keys import input_key, upload_key
-from latentfarm.repository import dispatching, failing, inputs, sources, sweeping, uploads
+from latentfarm.repository import checkpointing, dispatching, failing, inputs, sources, sweeping, uploads
 from scheduler.duty import Duty
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ class Duties:
         messages = [Duty("republish", 2, every_s, self.republish)]
         objects = [
             Duty("collect", 5, 10 * every_s, self.collect),
+            Duty("drop_checkpoints", 11, 2 * every_s, self.drop_checkpoints),
             Duty("drop_latents", 6, 10 * every_s, self.drop_latents),
             Duty("drop_uploads", 9, 10 * every_s, self.drop_uploads),
             Duty("drop_inputs", 10, 10 * every_s, self.drop_inputs),
@@ -93,6 +94,16 @@ class Duties:
         after_s = self.settings.collect_after_s
         found = sweeping.abandoned_objects(connection, after_s=after_s, limit=BATCH)
         return self._delete(connection, found)
+
+    def drop_checkpoints(self, connection: Connection) -> str:
+        """Deletes the states of half-done renders that nobody will go on from."""
+        after_s = self.settings.collect_after_s
+        found = checkpointing.useless(connection, after_s=after_s, limit=BATCH)
+        if not found:
+            return ""
+        self.store.delete([key for *_, key in found])
+        checkpointing.forget(connection, found)
+        return f"deleted {len(found)} checkpoints"
 
     def drop_latents(self, connection: Connection) -> str:
         """Deletes stage-one latents that nobody asked to keep any longer."""

@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import os
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from latentfarm.database import connect
 from latentfarm.embedded.launch import die_with_parent
 from latentfarm.logs import configure, get_logger
 from latentfarm.progress import ProgressPublisher
+from latentfarm.records import Release
 from latentfarm.registry import load_registry
 from latentfarm.repository.facade import Repository
 from latentfarm.settings import Settings
@@ -32,16 +34,22 @@ from worker.options import chosen_models
 from worker.outflow import Outflow
 from worker.pacer import Pacer
 from worker.pulse import Pulse
+from worker.saver import Saver
 from worker.watch import Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from latentfarm.messages import Pair
+    from latentfarm.records import Saved
     from latentfarm.registry import ModelEntry
     from latentfarm.states import Stage
+    from worker.engine.order import Order
 
 BROKEN = 3
 """Exit status of a child whose device cannot be trusted any more."""
+SAVE_SHARE = 0.5
+"""Part of the time to drain that half-done renders may take to be saved; the rest is for what is finished."""
 COMMIT_S = 10.0
 """Seconds that the last commits may take while the child drains."""
 
@@ -65,7 +73,8 @@ class Child:
         self.committer = Committer(self.repository, worker)
         self.progress = ProgressPublisher(redis.Redis.from_url(settings.redis_url, **SOCKET))
         store = S3Store.from_settings(settings)
-        self.outflow = Outflow(self.holdings, self.committer, store, self.progress)
+        self.saver = Saver(self.holdings, self.committer, store)
+        self.outflow = Outflow(self.holdings, self.committer, store, self.progress, self.saver)
         self.assembled: Assembled = factory(settings.engine)(
             models,
             stages,
@@ -109,18 +118,30 @@ class Child:
         return BROKEN if self.engine.broken is not None else 0
 
     def _drain(self) -> None:
-        """No more claims; what is finished is delivered; the rest goes back, charged nothing."""
+        """No more claims; what is finished is delivered; the rest goes back as it is, charged nothing."""
+        until = time.monotonic() + SAVE_SHARE * self._settings.drain_s
         self.pacer.stop()
         self.intake.stop()
-        unfinished = [left.order for left in self.engine.stop()]
-        self.committer.release([(order.render_id, order.fence) for order in unfinished])
-        for order in unfinished:
+        unfinished = self.engine.stop()
+        taken = self.outflow.odometer.taken
+        saved = self.saver.drain(
+            [(left.order, left.checkpoint, taken(left.order)) for left in unfinished if left.checkpoint],
+            until,
+        )
+        orders = [left.order for left in unfinished]
+        self.committer.give_back([_release(order, taken(order), saved) for order in orders])
+        for order in orders:
             self.holdings.remove(order.render_id, order.fence)
+        self.saver.close()
         self.outflow.close()
         self.committer.release(sorted(self.holdings.pairs()))
         self.committer.close(COMMIT_S)
         self.watch.stop()
-        get_logger().info("worker_drained", worker=self.worker, given_back=len(unfinished))
+        get_logger().info("worker_drained", worker=self.worker, given_back=len(orders), saved=len(saved))
+
+
+def _release(order: Order, steps: int, saved: Mapping[Pair, Saved]) -> Release:
+    return Release(order.render_id, order.fence, steps, saved.get((order.render_id, order.fence)))
 
 
 def main() -> int:

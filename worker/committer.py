@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from latentfarm.database import is_away
 from latentfarm.logs import get_logger
-from latentfarm.repository import claiming, failing, finishing
+from latentfarm.records import Release
+from latentfarm.repository import checkpointing, claiming, failing, finishing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from latentfarm.messages import Pair
-    from latentfarm.records import Claimed, Done, Failure
+    from latentfarm.records import Claimed, Done, Failure, Saved
     from latentfarm.repository.facade import Repository
 
 AWAY_S = 0.5
@@ -49,10 +50,12 @@ class Committer(threading.Thread):
         self._waiting: queue.SimpleQueue[_Operation | None] = queue.SimpleQueue()
         self._aborted = threading.Event()
         self._writers: dict[str, Callable[[Connection, list[Any]], Any]] = {
+            "plan": checkpointing.plan,
+            "show": checkpointing.show,
             "finish": finishing.finish,
             "hand_over": finishing.hand_over,
             "fail": failing.fail,
-            "release": failing.release,
+            "release": failing.give_back,
             "claim": lambda connection, pairs: claiming.claim(connection, worker, pairs),
         }
 
@@ -73,8 +76,20 @@ class Committer(threading.Thread):
         return self._put("fail", {(failure.render_id, failure.fence)}, [failure])
 
     def release(self, pairs: Sequence[Pair]) -> Future[set[Pair]]:
-        """Gives renders back, uncharged."""
-        return self._put("release", set(pairs), list(pairs))
+        """Gives renders back of which nothing was saved, uncharged."""
+        return self.give_back([Release(*pair) for pair in pairs])
+
+    def give_back(self, releases: Sequence[Release]) -> Future[set[Pair]]:
+        """Gives renders back with what was saved of them, uncharged."""
+        return self._put("release", {(item.render_id, item.fence) for item in releases}, list(releases))
+
+    def plan(self, saved: Saved) -> Future[set[Pair]]:
+        """Writes down a checkpoint that is about to be put; the future is empty when it is not wanted."""
+        return self._put("plan", {(saved.render_id, saved.fence)}, [saved])
+
+    def show(self, saved: Saved) -> Future[set[Pair]]:
+        """Makes a checkpoint that is in the bucket visible; the future is empty when it is not wanted."""
+        return self._put("show", {(saved.render_id, saved.fence)}, [saved])
 
     def _put(self, kind: str, pairs: set[Pair], records: list[Any]) -> Future[Any]:
         operation = _Operation(kind, pairs, records)

@@ -8,13 +8,22 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from latentfarm.errors import DeviceError, ErrorClass, LatentsError, ModelError, RenderError, SpecError
+from latentfarm.errors import (
+    CheckpointError,
+    DeviceError,
+    ErrorClass,
+    LatentsError,
+    ModelError,
+    RenderError,
+    SpecError,
+    TransientError,
+)
 from latentfarm.logs import get_logger
 from latentfarm.modes import first_stage, needs_inputs
 from latentfarm.records import Failure
 from latentfarm.spec import RenderSpec
 from latentfarm.states import Stage
-from worker import latents
+from worker import checkpoints, latents
 from worker.engine.order import Order
 from worker.patience import Interrupted, patiently
 from worker.pictures import Pictures
@@ -25,7 +34,7 @@ if TYPE_CHECKING:
     from latentfarm.records import Claimed, ObjectRef
     from latentfarm.storage import ObjectStore
     from worker.committer import Committer
-    from worker.engine.order import Engine
+    from worker.engine.order import Checkpoint, Engine
     from worker.holdings import Holdings
     from worker.inbox import Inbox
 
@@ -33,6 +42,8 @@ WAIT_S = 0.2
 FETCHERS = 4
 GET_LIMIT_S = 600.0
 """So long a store may be away before a stage that needs something of it is given up."""
+CHECKPOINT_LIMIT_S = 3.0
+"""Waiting longer than this would cost more than most checkpoints spare."""
 
 
 class Intake(threading.Thread):
@@ -87,7 +98,7 @@ class Intake(threading.Thread):
             return
         for item in claimed:
             self._holdings.add(item)
-            if item.stage is Stage.REFINE or item.inputs:
+            if item.stage is Stage.REFINE or item.inputs or item.checkpoint:
                 self._fetchers.submit(self._start, item)
             else:
                 self._start(item)
@@ -128,11 +139,22 @@ class Intake(threading.Thread):
             handover=handover,
             inputs=inputs,
             alone=claimed.alone,
+            checkpoint=self._checkpoint(claimed),
         )
 
-    def _fetch(self, ref: ObjectRef) -> bytes:
+    def _checkpoint(self, claimed: Claimed) -> Checkpoint | None:
+        """Where another incarnation has left off. Without it the steps are taken again: that is no failure."""
+        if claimed.checkpoint is None:
+            return None
+        try:
+            return checkpoints.unpack(self._fetch(claimed.checkpoint, CHECKPOINT_LIMIT_S))
+        except (LatentsError, TransientError, CheckpointError) as error:
+            get_logger().warning("checkpoint_ignored", render=claimed.render_id, error=str(error))
+            return None
+
+    def _fetch(self, ref: ObjectRef, limit_s: float = GET_LIMIT_S) -> bytes:
         return patiently(
-            lambda: self._store.get(ref), what=f"get {ref.key}", limit_s=GET_LIMIT_S, stopping=self._stopping
+            lambda: self._store.get(ref), what=f"get {ref.key}", limit_s=limit_s, stopping=self._stopping
         )
 
     def _refuse(self, claimed: Claimed, error: RenderError) -> None:
@@ -142,9 +164,10 @@ class Intake(threading.Thread):
         self._holdings.remove(claimed.render_id, claimed.fence)
 
     def stop(self) -> None:
-        """No more claims; returns when the last one was handled."""
+        """No more claims; returns when the last one was handled. What is still fetched is given back unstarted."""
         self._stopping.set()
         self._inbox.clear()
         if self.is_alive():
             self.join()
-        self._fetchers.shutdown(wait=True)
+        # Not waited for: a store that hangs must not take the time in which half-done renders are saved.
+        self._fetchers.shutdown(wait=False, cancel_futures=True)

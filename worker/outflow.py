@@ -14,6 +14,7 @@ from latentfarm.provenance import describe
 from latentfarm.records import Done, Failure
 from worker import images, latents
 from worker.engine.order import Handover, Picture
+from worker.odometer import Odometer
 from worker.patience import Interrupted, patiently
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from worker.committer import Committer
     from worker.engine.order import Checkpoint, Order
     from worker.holdings import Holdings
+    from worker.saver import Saver
 
 UPLOADERS = 4
 PUT_LIMIT_S = 600.0
@@ -35,6 +37,7 @@ class Outflow:
     """The engine's listener. Calls return at once; the work is done by a few threads.
 
     Attributes:
+        odometer: the steps of each claim that is held.
         stage_s: seconds spent per part of the work, for metrics; written under the GIL alone.
     """
 
@@ -44,27 +47,28 @@ class Outflow:
         committer: Committer,
         store: ObjectStore,
         progress: ProgressPublisher,
+        saver: Saver,
     ) -> None:
         self._holdings = holdings
         self._committer = committer
         self._store = store
         self._progress = progress
+        self._saver = saver
         self._pool = ThreadPoolExecutor(UPLOADERS, thread_name_prefix="outflow")
         self._closing = threading.Event()
         self.stage_s: dict[str, float] = defaultdict(float)
-        self._steps: dict[int, int] = {}
-        self._first_step_at: dict[tuple[int, int], float] = {}
+        self.odometer = Odometer()
 
     def stepped(self, order: Order, done: int, total: int) -> None:
         """See `Listener.stepped`."""
-        self._steps[order.render_id] = done
-        self._first_step_at.setdefault((order.render_id, order.fence), time.time())
+        self.odometer.stepped(order, done)
         claimed = self._holdings.get(order.render_id, order.fence)
         if claimed is not None:
             self._progress.offer(claimed.job_id, claimed.ordinal, claimed.stage, done, total)
 
     def checkpointed(self, order: Order, checkpoint: Checkpoint) -> None:
         """See `Listener.checkpointed`."""
+        self._saver.offer(order, checkpoint, self.odometer.taken(order))
 
     def finished(self, order: Order, result: Handover | Picture) -> None:
         """See `Listener.finished`."""
@@ -93,8 +97,8 @@ class Outflow:
     def _deliver(self, claimed: Claimed, order: Order, result: Handover | Picture) -> None:
         data, media_type, notes = self._timed("encode", lambda: _file(order, result))
         ref = self._timed("put", lambda: self._put(claimed.key, data, media_type))
-        notes["first_step_at"] = self._first_step_at.get((order.render_id, order.fence))
-        done = Done(order.render_id, order.fence, ref, self._steps.get(order.render_id, 0), notes)
+        notes["first_step_at"] = self.odometer.first_step_at(order)
+        done = Done(order.render_id, order.fence, ref, self.odometer.taken(order), notes)
         commit = self._committer.finish if isinstance(result, Picture) else self._committer.hand_over
         accepted = self._timed("commit", lambda: commit(done).result())
         if not accepted:
@@ -120,13 +124,12 @@ class Outflow:
         get_logger().warning(
             "render_failed", render=order.render_id, error_class=error.error_class.value, error=str(error)
         )
-        steps = self._steps.get(order.render_id, 0)
+        steps = self.odometer.taken(order)
         self._committer.fail(Failure(order.render_id, order.fence, error.error_class, str(error), steps))
         self._leave(order)
 
     def _leave(self, order: Order) -> None:
-        self._steps.pop(order.render_id, None)
-        self._first_step_at.pop((order.render_id, order.fence), None)
+        self.odometer.forget(order)
         self._holdings.remove(order.render_id, order.fence)
 
     def close(self) -> None:

@@ -10,7 +10,7 @@ from latentfarm.database import CHANNEL_WORK, notify
 from latentfarm.keys import image_key, latents_key
 from latentfarm.records import Claimed, ObjectRef
 from latentfarm.references import INPUT_FIELDS
-from latentfarm.repository import inputs
+from latentfarm.repository import checkpointing, inputs
 from latentfarm.repository.settling import mark_started
 from latentfarm.states import Lane, RenderState, Stage
 
@@ -83,7 +83,8 @@ def claim(connection: Connection, worker: int, pairs: Sequence[Pair]) -> list[Cl
         return []
     latents = _latents(connection, [row.id for row in rows if row.stage == Stage.REFINE])
     pictures = inputs.refs(connection, {sha256 for row in rows for sha256 in _named(row.body)})
-    claimed = [_claimed(row, latents.get(row.id), pictures) for row in rows]
+    states = checkpointing.newest(connection, [row.id for row in rows])
+    claimed = [_claimed(row, latents.get(row.id), pictures, states.get(row.id)) for row in rows]
     _open_attempts(connection, worker, rows)
     _plan(connection, claimed)
     mark_started(connection, [row.job_id for row in rows])
@@ -100,7 +101,10 @@ def _named(picture: dict[str, Any]) -> list[bytes]:
 
 
 def _claimed(
-    row: Row[tuple[object, ...]], latents: ObjectRef | None, pictures: dict[bytes, ObjectRef]
+    row: Row[tuple[object, ...]],
+    latents: ObjectRef | None,
+    pictures: dict[bytes, ObjectRef],
+    checkpoint: ObjectRef | None,
 ) -> Claimed:
     stage = Stage(row.stage)
     ends_here = stage is Stage.REFINE or row.body["refiner"] is None
@@ -122,6 +126,7 @@ def _claimed(
         alone=row.suspect,
         latents=latents,
         inputs={sha256: pictures[sha256] for sha256 in _named(row.body) if sha256 in pictures},
+        checkpoint=checkpoint,
     )
 
 

@@ -9,7 +9,8 @@ from sqlalchemy import text
 
 from latentfarm.database import CHANNEL_WORK, notify
 from latentfarm.errors import ErrorClass
-from latentfarm.repository import dispatching, working
+from latentfarm.records import Release
+from latentfarm.repository import checkpointing, dispatching, working
 from latentfarm.repository.settling import add_event, change_queued, lock_jobs, settle
 from latentfarm.repository.submitting import queue_id
 from latentfarm.retry import GiveUp, Retry, decide, decide_death
@@ -84,10 +85,22 @@ def fail(connection: Connection, failures: Sequence[Failure]) -> set[Pair]:
 
 
 def release(connection: Connection, pairs: Sequence[Pair]) -> set[Pair]:
-    """Gives renders back unfinished (the worker drains): charged nothing, and the start is refunded."""
-    rows = connection.execute(_LOCK, {**_pairs(pairs), "running": int(RenderState.RUNNING)}).all()
+    """Gives renders back of which nothing was saved."""
+    return give_back(connection, [Release(*pair) for pair in pairs])
+
+
+def give_back(connection: Connection, releases: Sequence[Release]) -> set[Pair]:
+    """Gives renders back unfinished (the worker drains): charged nothing, and the start is refunded.
+
+    What was saved of them becomes visible in the same transaction: whoever claims one goes on from there.
+    """
+    by_id = {(item.render_id, item.fence): item for item in releases}
+    rows = connection.execute(_LOCK, {**_pairs(list(by_id)), "running": int(RenderState.RUNNING)}).all()
+    saved = [item.saved for item in releases if item.saved is not None]
+    if saved:
+        checkpointing.show(connection, saved)
     for row in rows:
-        _close(connection, row, "released", None, None, None)
+        _close(connection, row, "released", None, None, by_id[row.id, row.fence].steps)
         _apply(connection, row, Retry(0.0, 0), suspect=row.suspect, refund=1)
     _count(connection, [], rows)
     return {(row.id, row.fence) for row in rows}
@@ -104,12 +117,13 @@ def rescue(connection: Connection, workers: Sequence[int], reason: str) -> list[
     rows = connection.execute(
         _LOCK_OWNED, {"workers": list(workers), "running": int(RenderState.RUNNING)}
     ).all()
+    taken = checkpointing.taken(connection, [(row.id, row.fence) for row in rows])
     ends: list[Render] = []
     backs: list[Render] = []
     for row in rows:
         decision = decide_death(alone=row.suspect, tries=row.tries, starts=row.starts)
         error_class = ErrorClass.POISON.value if row.suspect else None
-        _close(connection, row, "lost", error_class, reason, None)
+        _close(connection, row, "lost", error_class, reason, taken.get((row.id, row.fence)))
         (ends if isinstance(decision, GiveUp) else backs).append(row)
         _apply(connection, row, decision, suspect=True)
     _count(connection, ends, backs)
@@ -137,6 +151,8 @@ def _apply(
         values = {"id": row.id, "failed": int(RenderState.FAILED), "charge": decision.charge}
         connection.execute(_FAIL, values)
         return
+    if decision.charge:
+        checkpointing.withdraw(connection, row.id)
     stage, queue = Stage(row.stage), row.queue_id
     if decision.rewind and stage is Stage.REFINE and _has_base(connection, row):
         model, lane = connection.execute(_QUEUE, {"queue": queue}).one()

@@ -7,7 +7,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latentfarm.keys import PREFIX, image_key, latents_key
+from latentfarm.keys import PREFIX, checkpoint_key, image_key, latents_key
 
 claims = st.tuples(st.integers(1, 2**63 - 1), st.integers(1, 2**31 - 1))
 
@@ -21,6 +21,7 @@ def test_two_claims_never_share_a_key(first: tuple[int, int], second: tuple[int,
 @given(claims)
 def test_keys_hold_ids_only(claim: tuple[int, int]) -> None:
     assert latents_key(*claim) == f"v1/latents/{claim[0]}/{claim[1]}.safetensors"
+    assert checkpoint_key(*claim, 7) == f"v1/checkpoints/{claim[0]}/{claim[1]}-7.safetensors"
     assert re.fullmatch(r"v1/images/\d+/\d+\.webp", image_key(*claim, "webp"))
 
 

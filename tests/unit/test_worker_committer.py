@@ -12,8 +12,8 @@ import pytest
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from latentfarm.errors import ErrorClass
-from latentfarm.records import Claimed, Done, Failure, ObjectRef
-from latentfarm.repository import claiming, failing, finishing
+from latentfarm.records import Claimed, Done, Failure, ObjectRef, Saved
+from latentfarm.repository import checkpointing, claiming, failing, finishing
 from tests.unit.test_worker_holdings import claimed
 from worker import committer as module
 from worker.committer import Committer
@@ -83,10 +83,12 @@ class Database:
 @pytest.fixture
 def database(monkeypatch: pytest.MonkeyPatch) -> Database:
     database = Database()
+    monkeypatch.setattr(checkpointing, "plan", database.settle("plan"))
+    monkeypatch.setattr(checkpointing, "show", database.settle("show"))
     monkeypatch.setattr(finishing, "finish", database.settle("finish"))
     monkeypatch.setattr(finishing, "hand_over", database.settle("hand_over"))
     monkeypatch.setattr(failing, "fail", database.settle("fail"))
-    monkeypatch.setattr(failing, "release", database.settle("release"))
+    monkeypatch.setattr(failing, "give_back", database.settle("release"))
     monkeypatch.setattr(claiming, "claim", database.claim)
     monkeypatch.setattr(module, "AWAY_S", 0.0)
     return database
@@ -122,11 +124,13 @@ def test_every_kind_of_operation_gets_its_own_answer(committer: Committer, datab
     handed = committer.hand_over(done(4))
     failed = committer.fail(Failure(5, 1, ErrorClass.MODEL, "cut short"))
     released = committer.release([(6, 1), (7, 1)])
-    database.gone = {2, 7}
+    planned, shown = committer.plan(Saved(8, 1, 3, 3)), committer.show(Saved(9, 1, 3, 3, REF))
+    database.gone = {2, 7, 9}
     database.open.set()
     assert [[item.render_id for item in answer.result(WAIT_S)] for answer in claims] == [[1], [3]]
     assert (handed.result(WAIT_S), failed.result(WAIT_S)) == ({(4, 1)}, {(5, 1)})
     assert released.result(WAIT_S) == {(6, 1)}
+    assert (planned.result(WAIT_S), shown.result(WAIT_S)) == ({(8, 1)}, set())
     assert len(database.commits) == 2
 
 
