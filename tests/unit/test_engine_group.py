@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from latentfarm.states import Lane
 from worker.engine.forward import shape_of
-from worker.engine.group import PATIENCE, Group, choose, note_skipped
+from worker.engine.group import COURTESY, PATIENCE, Group, choose, note_skipped
 from worker.engine.seating import seat_of
 
 if TYPE_CHECKING:
@@ -84,6 +84,30 @@ def test_patience_ends() -> None:
         turns += 1
     assert turns == PATIENCE
     assert rare.skipped == 0
+
+
+def test_a_crowd_on_one_seat_leaves_interactive_samples_their_turns() -> None:
+    """Doubles pass each other over for ever; an interactive one of another shape still gets on."""
+    crowd = [Stub(arrival, reproducible=True, seed=7) for arrival in range(40)]
+    hurried = Stub(99, lane=Lane.INTERACTIVE, key="wide")
+    everybody = cast("list[Sample]", [*crowd, hurried])
+    led, since = [], COURTESY
+    for _ in range(20 * COURTESY + PATIENCE):
+        group = choose(everybody, lambda _: 8, since_patient=since)
+        since = 1 if group.patient else since + 1
+        note_skipped(everybody, group)
+        led.append(cast("Sample", hurried) in group.samples)
+    late = led[PATIENCE:]
+    assert late.count(False) == len(late) // COURTESY
+    assert max(crowd, key=lambda stub: stub.skipped).skipped > PATIENCE
+    assert all(any(late[turn : turn + COURTESY]) for turn in range(len(late) - COURTESY))
+
+
+def test_without_interactive_samples_patience_has_no_bound() -> None:
+    waiting = Stub(9, key="wide", skipped=PATIENCE)
+    group = choose(cast("list[Sample]", [Stub(1), waiting]), lambda _: 8, since_patient=0)
+    assert group.samples == [cast("Sample", waiting)]
+    assert not group.patient
 
 
 @given(

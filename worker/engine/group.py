@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from worker.engine.seating import Rows
 
 PATIENCE = 16
-"""Forwards that a sample is passed over at most before its group leads, whatever its lane."""
+"""Forwards that a sample is passed over before it may lead, whatever its lane."""
+COURTESY = 4
+"""While interactive samples are in flight, at most every so many forwards one of these leads."""
 
 
 class Group(NamedTuple):
@@ -24,12 +26,14 @@ class Group(NamedTuple):
         limit: rows that the forward may have; 1: one sample with just its own rows.
         pool: how many samples of the same key were in flight.
         places: the rows of the forward that each sample has.
+        patient: the leader went before interactive samples, since it was passed over too long.
     """
 
     samples: list[Sample]
     limit: int
     pool: int
     places: list[Rows]
+    patient: bool = False
 
     @property
     def rows(self) -> int:
@@ -42,31 +46,47 @@ class Group(NamedTuple):
         return any(sample.reproducible for sample in self.samples)
 
 
-def choose(active: Sequence[Sample], limit_of: Callable[[GroupKey], int]) -> Group:
+def choose(
+    active: Sequence[Sample], limit_of: Callable[[GroupKey], int], *, since_patient: int = COURTESY
+) -> Group:
     """Picks the leader, then fills its forward with samples of the same key, first come first served.
 
     The leader is whoever was passed over too long, else an interactive sample, else the oldest.
-    Reproducible samples whose rows are taken wait for the next forward.
+    Reproducible samples whose rows are taken wait for the next forward. Many that want the same rows are
+    passed over too long by each other, and would lead for ever: so interactive samples go first in three
+    forwards of four, however long others wait.
 
     Args:
         active: at least one sample, none finished.
         limit_of: rows of a forward for a key.
+        since_patient: forwards up to this one since the last whose group was `patient`.
     """
-    lead = min(active, key=_urgency)
-    mates = sorted((sample for sample in active if sample.key == lead.key), key=_urgency)
+    hurried = any(sample.order.lane is Lane.INTERACTIVE for sample in active)
+    courteous = hurried and since_patient < COURTESY
+
+    def urgency(sample: Sample) -> tuple[int, int, int]:
+        return _urgency(sample, courteous=courteous)
+
+    lead = min(active, key=urgency)
+    patient = hurried and lead.order.lane is not Lane.INTERACTIVE
+    mates = sorted((sample for sample in active if sample.key == lead.key), key=urgency)
     limit = limit_of(lead.key)
     if limit == 1:
-        return Group([lead], 1, len(mates), [tuple(range(lead.rows))])
+        return Group([lead], 1, len(mates), [tuple(range(lead.rows))], patient)
     seating = Seating(limit)
     for sample in mates:
         seating.offer(sample)
-    return Group(seating.samples, limit, len(mates), seating.rows())
+    return Group(seating.samples, limit, len(mates), seating.rows(), patient)
 
 
-def _urgency(sample: Sample) -> tuple[int, int, int]:
-    if sample.skipped >= PATIENCE:
+def _urgency(sample: Sample, *, courteous: bool) -> tuple[int, int, int]:
+    interactive = sample.order.lane is Lane.INTERACTIVE
+    if sample.skipped >= PATIENCE and (interactive or not courteous):
         return (0, -sample.skipped, sample.arrival)
-    return (1 if sample.order.lane is Lane.INTERACTIVE else 2, 0, sample.arrival)
+    if interactive:
+        return (1, 0, sample.arrival)
+    # Among themselves, whoever was passed over too long still goes first.
+    return (2, -max(0, sample.skipped - PATIENCE + 1), sample.arrival)
 
 
 def note_skipped(active: Sequence[Sample], group: Group) -> None:

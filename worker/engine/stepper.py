@@ -12,7 +12,7 @@ import torch
 from latentfarm.errors import DeviceMemoryError
 from worker.engine.faults import is_memory
 from worker.engine.forward import forward, shape_of
-from worker.engine.group import choose, note_skipped
+from worker.engine.group import COURTESY, choose, note_skipped
 from worker.engine.limits import Limits
 from worker.engine.pace import Pace
 from worker.engine.step import advance
@@ -60,6 +60,7 @@ class Stepper:
         self._checkpoint_s = checkpoint_s
         self._limits = Limits(models)
         self._pace = Pace(model.device for model in models.values())
+        self._since_patient = COURTESY
 
     def run(self, stopping: threading.Event) -> None:
         """Turns until `stopping` is set; ends at a step boundary.
@@ -85,7 +86,8 @@ class Stepper:
         return True
 
     def _turn(self, active: list[Sample]) -> None:
-        group = choose(active, self._limits.of)
+        group = choose(active, self._limits.of, since_patient=self._since_patient)
+        self._since_patient = 1 if group.patient else self._since_patient + 1
         note_skipped(active, group)
         try:
             noises = self._forward(group)
