@@ -19,6 +19,7 @@ LatentfarmError
 │   ├── LatentsError        stage-one latents missing, altered or made for another spec
 │   ├── ModelError          weights missing, cut short or of another shape
 │   ├── InputError          a picture that the job starts from is gone or ruined
+│   ├── DefectError         an exception that nobody foresaw
 │   └── SpecError           the spec asks for what the model cannot do; only seen at the worker
 └── ServiceUnavailable      SQL, Redis or S3 did not answer
 """
@@ -37,12 +38,13 @@ class ErrorClass(StrEnum):
 
     TRANSIENT = "transient"  # storage, database, network: nobody's fault
     MEMORY = "memory"  # the device had too little
-    DEVICE = "device"  # any other error of the device
+    DEVICE = "device"  # the device's context is dead, and with it all that was on it
     NON_FINITE = "non_finite"  # NaN or infinity in latents or pixels
     POISON = "poison"  # the process died while this render ran alone
     LATENTS = "latents"  # stage one must be run again
     MODEL = "model"  # files of the model are not usable
     INPUT = "input"  # a picture that the render starts from is gone or ruined
+    DEFECT = "defect"  # an exception that nobody foresaw, in work done for this render alone
     USER = "user"  # the spec cannot be rendered, however often it is tried
 
 
@@ -220,6 +222,12 @@ class InputError(RenderError):
 
     error_class = ErrorClass.INPUT
     retryable = False
+
+
+class DefectError(RenderError):
+    """An exception that nobody foresaw, in work for one render: a bug, or a machine that is set up wrongly."""
+
+    error_class = ErrorClass.DEFECT
 
 
 class SpecError(RenderError):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pydantic import SecretStr
 
 from latentfarm import states
+from latentfarm.retry import POLICIES
 from latentfarm.settings import Settings
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 BEGIN, END = "<!-- drawn from latentfarm/states.py -->", "<!-- end -->"
+BEGIN_POLICIES = "<!-- drawn from latentfarm/retry.py -->"
 UNITS = {"_s": "seconds", "_days": "days", "_url": "URL", "_file": "path", "_port": "port", "_pool": "count"}
 BOUNDS = {"ge": "at least", "gt": "above", "le": "at most"}
 HEAD = """\
@@ -98,7 +100,27 @@ def states_page(page: str) -> str:
     return before + states_section() + rest.split(END)[1]
 
 
+def policies_section() -> str:
+    """The table of error classes in docs/operations.md, between its markers."""
+    table = [
+        "| class | what happens | charged | two devices end it | three renders send the device to rest |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for name, policy in POLICIES.items():
+        charged = "no" if not policy.charged else "when it ran alone" if policy.alone else "yes"
+        marks = ["yes" if mark else "no" for mark in (policy.telling, policy.blames_device)]
+        table.append(f"| `{name}` | {' | '.join([policy.text, charged, *marks])} |")
+    return "\n".join([BEGIN_POLICIES, "", *table, "", END])
+
+
+def operations_page(page: str) -> str:
+    """`page` with its drawn section made anew."""
+    before, rest = page.split(BEGIN_POLICIES)
+    return before + policies_section() + rest.split(END, 1)[1]
+
+
 if __name__ == "__main__":
     (ROOT / "deploy" / "env.example").write_text(env_example())
-    page = ROOT / "docs" / "states.md"
-    page.write_text(states_page(page.read_text()))
+    for name, drawn in (("states.md", states_page), ("operations.md", operations_page)):
+        path = ROOT / "docs" / name
+        path.write_text(drawn(path.read_text()))

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from latentfarm.errors import (
     CheckpointError,
-    DeviceError,
+    DefectError,
     ErrorClass,
     LatentsError,
     ModelError,
@@ -111,7 +111,7 @@ class Intake(threading.Thread):
         except Interrupted:
             return  # The worker drains, and gives back all that it still holds.
         except Exception as error:  # noqa: BLE001 - a render that cannot be started must not hang for ever
-            self._refuse(claimed, DeviceError(f"could not be started: {error!r}"))
+            self._refuse(claimed, DefectError(f"could not be started: {error!r}"))
         else:
             if self._holdings.get(claimed.render_id, claimed.fence):
                 self._engine.submit(order)

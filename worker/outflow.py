@@ -8,7 +8,9 @@ from collections import defaultdict
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from latentfarm.errors import DeviceError, RenderError
+from sqlalchemy.exc import SQLAlchemyError
+
+from latentfarm.errors import DefectError, RenderError, TransientError
 from latentfarm.logs import get_logger
 from latentfarm.provenance import describe
 from latentfarm.records import Done, Failure
@@ -89,8 +91,11 @@ class Outflow:
             get_logger().warning("result_not_delivered", render=order.render_id)
         except RenderError as error:
             self._fail(order, error)
+        except SQLAlchemyError as error:
+            first = (str(error).splitlines() or [type(error).__name__])[0]
+            self._fail(order, TransientError(f"could not be committed: {first}"))
         except Exception as error:  # noqa: BLE001 - the render must end, whatever went wrong here
-            self._fail(order, DeviceError(f"could not be stored: {error!r}"))
+            self._fail(order, DefectError(f"could not be stored: {error!r}"))
         else:
             self._leave(order)
 

@@ -13,7 +13,7 @@ from latentfarm.records import Release
 from latentfarm.repository import checkpointing, dispatching, working
 from latentfarm.repository.settling import add_event, change_queued, lock_jobs, settle
 from latentfarm.repository.submitting import queue_id
-from latentfarm.retry import GiveUp, Retry, decide, decide_death
+from latentfarm.retry import POLICIES, GiveUp, Retry, decide, decide_death
 from latentfarm.states import Lane, RenderState, Stage
 
 if TYPE_CHECKING:
@@ -76,10 +76,10 @@ def fail(connection: Connection, failures: Sequence[Failure]) -> set[Pair]:
     backs: list[Render] = []
     for row in rows:
         failure = by_id[row.id, row.fence]
-        decision = decide(failure.error_class, tries=row.tries, starts=row.starts)
+        decision = decide(failure.error_class, tries=row.tries, starts=row.starts, alone=row.suspect)
         _close(connection, row, "failed", failure.error_class.value, failure.message, failure.steps)
         (ends if isinstance(decision, GiveUp) else backs).append(row)
-        _apply(connection, row, decision, suspect=row.suspect)
+        _apply(connection, row, decision, suspect=row.suspect or POLICIES[failure.error_class].isolates)
     _count(connection, ends, backs)
     return {(row.id, row.fence) for row in rows}
 

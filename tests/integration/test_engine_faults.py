@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from latentfarm.errors import (
+    DefectError,
     DeviceError,
     DeviceMemoryError,
     ErrorClass,
@@ -77,6 +78,31 @@ def test_a_sampler_that_fails_in_a_step_fails_alone(
         good, bad = rig.submit(make(), 1), rig.submit(make(), 13)
         assert isinstance(rig.result(bad), SpecError)
         assert isinstance(rig.result(good), Picture)
+
+
+@pytest.mark.parametrize("reproducible", [True, False])
+def test_a_forward_that_one_sample_breaks_is_made_without_it(
+    make: MakeSpec, tiny: LoadedModel, monkeypatch: pytest.MonkeyPatch, reproducible: bool
+) -> None:
+    spec = make(reproducible=reproducible)
+    with Rig(tiny) as rig:
+        expected = [picture.pixels for picture in rig.pictures([(spec, seed) for seed in (1, 2, 3)])]
+
+    def broken(order: Order, model: LoadedModel) -> Sample:
+        sample = prepare(order, model)
+        if order.seed == 13:
+            sample.pooled_embeds = sample.pooled_embeds[:, 1:]
+        return sample
+
+    monkeypatch.setattr(engine_module, "prepare", broken)
+    with Rig(tiny) as rig:
+        orders = [rig.submit(spec, seed) for seed in (1, 13, 2, 3)]
+        bad = rig.result(orders.pop(1))
+        assert isinstance(bad, DefectError)
+        pictures = [rig.picture(order) for order in orders]
+        assert rig.engine.broken is None
+    if reproducible:
+        assert all(torch.equal(p.pixels, e) for p, e in zip(pictures, expected, strict=True))
 
 
 def test_nan_in_one_sample_does_not_touch_its_neighbours(

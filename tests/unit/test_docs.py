@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from latentfarm.errors import ErrorClass
 from latentfarm.settings import Settings
 from latentfarm.states import TRANSITIONS, RenderState
-from tests.pages import env_example, states_page
+from tests.pages import env_example, operations_page, states_page
 
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("api", "latentfarm", "scheduler", "worker")
@@ -50,6 +51,14 @@ def test_states_page_is_drawn_from_the_transition_table() -> None:
     assert page.count(" --> ") == len(TRANSITIONS) + 1 + 3
     for state in RenderState:
         assert f"| {state.label} | " in page
+
+
+def test_operations_page_is_drawn_from_the_policies() -> None:
+    """To write it anew: python -m tests.pages."""
+    page = (ROOT / "docs" / "operations.md").read_text()
+    assert page == operations_page(page)
+    for name in ErrorClass:
+        assert f"| `{name}` | " in page
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

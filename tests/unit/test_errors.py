@@ -45,6 +45,7 @@ def test_each_class_says_whether_trying_again_helps() -> None:
         "NonFiniteError",
         "LatentsError",
         "ModelError",
+        "DefectError",
     }
 
 

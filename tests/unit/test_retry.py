@@ -7,29 +7,68 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latentfarm.errors import ErrorClass
-from latentfarm.retry import CHARGED, HOPELESS, MAX_STARTS, MAX_TRIES, GiveUp, Retry, decide, decide_death
+from latentfarm.retry import (
+    MAX_STARTS,
+    MAX_TRIES,
+    POLICIES,
+    TELLING,
+    GiveUp,
+    Retry,
+    decide,
+    decide_death,
+)
 
 classes = st.sampled_from(ErrorClass)
 tries = st.integers(0, MAX_TRIES - 1)
 starts = st.integers(1, MAX_STARTS)
 
 
-@given(classes, tries, starts)
+HOPELESS = {ErrorClass.INPUT, ErrorClass.USER}
+
+
+@given(classes, tries, starts, st.booleans())
 def test_a_render_ends_exactly_when_its_tries_or_starts_are_used_up(
-    error_class: ErrorClass, tries: int, starts: int
+    error_class: ErrorClass, tries: int, starts: int, alone: bool
 ) -> None:
-    decision = decide(error_class, tries=tries, starts=starts)
+    decision = decide(error_class, tries=tries, starts=starts, alone=alone)
     used_up = tries + decision.charge >= MAX_TRIES or starts >= MAX_STARTS
     assert isinstance(decision, GiveUp) == (used_up or error_class in HOPELESS)
 
 
 @given(classes, tries, starts)
-def test_only_what_tells_of_the_render_is_charged(error_class: ErrorClass, tries: int, starts: int) -> None:
-    assert decide(error_class, tries=tries, starts=starts).charge == (error_class in CHARGED)
+def test_a_second_device_ends_a_render_when_both_failures_tell_of_it(
+    error_class: ErrorClass, tries: int, starts: int
+) -> None:
+    decision = decide(error_class, tries=tries, starts=starts, alone=True, elsewhere=True)
+    telling = {
+        ErrorClass.MEMORY,
+        ErrorClass.DEVICE,
+        ErrorClass.NON_FINITE,
+        ErrorClass.POISON,
+        ErrorClass.DEFECT,
+    }
+    assert telling == TELLING
+    if error_class in telling:
+        assert decision == GiveUp(1)
+    else:
+        assert decision == decide(error_class, tries=tries, starts=starts, alone=True)
+
+
+def test_neighbours_of_a_dead_device_are_charged_nothing() -> None:
+    for elsewhere in (False, True):
+        assert decide(ErrorClass.DEVICE, tries=1, starts=2, elsewhere=elsewhere) == Retry(0.0, 0)
 
 
 def test_trouble_with_services_charges_nobody() -> None:
-    assert set(ErrorClass) - CHARGED == {ErrorClass.TRANSIENT}
+    free = {name for name in ErrorClass if decide(name, tries=0, starts=1, alone=True).charge == 0}
+    assert free == {ErrorClass.TRANSIENT}
+
+
+def test_every_class_has_a_policy_in_one_sentence() -> None:
+    assert list(POLICIES) == list(ErrorClass)
+    for policy in POLICIES.values():
+        assert policy.text.endswith(".")
+        assert ". " not in policy.text
 
 
 def test_a_spec_that_cannot_be_rendered_is_tried_once() -> None:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from latentfarm.errors import DeviceMemoryError
-from worker.engine.faults import is_memory
+from latentfarm.errors import DefectError, DeviceMemoryError
+from worker.engine.faults import is_device, is_memory
 from worker.engine.forward import forward, shape_of
-from worker.engine.group import COURTESY, choose, note_skipped
+from worker.engine.group import COURTESY, Group, choose, note_skipped
 from worker.engine.limits import Limits
 from worker.engine.pace import Pace
 from worker.engine.step import advance
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from worker.engine.desk import Desk
-    from worker.engine.group import Group
     from worker.engine.model import LoadedModel
     from worker.engine.order import Counters
     from worker.engine.roster import Roster
@@ -66,7 +65,7 @@ class Stepper:
         """Turns until `stopping` is set; ends at a step boundary.
 
         Raises:
-            Exception: a forward failed otherwise than by memory: the device cannot be trusted.
+            Exception: the device cannot be trusted any more.
         """
         while not stopping.is_set():
             self._counters.beat += 1
@@ -89,12 +88,18 @@ class Stepper:
         group = choose(active, self._limits.of, since_patient=self._since_patient)
         self._since_patient = 1 if group.patient else self._since_patient + 1
         note_skipped(active, group)
+        self._try(group)
+
+    def _try(self, group: Group) -> None:
         try:
             noises = self._forward(group)
         except Exception as error:
-            if not is_memory(error):
+            if is_device(error):
                 raise
-            self._out_of_memory(group, str(error))
+            if is_memory(error):
+                self._out_of_memory(group, str(error))
+            else:
+                self._defect(group, error)
             return
         self._count(group)
         for sample, noise in zip(group.samples, noises, strict=True):
@@ -123,6 +128,20 @@ class Stepper:
             self._desk.failed(group.samples[0].order, DeviceMemoryError(message))
         else:
             self._limits.halve(group)
+
+    def _defect(self, group: Group, error: Exception) -> None:
+        """One sample's trouble must not end the process: each is tried in a forward of its own.
+
+        At its own place in it, so that a reproducible one gets the bits that it would have had.
+        """
+        if len(group.samples) > 1:
+            _log.warning("%d samples are tried one by one: %r", len(group.samples), error)
+            for sample, place in zip(group.samples, group.places, strict=True):
+                own = place if sample.reproducible else tuple(range(sample.rows))
+                self._try(Group([sample], group.limit, group.pool, [own]))
+            return
+        _log.error("a forward failed", exc_info=error)
+        self._desk.failed(group.samples[0].order, DefectError(f"{type(error).__name__}: {error}"))
 
     def _step(self, sample: Sample, noise: torch.Tensor) -> None:
         try:
