@@ -75,6 +75,13 @@ def leases(workers: Sequence[Worker]) -> list[Metric]:
     return [up, ready, left]
 
 
+def resting(devices: int) -> Metric:
+    """Devices that failed several renders, and rest."""
+    return GaugeMetricFamily(
+        "latentfarm_devices_resting", "Devices that are at rest for failing renders.", value=devices
+    )
+
+
 def engines(workers: Sequence[Worker]) -> list[Metric]:
     """What the engines count, summed over live incarnations of the same models, stages and device."""
     sums: dict[tuple[str, ...], dict[str, float]] = defaultdict(lambda: defaultdict(float))

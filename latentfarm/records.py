@@ -164,7 +164,7 @@ class Image:
     """One image of a job as users see it.
 
     Attributes:
-        error: class and message of the last failed attempt; only when failed.
+        error: what happened on each worker that tried it (`story.tell`); only when failed.
         source_index: of the image that it was refined from, in the source job.
     """
 
@@ -176,6 +176,51 @@ class Image:
     notes: dict[str, Any]
     error: str | None = None
     source_index: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Mishap:
+    """How a worker failed a render, or died with it: then without a class, unless it was to blame."""
+
+    worker: int
+    device: str
+    error_class: str | None
+    message: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What happened in one claim of a render.
+
+    Attributes:
+        worker: the incarnation.
+        device: as torch names it; `device_name` is the maker's name, when the worker was ready.
+        outcome: `handed_over`, `succeeded`, `failed`, `lost`, `released` or `cancelled`; None: it runs.
+        charged: it counted against the render; `refunded`: the device turned out to be to blame.
+    """
+
+    worker: int
+    device: str
+    device_name: str | None
+    stage: Stage
+    started_at: datetime
+    ended_at: datetime | None
+    steps: int | None
+    outcome: str | None
+    error_class: str | None
+    message: str | None
+    charged: bool
+    refunded: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Resting:
+    """A device that failed several renders, and starts again in `left_s` seconds."""
+
+    worker: int
+    host: str
+    device: str
+    left_s: float
 
 
 @dataclass(frozen=True, slots=True)

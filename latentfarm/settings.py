@@ -79,6 +79,12 @@ class Settings(BaseSettings):
         description="Seconds between two checkpoints of a render that runs; 0: none but at SIGTERM.",
     )
     drain_s: float = Field(20.0, ge=0, description="Seconds that a child may take to stop after SIGTERM.")
+    quarantine_s: float = Field(
+        30.0,
+        gt=0,
+        description="Seconds that a device rests which failed several renders; doubled, up to 15 minutes, for each"
+        " time that it happens again within an hour.",
+    )
 
     sweep_s: float = Field(1.0, gt=0, description="Seconds between two sweeps of a scheduler duty.")
     collect_after_s: float = Field(

@@ -83,7 +83,10 @@ S = RenderState
 TRANSITIONS: dict[tuple[RenderState, RenderState], str] = {
     (S.QUEUED, S.DISPATCHED): "dispatch: there is room in the queue's window",
     (S.DISPATCHED, S.RUNNING): "worker: claimed",
-    (S.RUNNING, S.QUEUED): "worker: stage done, try again, or drained; parent or scheduler: rescued",
+    (
+        S.RUNNING,
+        S.QUEUED,
+    ): "worker: stage done, try again, left to another device, or drained; parent or scheduler: rescued",
     (S.RUNNING, S.SUCCEEDED): "worker: the last stage is done and its object is there",
     (S.RUNNING, S.FAILED): "worker, parent or scheduler: out of tries or starts",
     (S.QUEUED, S.CANCELLED): "API: the job was cancelled",

@@ -146,6 +146,9 @@ workers = Table(
     Column("info", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     Column("ended_at", DateTime(timezone=True)),
     Column("end_reason", Text),
+    Column("rest_until", DateTime(timezone=True), comment="no further incarnation of this device before"),
+    Index("ix_workers_device", "host", "device", "id"),
+    Index("ix_workers_rest", "rest_until", postgresql_where=text("rest_until IS NOT NULL")),
     Index("ix_workers_live", "lease_until", postgresql_where=text("ended_at IS NULL")),
 )
 
@@ -164,7 +167,22 @@ attempts = Table(
     Column("outcome", Text),
     Column("error_class", Text),
     Column("message", Text),
+    Column(
+        "charged",
+        Boolean,
+        nullable=False,
+        server_default=text("false"),
+        comment="it counted against the render",
+    ),
+    Column(
+        "refunded", Boolean, nullable=False, server_default=text("false"), comment="the device was to blame"
+    ),
+    Column(
+        "refused_at", DateTime(timezone=True), comment="when its device was first refused the render again"
+    ),
     Index("ix_attempts_started_at", "started_at"),
+    # Not by the end: closing an attempt would then have to write every index of the table.
+    Index("ix_attempts_worker", "worker_id", "started_at"),
 )
 
 objects = Table(

@@ -9,6 +9,9 @@ step that is left out or taken twice changes the bytes. What it does with a prom
     hang          the render loop stops for ever
     deaf          the child's Celery stops reading for ever, and all else goes on
     nan           ends in NonFiniteError
+
+SYNTHETIC_BAD in the environment makes a bad device of it, whatever the prompt: `nan`, or `device`, which fails
+all that is in the engine and breaks it.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ from typing import TYPE_CHECKING
 import kombu.asynchronous
 import torch
 
-from latentfarm.errors import NonFiniteError
+from latentfarm.errors import DeviceError, NonFiniteError
 from latentfarm.states import Lane, Stage
 from worker.assembly import Assembled
 from worker.engine.order import Checkpoint, Counters, Handover, Listener, Order, Picture, Unfinished
@@ -180,6 +183,9 @@ class SyntheticEngine:
         sample.value = advance(sample.value, order.seed, sample.done)
         if sample.done == 2:
             _misbehave(order.spec.prompt)
+            if os.environ.get("SYNTHETIC_BAD") == "device":
+                self._break()
+                return
         self._listener.stepped(order, sample.done, sample.total)
         self.counters.steps += 1
         if sample.done >= sample.total:
@@ -195,11 +201,20 @@ class SyntheticEngine:
             sample.saved_at = now
             self._listener.checkpointed(sample.order, checkpoint)
 
+    def _break(self) -> None:
+        error = DeviceError("CUDA error: device-side assert triggered")
+        with self._changed:
+            orders = [sample.order for sample in self._samples.values()]
+            self._samples.clear()
+        for order in orders:
+            self._listener.failed(order, error)
+        self.broken, self._stopping = error, True
+
     def _end(self, sample: _Sample) -> None:
         order = sample.order
         with self._changed:
             self._samples.pop(order.render_id, None)
-        if "nan" in order.spec.prompt:
+        if "nan" in order.spec.prompt or os.environ.get("SYNTHETIC_BAD") == "nan":
             self._listener.failed(order, NonFiniteError("not a number"))
         elif order.stage is Stage.BASE and order.spec.refiner is not None:
             self._listener.finished(order, Handover(to_latents(sample.value), {"synthetic": "1"}))

@@ -1,7 +1,7 @@
 """The parent: one device, one child at a time. Small, imports no torch, and so outlives what kills a child.
 
 It renews the lease while the child's beat moves, kills a child that stalls, takes back its renders the
-moment it is dead, and starts the next.
+moment it is dead, and starts the next; after a rest, when the device failed one render after the other.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy.exc import SQLAlchemyError
 
 from latentfarm.logs import get_logger
+from latentfarm.repository.resting import rest
 from worker.heartbeat import Heartbeat, Stall
 
 if TYPE_CHECKING:
@@ -66,15 +67,20 @@ class Parent:
         early = 0
         while not self._stopping.is_set():
             started = time.monotonic()
+            rest_s = 0.0
             try:
-                self._live()
+                rest_s = self._live()
             except SQLAlchemyError as error:
                 get_logger().warning("database_away", error=str(error).splitlines()[0])
             early = 0 if time.monotonic() - started > HEALTHY_S else early + 1
-            self._stopping.wait(RESTART_S[min(early, len(RESTART_S)) - 1] if early else 0)
+            self._stopping.wait(max(rest_s, RESTART_S[min(early, len(RESTART_S)) - 1] if early else 0.0))
 
-    def _live(self) -> None:
-        """One incarnation, from its registration to the return of its renders."""
+    def _live(self) -> float:
+        """One incarnation, from its registration to the return of its renders.
+
+        Returns:
+            Seconds for which the device must rest before the next.
+        """
         worker = self._repository.register(
             host=socket.gethostname(),
             pid=os.getpid(),
@@ -91,6 +97,11 @@ class Parent:
                 get_logger().info("child_started", worker=worker, child=child.pid, device=self._device)
                 reason = self._watch(child, worker, heartbeat)
         self._bury(child, worker, reason)
+        first_s = self._settings.quarantine_s
+        rest_s = self._repository.transact(lambda c: rest(c, worker, first_s=first_s))
+        if rest_s:
+            get_logger().warning("device_quarantined", worker=worker, device=self._device, rest_s=rest_s)
+        return rest_s
 
     def _spawn(self, worker: int, heartbeat: Path) -> subprocess.Popen[bytes]:
         stages = ",".join(stage.label for stage in self._stages)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from latentfarm.broker import Broker
 from latentfarm.database import connect
 from latentfarm.doctor.clocks import check_clocks
+from latentfarm.doctor.devices import check_devices
 from latentfarm.doctor.finding import Finding
 from latentfarm.doctor.queue import check_queue
 from latentfarm.doctor.services import check_bucket, check_database, check_migrations, check_redis
@@ -34,7 +35,10 @@ def _services(settings: Settings) -> list[Finding]:
         database = check_database(engine)
         redis = check_redis(broker.redis)
         bucket = check_bucket(store)
-        findings = [database, *([check_migrations(engine)] if database.ok else [])]
+        findings = [database]
+        if database.ok:
+            schema = check_migrations(engine)
+            findings += [schema, *(check_devices(engine) if schema.ok else [])]
         findings += [redis, *(check_queue(broker.redis) if redis.ok else [])]
         findings += [bucket, *(check_store(store) if bucket.ok else [])]
         if database.ok and bucket.ok:

@@ -12,6 +12,7 @@ from latentfarm.records import Claimed, ObjectRef
 from latentfarm.references import INPUT_FIELDS
 from latentfarm.repository import checkpointing, inputs
 from latentfarm.repository.settling import mark_started
+from latentfarm.repository.yielding import leave_to_others
 from latentfarm.states import Lane, RenderState, Stage
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ _CLAIM = text("""
     taken AS (
         UPDATE renders r SET state = :running, fence = r.fence + 1, starts = r.starts + 1, owner = :worker
         FROM locked WHERE r.id = locked.id RETURNING r.*)
-    SELECT t.id, t.fence, t.job_id, t.ordinal, t.stage, t.seed, t.suspect, t.queue_id, t.sent_at, s.body, j.lane
+    SELECT t.id, t.fence, t.job_id, t.ordinal, t.stage, t.seed, t.suspect, t.tries, t.queue_id, t.sent_at, s.body, j.lane
     FROM taken t JOIN specs s ON s.id = t.spec_id JOIN jobs j ON j.id = t.job_id ORDER BY t.id
 """)
 
@@ -66,6 +67,8 @@ _LATENTS = text("""
 def claim(connection: Connection, worker: int, pairs: Sequence[Pair]) -> list[Claimed]:
     """Takes those of `pairs` (render id, fence) that are still dispatched under that fence.
 
+    What failed on the worker's device before is left to another one, see `yielding`.
+
     Also opens an attempt for each and plans its object, so that a later upload needs no commit of its
     own before it. Refused as a whole when the incarnation has ended.
     """
@@ -79,6 +82,7 @@ def claim(connection: Connection, worker: int, pairs: Sequence[Pair]) -> list[Cl
             "running": int(RenderState.RUNNING),
         },
     ).all()
+    rows = leave_to_others(connection, worker, rows)
     if not rows:
         return []
     latents = _latents(connection, [row.id for row in rows if row.stage == Stage.REFINE])

@@ -10,14 +10,14 @@ from sqlalchemy import text
 from latentfarm.database import CHANNEL_WORK, notify
 from latentfarm.errors import ErrorClass
 from latentfarm.records import Release
-from latentfarm.repository import checkpointing, dispatching, working
+from latentfarm.repository import blaming, checkpointing, dispatching, working
 from latentfarm.repository.settling import add_event, change_queued, lock_jobs, settle
 from latentfarm.repository.submitting import queue_id
-from latentfarm.retry import POLICIES, GiveUp, Retry, decide, decide_death
+from latentfarm.retry import BLAMES_DEVICE, POLICIES, GiveUp, Retry, decide, decide_death
 from latentfarm.states import Lane, RenderState, Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from uuid import UUID
 
     from sqlalchemy import Connection, Row
@@ -51,7 +51,7 @@ _FAIL = text("""
 
 _CLOSE = text("""
     UPDATE attempts SET ended_at = now(), outcome = :outcome, error_class = :error_class, message = :message,
-        steps = :steps
+        steps = :steps, charged = :charged
     WHERE render_id = :id AND fence = :fence
 """)
 
@@ -74,13 +74,25 @@ def fail(connection: Connection, failures: Sequence[Failure]) -> set[Pair]:
     rows = connection.execute(_LOCK, {**_pairs(list(by_id)), "running": int(RenderState.RUNNING)}).all()
     ends: list[Render] = []
     backs: list[Render] = []
+    blamed: set[int] = set()
+    elsewhere = blaming.failed_elsewhere(connection, [row.id for row in rows if row.tries])
     for row in rows:
         failure = by_id[row.id, row.fence]
-        decision = decide(failure.error_class, tries=row.tries, starts=row.starts, alone=row.suspect)
-        _close(connection, row, "failed", failure.error_class.value, failure.message, failure.steps)
+        error_class = failure.error_class
+        decision = decide(
+            error_class,
+            tries=row.tries,
+            starts=row.starts,
+            alone=row.suspect,
+            elsewhere=row.id in elsewhere,
+        )
+        if error_class in BLAMES_DEVICE:
+            blamed.add(row.owner)
+        told = (error_class.value, failure.message, failure.steps)
+        _close(connection, row, "failed", *told, charge=decision.charge)
         (ends if isinstance(decision, GiveUp) else backs).append(row)
-        _apply(connection, row, decision, suspect=row.suspect or POLICIES[failure.error_class].isolates)
-    _count(connection, ends, backs)
+        _apply(connection, row, decision, suspect=row.suspect or POLICIES[error_class].isolates)
+    _count(connection, ends, [*backs, *_quarantine(connection, blamed)])
     return {(row.id, row.fence) for row in rows}
 
 
@@ -99,11 +111,30 @@ def give_back(connection: Connection, releases: Sequence[Release]) -> set[Pair]:
     saved = [item.saved for item in releases if item.saved is not None]
     if saved:
         checkpointing.show(connection, saved)
-    for row in rows:
-        _close(connection, row, "released", None, None, by_id[row.id, row.fence].steps)
-        _apply(connection, row, Retry(0.0, 0), suspect=row.suspect, refund=1)
+    _put_back(connection, rows, {pair: item.steps for pair, item in by_id.items()})
     _count(connection, [], rows)
     return {(row.id, row.fence) for row in rows}
+
+
+def _put_back(connection: Connection, rows: Sequence[Render], steps: Mapping[Pair, int | None]) -> None:
+    for row in rows:
+        _close(connection, row, "released", None, None, steps.get((row.id, row.fence)))
+        _apply(connection, row, Retry(0.0, 0), suspect=row.suspect, refund=1)
+
+
+def _quarantine(connection: Connection, blamed: set[int]) -> Sequence[Render]:
+    """Ends those of the incarnations whose devices are at fault; returns what they ran, given back.
+
+    Nobody goes on from the states that they have left: such a device may have ruined them.
+    """
+    ended = blaming.quarantine(connection, blamed) if blamed else []
+    if not ended:
+        return []
+    rows = connection.execute(_LOCK_OWNED, {"workers": ended, "running": int(RenderState.RUNNING)}).all()
+    _put_back(connection, rows, checkpointing.taken(connection, [(row.id, row.fence) for row in rows]))
+    for row in rows:
+        checkpointing.withdraw(connection, row.id)
+    return rows
 
 
 def rescue(connection: Connection, workers: Sequence[int], reason: str) -> list[int]:
@@ -120,12 +151,17 @@ def rescue(connection: Connection, workers: Sequence[int], reason: str) -> list[
     taken = checkpointing.taken(connection, [(row.id, row.fence) for row in rows])
     ends: list[Render] = []
     backs: list[Render] = []
+    elsewhere = blaming.failed_elsewhere(connection, [row.id for row in rows if row.tries])
     for row in rows:
-        decision = decide_death(alone=row.suspect, tries=row.tries, starts=row.starts)
+        decision = decide_death(
+            alone=row.suspect, tries=row.tries, starts=row.starts, elsewhere=row.id in elsewhere
+        )
         error_class = ErrorClass.POISON.value if row.suspect else None
-        _close(connection, row, "lost", error_class, reason, taken.get((row.id, row.fence)))
+        steps = taken.get((row.id, row.fence))
+        _close(connection, row, "lost", error_class, reason, steps, charge=decision.charge)
         (ends if isinstance(decision, GiveUp) else backs).append(row)
         _apply(connection, row, decision, suspect=True)
+    _quarantine(connection, {row.owner for row in rows if row.suspect})
     _count(connection, ends, backs)
     return [row.id for row in rows]
 
@@ -194,9 +230,12 @@ def _close(
     error_class: str | None,
     message: str | None,
     steps: int | None,
+    *,
+    charge: int = 0,
 ) -> None:
     values = {"id": row.id, "fence": row.fence, "outcome": outcome, "error_class": error_class}
-    connection.execute(_CLOSE, {**values, "message": message and message[:2000], "steps": steps})
+    cut = message and message[:2000]
+    connection.execute(_CLOSE, {**values, "message": cut, "steps": steps, "charged": charge > 0})
 
 
 def _pairs(pairs: Sequence[Pair]) -> dict[str, list[int]]:

@@ -103,8 +103,10 @@ class Farm:
     def scheduler(self, **variables: str) -> subprocess.Popen[bytes]:
         return self.start("scheduler", **variables)
 
-    def worker(self, stages: str = "base,refine", **variables: str) -> subprocess.Popen[bytes]:
-        return self.start("worker", "--stages", stages, "--devices", "cpu", **variables)
+    def worker(
+        self, stages: str = "base,refine", *, device: str = "cpu", **variables: str
+    ) -> subprocess.Popen[bytes]:
+        return self.start("worker", "--stages", stages, "--devices", device, **variables)
 
     def api(self, **variables: str) -> subprocess.Popen[bytes]:
         import httpx

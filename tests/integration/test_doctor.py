@@ -47,7 +47,7 @@ def test_a_whole_farm_is_well_and_the_bucket_is_left_clean(
     assert ran.returncode == 0, ran.stdout
     lines = ran.stdout.splitlines()
     assert all(line.startswith("ok  ") for line in lines)
-    assert len(lines) == 19
+    assert len(lines) == 20
     assert list(store.list_keys("v1/doctor/")) == []
 
 

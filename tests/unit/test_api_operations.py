@@ -77,6 +77,10 @@ def test_workers_show_leases() -> None:
     assert 'latentfarm_lease_left_seconds{device="cpu",host="h",worker="1"} 12.5' in shown
 
 
+def test_devices_at_rest_are_counted() -> None:
+    assert "latentfarm_devices_resting 2.0" in text_of(families.resting(2))
+
+
 def test_engines_are_summed_over_workers_alike() -> None:
     shown = text_of(*families.engines([worker(1), worker(2), worker(3, info={})]))
     labels = '{device="cpu",model="tiny",stage="base,refine"}'
