@@ -1,0 +1,57 @@
+"""How a result ends that could not be delivered: whose fault it is called."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+import torch
+from sqlalchemy.exc import IntegrityError
+
+from latentfarm.errors import ErrorClass
+from latentfarm.records import ObjectRef
+from latentfarm.spec import RenderSpec
+from latentfarm.states import Lane, Stage
+from worker.engine.order import Order, Picture
+from worker.holdings import Holdings
+from worker.outflow import Outflow
+
+if TYPE_CHECKING:
+    from latentfarm.records import Claimed, Failure
+
+WHOLE = torch.zeros(8, 8, 3, dtype=torch.uint8)
+ORDER = Order(1, 1, Stage.BASE, RenderSpec(prompt="a", width=64, height=64), 0, Lane.BULK)
+
+
+class Committer:
+    """Refuses every result, and remembers what it is told of failures."""
+
+    def __init__(self) -> None:
+        self.failures: list[Failure] = []
+
+    def finish(self, done: object) -> Future[Any]:
+        answer: Future[Any] = Future()
+        answer.set_exception(IntegrityError("INSERT ...", {}, Exception("duplicate key")))
+        return answer
+
+    def fail(self, failure: Failure) -> None:
+        self.failures.append(failure)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "error_class"),
+    [(WHOLE[0], ErrorClass.DEFECT), (WHOLE, ErrorClass.TRANSIENT)],
+    ids=["cannot be encoded", "is refused by the database"],
+)
+def test_the_device_is_not_blamed(pixels: torch.Tensor, error_class: ErrorClass) -> None:
+    committer, holdings = Committer(), Holdings()
+    holdings.add(cast("Claimed", SimpleNamespace(render_id=1, fence=1, key="v1/x.png")))
+    store = SimpleNamespace(put=lambda key, data, _: ObjectRef(key, b"\0" * 32, len(data)))
+    outflow = Outflow(holdings, cast("Any", committer), cast("Any", store), cast("Any", None))
+    outflow.finished(ORDER, Picture(pixels, {}))
+    outflow.close()
+    (failure,) = committer.failures
+    assert failure.error_class is error_class, failure.message
+    assert len(holdings) == 0
