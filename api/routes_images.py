@@ -8,16 +8,20 @@ from uuid import UUID
 from fastapi import APIRouter, Path, Query, Response
 from fastapi.responses import RedirectResponse, StreamingResponse
 
+from api import schemas
 from api.deps import JobId, Services, Tenant, Use
 from api.openapi import problems
 from api.problems import ProblemError
 from latentfarm.errors import NotFound
 from latentfarm.records import Image, ObjectRef
+from latentfarm.repository import telling
 from latentfarm.states import LIVE
+from latentfarm.views import AttemptList
 
 router = APIRouter(prefix="/v1/jobs", tags=["images"])
 
 RETRY_S = 1
+Index = Annotated[str, Path(description="Counted from 0.", json_schema_extra={"format": "int32"})]
 _DIGITS = 9  # more than any index has, and still an integer of PostgreSQL
 
 _RESPONSES: dict[int | str, dict[str, Any]] = {
@@ -30,7 +34,7 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
 @router.get("/{job_id}/images/{index}", responses=_RESPONSES, response_class=Response)
 def image(
     job_id: JobId,
-    index: Annotated[str, Path(description="Counted from 0.", json_schema_extra={"format": "int32"})],
+    index: Index,
     use: Use,
     tenant: Tenant,
     proxy: Annotated[bool, Query(description="Send the bytes in place of a link.")] = False,
@@ -46,12 +50,35 @@ def image(
     return RedirectResponse(link, 307, headers={"Cache-Control": "no-store"})
 
 
+@router.get(
+    "/{job_id}/images/{index}/attempts",
+    responses=problems(HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY),
+)
+def attempts(job_id: JobId, index: Index, use: Use, tenant: Tenant) -> AttemptList:
+    """Tells what happened in each claim of an image: where, how far, how it ended."""
+    number = _number(index)
+    if number is None:
+        raise _unknown(job_id, index)
+    found = use.repository.transact(lambda c: telling.attempts(c, job_id, number, tenant=tenant))
+    if found is None:
+        raise _unknown(job_id, index)
+    return schemas.attempts(found)
+
+
+def _number(index: str) -> int | None:
+    return int(index) if index.isascii() and index.isdigit() and len(index) <= _DIGITS else None
+
+
+def _unknown(job_id: UUID, index: str) -> NotFound:
+    return NotFound(f"no image {index[:20]!r} of a job {job_id}")
+
+
 def _find(use: Services, tenant: str, job_id: UUID, index: str) -> Image:
-    if index.isascii() and index.isdigit() and len(index) <= _DIGITS:
-        found = use.repository.image(job_id, tenant=tenant, index=int(index))
-        if found is not None:
-            return found
-    raise NotFound(f"no image {index[:20]!r} of a job {job_id}")
+    number = _number(index)
+    found = None if number is None else use.repository.image(job_id, tenant=tenant, index=number)
+    if found is None:
+        raise _unknown(job_id, index)
+    return found
 
 
 def _absent(job_id: UUID, found: Image) -> ProblemError:

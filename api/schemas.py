@@ -1,15 +1,16 @@
 """From records to what users see."""
 
+import dataclasses
 from typing import Any
 from uuid import UUID
 
 from starlette.datastructures import URL
 
 from latentfarm.modes import first_stage
-from latentfarm.records import Image, Job
+from latentfarm.records import Attempt, Image, Job
 from latentfarm.spec import SEED_RANGE, RenderSpec
 from latentfarm.states import JobState, RenderState, Stage
-from latentfarm.views import ImageView, JobSummary, JobView, RefinedFrom
+from latentfarm.views import AttemptList, AttemptView, ImageView, JobSummary, JobView, RefinedFrom
 
 PROMPT_SHOWN = 200
 
@@ -112,6 +113,13 @@ def _spec(job: Job) -> dict[str, Any]:
 
 def _seed(job: Job, index: int) -> int:
     return (job.seed + index) % SEED_RANGE
+
+
+def attempts(found: list[Attempt]) -> AttemptList:
+    """The story of an image."""
+    return AttemptList(
+        data=[AttemptView(**dataclasses.asdict(one) | {"stage": one.stage.label}) for one in found]
+    )
 
 
 def _image(image: Image, url: str) -> ImageView:

@@ -19,7 +19,17 @@ from latentfarm.errors import TransientError
 from latentfarm.explain import explain
 from latentfarm.refinement import RefineRequest
 from latentfarm.spec import RenderSpec
-from latentfarm.views import EventView, ImageView, JobList, JobSummary, JobView, ModelList, ModelView
+from latentfarm.views import (
+    AttemptList,
+    AttemptView,
+    EventView,
+    ImageView,
+    JobList,
+    JobSummary,
+    JobView,
+    ModelList,
+    ModelView,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -157,6 +167,11 @@ class Client:
             page = self.get(job, images_from=following)
             yield from page.images
             following = page.images_next
+
+    def attempts(self, job: JobSummary | uuid.UUID | str, index: int = 0) -> tuple[AttemptView, ...]:
+        """What happened in the last claims of an image, oldest first."""
+        answer = self._http.request("GET", f"{_path(job)}/images/{index}/attempts")
+        return tuple(AttemptList.model_validate_json(answer.content).data)
 
     def image(self, job: JobSummary | uuid.UUID | str, index: int = 0) -> bytes:
         """The file of one image.

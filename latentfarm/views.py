@@ -27,13 +27,48 @@ class ImageView(_View):
     url: str = Field(description="Where the image is, or will be.")
     sha256: str | None = Field(None, description="Of the file, in hexadecimal; once it is there.")
     size: int | None = Field(None, description="Bytes of the file; once it is there.")
-    error: str | None = Field(None, description="Why it failed.")
+    error: str | None = Field(
+        None,
+        description="Why it failed: what happened on each worker, cut short; its attempts have the whole.",
+    )
     source_index: int | None = Field(
         None, description="Of the image that it was refined from, in the job that `refined_from` names."
     )
     warnings: list[str] = Field(
         default_factory=list, description="What to know about it, such as a prompt that was cut."
     )
+
+
+class AttemptView(_View):
+    """What happened in one claim of an image."""
+
+    worker: int = Field(description="The life of a worker process; each has a number of its own.")
+    device: str = Field(description="The device on its host, such as `cuda:0`.")
+    device_name: str | None = Field(None, description="What its maker calls it, once the worker was ready.")
+    stage: Literal["base", "refine", "seal"] = Field(description="The stage that was claimed.")
+    started_at: datetime = Field(description="When it was claimed.")
+    ended_at: datetime | None = Field(None, description="When the claim ended; null: it still runs.")
+    steps: int | None = Field(None, description="Steps that were done, as far as is known.")
+    outcome: str | None = Field(
+        None,
+        description="`handed_over` to the refiner, `succeeded`, `failed`, `lost` with its process, `released` by a"
+        " worker that stopped, or `cancelled`; null: it still runs.",
+    )
+    error_class: str | None = Field(
+        None, description="What kind of failure it was; docs/operations.md lists them."
+    )
+    message: str | None = Field(None, description="What the worker said, or why its process ended.")
+    charged: bool = Field(description="Whether it counted against the image; three end it.")
+    refunded: bool = Field(
+        description="Whether the charge was taken back, since the device failed other images too."
+    )
+
+
+class AttemptList(_View):
+    """The last claims of an image, oldest first."""
+
+    object: Literal["list"] = Field("list", description="Always `list`.")
+    data: list[AttemptView] = Field(description="At most the last 20.")
 
 
 class RefinedFrom(_View):

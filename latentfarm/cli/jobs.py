@@ -1,4 +1,4 @@
-"""`latentfarm jobs`: list, show, cancel, watch, refine."""
+"""`latentfarm jobs`: list, show, attempts, cancel, watch, refine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from latentfarm.cli.render import Out, finish, tell, with_options
 from latentfarm.client import Client
 
 if TYPE_CHECKING:
-    from latentfarm.views import JobView
+    from latentfarm.views import AttemptView, JobView
 
 app = typer.Typer(help="List, show, cancel, watch and refine jobs.", no_args_is_help=True)
 
@@ -77,6 +77,31 @@ def show(job: JobId, api: Api = None, json_: Json = False) -> None:
 def _origin(job: JobView) -> list[tuple[str, str]]:
     origin = job.refined_from
     return [] if origin is None else [("refined from", f"{origin.source} of {origin.job}")]
+
+
+@app.command()
+def attempts(
+    job: JobId,
+    index: Annotated[int, typer.Argument(help="Index of the image, counted from 0.", min=0)] = 0,
+    api: Api = None,
+    json_: Json = False,
+) -> None:
+    """Show what happened in each claim of an image: where, how far, how it ended."""
+    with Client(api) as client:
+        found = client.attempts(job, index)
+    if json_:
+        as_json([one.model_dump(mode="json") for one in found])
+        return
+    columns([_told(one) for one in found])
+
+
+def _told(one: AttemptView) -> tuple[str, ...]:
+    steps = "" if one.steps is None else f"{one.steps} steps"
+    charge = "refunded" if one.refunded else "charged" if one.charged else ""
+    why = ": ".join(part for part in (one.error_class, one.message) if part)
+    began = one.started_at.isoformat(timespec="seconds")
+    where = f"{one.device} of worker {one.worker}"
+    return began, one.stage, where, one.outcome or "running", steps, charge, why
 
 
 @app.command()

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
-from latentfarm.records import Event, Image, Job, ObjectRef
+from latentfarm.records import Event, Image, Job, Mishap, ObjectRef
 from latentfarm.states import JobState, Lane, RenderState, Stage
+from latentfarm.story import tell
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,9 +33,12 @@ _JOBS = text(f"""
 
 _IMAGES = text("""
     SELECT r.ordinal, r.seed, r.state, r.stage, o.key, o.sha256, o.size, o.notes, s.source_index,
-           (SELECT a.error_class || ': ' || a.message FROM attempts a
-            WHERE a.render_id = r.id AND a.error_class IS NOT NULL AND r.state = 4
-            ORDER BY a.fence DESC LIMIT 1) AS error
+           (SELECT jsonb_agg(to_jsonb(m) - 'fence' ORDER BY m.fence) FROM (
+                SELECT DISTINCT ON (a.worker_id) a.fence, a.worker_id AS worker, coalesce(w.device, '') AS device,
+                       a.error_class, a.message
+                FROM attempts a LEFT JOIN workers w ON w.id = a.worker_id
+                WHERE a.render_id = r.id AND r.state = 4 AND a.outcome IN ('failed', 'lost')
+                ORDER BY a.worker_id, a.fence DESC) AS m) AS mishaps
     FROM renders r
     LEFT JOIN objects o ON o.render_id = r.id AND o.kind = 'image' AND o.state = 'visible'
     LEFT JOIN render_sources s ON s.render_id = r.id
@@ -128,6 +132,6 @@ def _image(row: RowMapping) -> Image:
         stage=Stage(row["stage"]),
         ref=ref,
         notes=row["notes"] or {},
-        error=row["error"],
+        error=tell([Mishap(**mishap) for mishap in row["mishaps"] or ()]),
         source_index=row["source_index"],
     )

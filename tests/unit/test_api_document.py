@@ -17,11 +17,12 @@ from api import cursors, schemas
 from api.app import create_app
 from api.routes_jobs import IMAGES_PAGE
 from latentfarm.errors import InvalidInput
-from latentfarm.records import Image, Job, ObjectRef
+from latentfarm.records import Image, Job, Mishap, ObjectRef
 from latentfarm.samplers import SAMPLERS, SIGMA_SCHEDULES, SPACINGS
 from latentfarm.settings import Settings
 from latentfarm.spec import SEED_RANGE, RenderSpec
 from latentfarm.states import JobState, Lane, RenderState, Stage
+from latentfarm.story import tell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,6 +50,7 @@ def test_the_routes_are_those_that_were_promised(document: dict[str, Any]) -> No
         "post /v1/jobs/{job_id}/refine",
         "get /v1/jobs/{job_id}/events",
         "get /v1/jobs/{job_id}/images/{index}",
+        "get /v1/jobs/{job_id}/images/{index}/attempts",
         "post /v1/uploads",
         "get /v1/models",
         "get /v1/models/{model}",
@@ -63,7 +65,14 @@ def test_every_operation_parameter_and_field_is_described(document: dict[str, An
         assert operation["description"], name
         for parameter in operation.get("parameters", []):
             assert parameter.get("description"), (name, parameter["name"])
-    for model in ("UploadRequest", "UploadView", "RefineRequest", "RefinedFrom"):
+    for model in (
+        "UploadRequest",
+        "UploadView",
+        "RefineRequest",
+        "RefinedFrom",
+        "AttemptView",
+        "AttemptList",
+    ):
         for field, schema in document["components"]["schemas"][model]["properties"].items():
             assert schema.get("description") or "const" in schema, (model, field)
 
@@ -160,6 +169,16 @@ def test_a_full_page_of_finished_images_stays_small() -> None:
     notes = {"warnings": [warning] * 4}
     images = [
         Image(i, 2**52 + i, RenderState.SUCCEEDED, Stage.REFINE, ObjectRef("k", b"x" * 32, 10**9), notes)
+        for i in range(IMAGES_PAGE)
+    ]
+    shown = schemas.in_full(job("p" * 8192, 10_000), BASE, {}, images, IMAGES_PAGE)
+    assert len(shown.model_dump_json().encode()) < 65_536
+
+
+def test_a_full_page_of_failed_images_stays_small() -> None:
+    mishaps = [Mishap(10**9 + i, "cuda:15", "non_finite", "x" * 2000) for i in range(8)]
+    images = [
+        Image(i, 2**52 + i, RenderState.FAILED, Stage.REFINE, None, {}, error=tell(mishaps))
         for i in range(IMAGES_PAGE)
     ]
     shown = schemas.in_full(job("p" * 8192, 10_000), BASE, {}, images, IMAGES_PAGE)

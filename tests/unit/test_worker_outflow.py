@@ -42,7 +42,7 @@ class Committer:
 
 @pytest.mark.parametrize(
     ("pixels", "error_class"),
-    [(WHOLE[0], ErrorClass.DEFECT), (WHOLE, ErrorClass.TRANSIENT)],
+    [(WHOLE.float(), ErrorClass.DEFECT), (WHOLE, ErrorClass.TRANSIENT)],
     ids=["cannot be encoded", "is refused by the database"],
 )
 def test_the_device_is_not_blamed(pixels: torch.Tensor, error_class: ErrorClass) -> None:
