@@ -49,7 +49,9 @@ def test_the_device_is_not_blamed(pixels: torch.Tensor, error_class: ErrorClass)
     committer, holdings = Committer(), Holdings()
     holdings.add(cast("Claimed", SimpleNamespace(render_id=1, fence=1, key="v1/x.png")))
     store = SimpleNamespace(put=lambda key, data, _: ObjectRef(key, b"\0" * 32, len(data)))
-    outflow = Outflow(holdings, cast("Any", committer), cast("Any", store), cast("Any", None))
+    outflow = Outflow(
+        holdings, cast("Any", committer), cast("Any", store), cast("Any", None), cast("Any", None)
+    )
     outflow.finished(ORDER, Picture(pixels, {}))
     outflow.close()
     (failure,) = committer.failures

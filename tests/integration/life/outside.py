@@ -6,6 +6,7 @@ real bucket are far kinder, and the other tests use them.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from latentfarm.messages import Message
@@ -74,7 +75,7 @@ class Bag:
         groups = [together[start : start + chunk] for start in range(0, len(together), chunk)]
         for group in [*groups, *([pick] for pick in picks if pick.alone)]:
             message = Message(tuple((pick.render_id, pick.fence) for pick in group), alone=group[0].alone)
-            self._fuse.guard(lambda message=message: self.messages.append((queue, message)))
+            self._fuse.guard(partial(self.messages.append, (queue, message)))
 
     def length(self, queue: str) -> int:
         """Messages of one queue."""
