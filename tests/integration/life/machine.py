@@ -5,72 +5,31 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import precondition, rule
 
 from latentfarm.dispatch import dispatch
 from latentfarm.errors import ErrorClass
-from latentfarm.ids import new_id
-from latentfarm.lifecycle import Farm
 from latentfarm.records import Done, Failure, ObjectRef
 from latentfarm.repository import claiming, failing, finishing
 from latentfarm.spec import RefinerSpec, RenderSpec
-from latentfarm.states import Lane, RenderState, Stage
-from scheduler.duties import Duties
-from tests.integration.life.model import Job, Model
-from tests.integration.life.mortal import Mortal
-from tests.integration.life.outside import MOMENTS, Bag, Crash, Fuse, Shelf
-from tests.integration.life.rows import Rows
+from latentfarm.states import Lane, Stage
+from tests.integration.life.ground import Death, Ground
+from tests.integration.life.model import Job
+from tests.integration.life.outside import MOMENTS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from uuid import UUID
-
-    from sqlalchemy import Engine
 
     from latentfarm.messages import Message, Pair
     from latentfarm.records import Claimed
-    from latentfarm.registry import Registry
-    from latentfarm.settings import Settings
 
 MOST_JOBS, MOST_WORKERS = 5, 3
-Death = tuple[int, str] | None
-"""At which of its calls a process dies, and how; None: it lives through them."""
 DEATHS = st.one_of(st.none(), st.tuples(st.integers(0, 3), st.sampled_from(MOMENTS)))
 ERRORS = st.sampled_from([error for error in ErrorClass if error is not ErrorClass.POISON])
 
 
-class Life(RuleBasedStateMachine):
+class Life(Ground):
     """Rules act as users, schedulers, workers with their parents, and fate."""
-
-    engine: Engine
-    registry: Registry
-    settings: Settings
-
-    @initialize()
-    def begin(self) -> None:
-        """A farm without jobs."""
-        self.rows = Rows(self.engine)
-        self.rows.clear()
-        self.fuse, self.model = Fuse(), Model()
-        self.bag, self.shelf = Bag(self.fuse), Shelf(self.fuse)
-        self.records = Mortal(self.engine, self.fuse, self.model)
-        self.farm = Farm(self.records, self.bag, self.registry, new_id)
-        settings = self.settings.model_copy(update={"collect_after_s": 0.0})
-        self.duties = Duties(self.records, self.bag, self.shelf, settings)  # type: ignore[arg-type]  # all that it needs
-        self.hands: list[tuple[int, Claimed]] = []
-        self.vanished: set[int] = set()
-
-    def live(self, death: Death, work: Callable[[], object]) -> bool:
-        """Runs a process to its end, or to its death; whether it lived."""
-        if death is not None:
-            self.fuse.light(*death)
-        try:
-            work()
-        except Crash:
-            return False
-        finally:
-            self.fuse.put_out()
-        return True
 
     # Users
 
@@ -113,6 +72,7 @@ class Life(RuleBasedStateMachine):
             for worker in answer[0]:
                 self.model.died(worker)
             self.vanished.clear()
+            self.rest_devices()
 
         work = lambda c: failing.rescue_expired(c, lease_s=0.0)  # noqa: E731 - a name for a line
         self.live(death, lambda: self.records.act(work, rescued))
@@ -201,6 +161,7 @@ class Life(RuleBasedStateMachine):
 
         def failed(answer: set[Pair]) -> None:
             assert (pair in answer) == self.model.failed(pair, error)
+            self.rest_devices()
 
         failure = Failure(*pair, error, "it went wrong")
         self.live(death, lambda: self.records.act(lambda c: failing.fail(c, [failure]), failed))
@@ -220,6 +181,7 @@ class Life(RuleBasedStateMachine):
     @rule(data=st.data(), death=DEATHS)
     def child_dies(self, data: st.DataObject, death: Death) -> None:
         worker = data.draw(st.sampled_from(sorted(self.model.alive)))
+        self.records.buried = self.rest_devices
         self.live(death, lambda: self.records.end_worker(worker, "exited"))
         if worker not in self.model.alive:
             self.vanished.discard(worker)
@@ -253,24 +215,6 @@ class Life(RuleBasedStateMachine):
         self.rows.change("UPDATE renders SET sent_at = now() - interval '1 h' WHERE state = 1")
         for render in self.model.renders.values():
             render.due = True
-
-    # What must hold at any time
-
-    @invariant()
-    def rows_are_as_they_should_be(self) -> None:
-        renders = sorted(self.model.renders.values(), key=lambda render: render.id)
-        assert self.rows.renders() == [render.row() for render in renders]
-        jobs = sorted(self.model.jobs.values(), key=lambda job: job.id)
-        assert self.rows.jobs() == [job.row() for job in jobs]
-        running = {(r.id, r.fence) for r in renders if r.state is RenderState.RUNNING}
-        assert self.rows.open_attempts() == running
-
-    @invariant()
-    def what_is_visible_is_there_and_final(self) -> None:
-        succeeded = [r for r in self.model.renders.values() if r.state is RenderState.SUCCEEDED]
-        assert self.rows.images() == sorted((r.id, r.fence) for r in succeeded)
-        assert self.rows.keys(visible=True) <= self.shelf.keys
-        assert self.shelf.keys <= self.rows.keys(visible=False), "an object that nothing tells of"
 
     def teardown(self) -> None:
         """Left in peace, everything ends, and nothing is left over."""

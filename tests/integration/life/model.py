@@ -9,7 +9,7 @@ from latentfarm.retry import GiveUp, Retry, decide, decide_death
 from latentfarm.states import JobState, RenderState, Stage, may_follow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from uuid import UUID
 
     from latentfarm.errors import ErrorClass
@@ -168,6 +168,21 @@ class Model:
             if render.state is S.RUNNING and render.owner == worker:
                 verdict = decide_death(alone=render.suspect, tries=render.tries, starts=render.starts)
                 self._go(render, verdict, suspect=True)
+
+    def quarantined(self, worker: int, tries: Mapping[int, int]) -> None:
+        """A device was at fault: what its incarnation ran goes back, and charges are refunded.
+
+        Args:
+            tries: as they stand now. Which charges are refunded `tests/integration/test_blame.py` tests.
+        """
+        self.alive.discard(worker)
+        for render in self.renders.values():
+            if render.state in (S.QUEUED, S.DISPATCHED, S.RUNNING):
+                assert tries[render.id] <= render.tries
+                render.tries = tries[render.id]
+            if render.state is S.RUNNING and render.owner == worker:
+                render.starts -= 1
+                self._go(render, Retry(0.0, 0), render.suspect)
 
     def _go(self, render: Render, verdict: Retry | GiveUp, suspect: bool) -> None:
         render.fence += 1

@@ -23,7 +23,7 @@ T = TypeVar("T")
 class Mortal(Repository):
     """Its methods are the real ones. `model` hears of each commit, also when nobody else did.
 
-    `stored` is called with the id of each job that was accepted.
+    `stored` is called with the id of each job that was accepted, `buried` after the end of an incarnation.
     """
 
     def __init__(self, engine: Engine, fuse: Fuse, model: Model) -> None:
@@ -32,6 +32,7 @@ class Mortal(Repository):
         self._model = model
         self._then: Callable[[Any], object] | None = None
         self.stored: Callable[[UUID], object] = lambda _: None
+        self.buried: Callable[[], object] = lambda: None
 
     def transact(self, work: Callable[[Connection], T]) -> T:
         """One call to the outside."""
@@ -93,5 +94,10 @@ class Mortal(Repository):
 
     def end_worker(self, worker: int, reason: str) -> list[int]:
         """A parent buries its child."""
-        self._then = lambda _: self._model.died(worker)
+
+        def ended(_: object) -> None:
+            self._model.died(worker)
+            self.buried()
+
+        self._then = ended
         return super().end_worker(worker, reason)

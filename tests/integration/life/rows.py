@@ -27,6 +27,8 @@ _JOBS = text("""
 
 _OPEN = text("SELECT render_id, fence FROM attempts WHERE ended_at IS NULL")
 _IMAGES = text("SELECT render_id, fence FROM objects WHERE kind = 'image' AND state = 'visible'")
+_QUARANTINED = text("SELECT id FROM workers WHERE end_reason = 'quarantined'")
+_TRIES = text("SELECT id, tries FROM renders")
 _VISIBLE = text("SELECT key FROM objects WHERE state = 'visible'")
 _KEYS = text("SELECT key FROM objects")
 _OF_JOB = text("SELECT id FROM renders WHERE job_id = :job ORDER BY ordinal")
@@ -64,6 +66,16 @@ class Rows:
         """One row for each, see `model.Job.row`."""
         with self._engine.connect() as connection:
             return [tuple(row) for row in connection.execute(_JOBS)]
+
+    def quarantined(self) -> set[int]:
+        """Incarnations whose device was sent to rest."""
+        with self._engine.connect() as connection:
+            return set(connection.execute(_QUARANTINED).scalars())
+
+    def tries(self) -> dict[int, int]:
+        """Of each render."""
+        with self._engine.connect() as connection:
+            return {row.id: row.tries for row in connection.execute(_TRIES)}
 
     def open_attempts(self) -> set[tuple[int, int]]:
         """(render id, fence) of attempts that have not ended."""
