@@ -84,9 +84,22 @@ jobs = Table(
     Column("cancelled_at", DateTime(timezone=True)),
     Column("source_job_id", UUID(as_uuid=True), comment="of kind refine"),
     Column("source", Text, comment="latents or image"),
+    Column(
+        "latents_kept",
+        Boolean,
+        nullable=False,
+        server_default=text("true"),
+        comment="latents that it has left, or was made from, may lie in the bucket",
+    ),
     Index("ix_jobs_tenant_id", "tenant", "id"),
     Index("ix_jobs_open", "id", postgresql_where=text("finished_at IS NULL")),
     Index("ix_jobs_finished_at", "finished_at"),
+    # When their latents may go. Only jobs that may have some are in it, however many have ended.
+    Index(
+        "ix_jobs_latents_due",
+        text("(timezone('UTC', finished_at) + make_interval(secs => keep_latents))"),
+        postgresql_where=text("latents_kept AND finished_at IS NOT NULL"),
+    ),
 )
 
 renders = Table(
@@ -192,12 +205,13 @@ objects = Table(
     Column("fence", Integer, primary_key=True),
     _now(),
     Column("kind", Text, nullable=False, comment="latents or image"),
-    Column("state", Text, nullable=False, comment="planned or visible"),
+    Column("state", Text, nullable=False, comment="planned, visible or going"),
     Column("key", Text, nullable=False),
     Column("sha256", LargeBinary),
     Column("size", BigInteger),
     Column("notes", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     Index("ix_objects_planned", "created_at", postgresql_where=text("state = 'planned'")),
+    Index("ix_objects_going", "render_id", "fence", postgresql_where=text("state = 'going'")),
     Index("ix_objects_latents", "render_id", postgresql_where=text("kind = 'latents'")),
 )
 

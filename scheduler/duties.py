@@ -27,6 +27,10 @@ DAY_S = 24 * HOUR_S
 class Duties:
     """The sweeps and what they need.
 
+    Nothing is deleted in the transaction that finds it. One commits the mark that keeps everybody from
+    using it, a later one deletes the object and then forgets the row: whatever dies in between, no row
+    that somebody may use tells of an object that is gone.
+
     `calm_since` is when the database last came back (monotonic seconds): nobody could renew a lease
     while it was away, so rescue waits one lease from then on.
     """
@@ -90,10 +94,14 @@ class Duties:
         return ""
 
     def collect(self, connection: Connection) -> str:
-        """Deletes objects that were planned, perhaps uploaded, and can never become visible."""
+        """Deletes what an earlier sweep has marked; marks what was planned and can never become visible."""
+        found = sweeping.going_objects(connection, limit=BATCH)
+        if found:
+            self.store.delete([key for _, _, key in found])
+            sweeping.forget_objects(connection, found)
         after_s = self.settings.collect_after_s
-        found = sweeping.abandoned_objects(connection, after_s=after_s, limit=BATCH)
-        return self._delete(connection, found)
+        marked = sweeping.retire_abandoned(connection, after_s=after_s, limit=BATCH)
+        return _told("objects", deleted=len(found), marked=marked)
 
     def drop_checkpoints(self, connection: Connection) -> str:
         """Deletes the states of half-done renders that nobody will go on from."""
@@ -106,8 +114,8 @@ class Duties:
         return f"deleted {len(found)} checkpoints"
 
     def drop_latents(self, connection: Connection) -> str:
-        """Deletes stage-one latents that nobody asked to keep any longer."""
-        return self._delete(connection, sources.old_latents(connection, limit=BATCH))
+        """Marks stage-one latents that nobody asked to keep any longer, for `collect` to delete."""
+        return _told("latents", marked=sources.retire_latents(connection, jobs=BATCH, limit=BATCH))
 
     def drop_uploads(self, connection: Connection) -> str:
         """Deletes what was uploaded under links that have ended, used or not: jobs have it by content."""
@@ -119,22 +127,15 @@ class Duties:
         return f"deleted {len(ids)} uploads"
 
     def drop_inputs(self, connection: Connection) -> str:
-        """Deletes pictures that no job has needed for the time that they are kept."""
+        """Deletes pictures that an earlier sweep has marked; marks those that no job has needed for long."""
         keep_s = DAY_S * self.settings.input_keep_days
         after_s = self.settings.collect_after_s
-        shas = inputs.unused(connection, keep_s=keep_s, after_s=after_s, limit=BATCH)
-        if not shas:
-            return ""
-        self.store.delete([input_key(sha256) for sha256 in shas])
-        inputs.forget(connection, shas)
-        return f"deleted {len(shas)} inputs"
-
-    def _delete(self, connection: Connection, found: list[sources.StoredObject]) -> str:
-        if not found:
-            return ""
-        self.store.delete([key for _, _, key in found])
-        sweeping.forget_objects(connection, found)
-        return f"deleted {len(found)} objects"
+        shas = inputs.planned(connection, keep_s=keep_s, after_s=after_s, limit=BATCH)
+        if shas:
+            self.store.delete([input_key(sha256) for sha256 in shas])
+            inputs.forget(connection, shas)
+        marked = inputs.retire(connection, keep_s=keep_s, limit=BATCH)
+        return _told("inputs", deleted=len(shas), marked=len(marked))
 
     def recheck_jobs(self, connection: Connection) -> str:
         """Ends jobs that a wrong counter would leave open."""
@@ -146,3 +147,8 @@ class Duties:
         sweeping.rotate_outbox(connection, keep_days=self.settings.outbox_days)
         sweeping.forget_keys(connection)
         return ""
+
+
+def _told(what: str, **counts: int) -> str:
+    """`deleted 3 objects, marked 2 objects`; "" when nothing was done."""
+    return ", ".join(f"{done} {count} {what}" for done, count in counts.items() if count)

@@ -68,16 +68,29 @@ _IN_USE = """
 
 _UNUSED = text(f"""
     SELECT i.sha256 FROM inputs i
-    WHERE (i.last_used < now() - make_interval(secs => :keep_s)
-           OR i.stored_at IS NULL AND i.last_used < now() - make_interval(secs => :after_s))
+    WHERE i.stored_at IS NOT NULL AND i.last_used < now() - make_interval(secs => :keep_s)
       AND NOT EXISTS ({_IN_USE})
     ORDER BY i.last_used LIMIT :limit FOR UPDATE OF i SKIP LOCKED
 """)  # noqa: S608 - no input in it
 
 # Asked again once the rows are locked: a job that was committed meanwhile is seen only by a new statement.
-_STILL = text(f"""
-    SELECT i.sha256 FROM inputs i WHERE i.sha256 = ANY (CAST(:shas AS bytea[])) AND NOT EXISTS ({_IN_USE})
+_RETIRE = text(f"""
+    UPDATE inputs i SET stored_at = NULL
+    WHERE i.sha256 = ANY (CAST(:shas AS bytea[])) AND NOT EXISTS ({_IN_USE}) RETURNING i.sha256
 """)  # noqa: S608 - no input in it
+
+# Those of a job may be planned again: they were found missing, and may be given once more.
+_PLANNED = text(f"""
+    SELECT i.sha256 FROM inputs i
+    WHERE i.stored_at IS NULL AND i.last_used < now() - make_interval(secs => :after_s)
+      AND NOT EXISTS ({_IN_USE})
+    ORDER BY i.last_used LIMIT :limit FOR UPDATE OF i SKIP LOCKED
+""")  # noqa: S608 - no input in it
+
+_LOST = text("""
+    UPDATE inputs SET stored_at = NULL, key = NULL
+    WHERE sha256 = :sha256 AND stored_at IS NOT NULL AND key IS NOT DISTINCT FROM :key
+""")
 
 _FORGET = text("DELETE FROM inputs WHERE sha256 = ANY (CAST(:shas AS bytea[]))")
 
@@ -145,16 +158,35 @@ def use(connection: Connection, job_id: UUID, wanted: Mapping[str, bytes]) -> No
     connection.execute(_USE, {"shas": shas, "job_id": job_id})
 
 
-def unused(connection: Connection, *, keep_s: float, after_s: float, limit: int) -> list[bytes]:
-    """Inputs that nobody needs: unused for `keep_s`, and by no job that lives or ended within that time.
+def retire(connection: Connection, *, keep_s: float, limit: int) -> list[bytes]:
+    """Takes inputs that nobody needs out of use, as if they were planned again; their objects are still there.
 
-    Args:
-        after_s: so long a planned one may stay without its object.
+    Those are unused for `keep_s`, and by no job that lives or ended within that time.
     """
+    locked = list(connection.execute(_UNUSED, {"keep_s": keep_s, "limit": limit}).scalars())
+    if not locked:
+        return []
+    return [
+        bytes(sha256) for sha256 in connection.execute(_RETIRE, {"shas": locked, "keep_s": keep_s}).scalars()
+    ]
+
+
+def planned(connection: Connection, *, keep_s: float, after_s: float, limit: int) -> list[bytes]:
+    """Inputs that nobody can use or needs, and whose upload, if one was ever under way, began `after_s` ago."""
     values = {"keep_s": keep_s, "after_s": after_s, "limit": limit}
-    locked = list(connection.execute(_UNUSED, values).scalars())
-    still = connection.execute(_STILL, {"shas": locked, "keep_s": keep_s}).scalars() if locked else ()
-    return [bytes(sha256) for sha256 in still]
+    return [bytes(sha256) for sha256 in connection.execute(_PLANNED, values).scalars()]
+
+
+def touch(connection: Connection, shas: Collection[bytes]) -> dict[bytes, ObjectRef]:
+    """Keeps inputs for as long as if a job had just used them; those that are still kept."""
+    found = connection.execute(_TOUCH, {"shas": list(shas)}).scalars() if shas else ()
+    return refs(connection, [bytes(sha256) for sha256 in found])
+
+
+def lose(connection: Connection, ref: ObjectRef) -> bool:
+    """The object is not there, or is not what was put: whoever gives the picture again puts it again."""
+    key = None if ref.key == input_key(ref.sha256) else ref.key
+    return connection.execute(_LOST, {"sha256": ref.sha256, "key": key}).rowcount > 0
 
 
 def forget(connection: Connection, shas: Sequence[bytes]) -> None:

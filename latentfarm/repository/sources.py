@@ -52,32 +52,47 @@ _NEEDED = """
       AND (u.finished_at IS NULL OR u.finished_at > now() - make_interval(secs => u.keep_latents))
 """
 
-# Latents are looked for behind jobs that ended lately, their own or one that was made from them.
-_OLD = text(f"""
-    WITH ended AS (
-        SELECT id, kind FROM jobs WHERE finished_at < now() - make_interval(secs => keep_latents)
-          AND finished_at > now() - interval '30 days'),
-    found AS (
-        SELECT o.render_id, o.fence FROM ended j JOIN renders r ON r.job_id = j.id
+# Jobs that may have left latents, or were made from some, and ended longer ago than they asked to keep them.
+# Written as the index has it: `finished_at` in UTC, since only that plus an interval depends on no setting.
+_DUE = text("""
+    SELECT id FROM jobs
+    WHERE latents_kept AND finished_at IS NOT NULL
+      AND timezone('UTC', finished_at) + make_interval(secs => keep_latents) < timezone('UTC', now())
+    ORDER BY timezone('UTC', finished_at) + make_interval(secs => keep_latents) LIMIT :limit
+""")
+
+# Those that nobody needs behind some jobs: their own ones, and of jobs of kind refine those that they refined.
+_UNNEEDED = f"""
+    WITH found AS (
+        SELECT r.job_id, o.render_id, o.fence FROM renders r
         JOIN objects o ON o.render_id = r.id AND o.kind = 'latents'
-        UNION
-        SELECT s.object_render, s.object_fence FROM ended j JOIN renders r ON r.job_id = j.id
-        JOIN render_sources s ON s.render_id = r.id WHERE j.kind = 'refine')
-    SELECT o.render_id, o.fence, o.key FROM found f
+        WHERE r.job_id = ANY (CAST(:jobs AS uuid[]))
+        UNION ALL
+        SELECT d.id, s.object_render, s.object_fence FROM jobs d JOIN renders r ON r.job_id = d.id
+        JOIN render_sources s ON s.render_id = r.id
+        WHERE d.id = ANY (CAST(:jobs AS uuid[])) AND d.kind = 'refine')
+    SELECT f.job_id, o.render_id, o.fence FROM found f
     JOIN objects o ON o.render_id = f.render_id AND o.fence = f.fence
     JOIN renders r ON r.id = o.render_id JOIN jobs j ON j.id = r.job_id
     WHERE o.kind = 'latents' AND o.state = 'visible'
       AND j.finished_at < now() - make_interval(secs => j.keep_latents) AND NOT EXISTS ({_NEEDED})
-    LIMIT :limit FOR UPDATE OF o SKIP LOCKED
-""")  # noqa: S608 - no input in it
+"""  # noqa: S608 - no input in it
+
+_LOCK_UNNEEDED = text(f"{_UNNEEDED} LIMIT :limit FOR UPDATE OF o SKIP LOCKED")
+_ANY_UNNEEDED = text(f"SELECT DISTINCT job_id FROM ({_UNNEEDED}) AS u")  # noqa: S608 - no input in it
 
 # Asked again once the rows are locked: a job that was committed meanwhile is seen only by a new statement.
-_STILL = text(f"""
-    SELECT o.render_id, o.fence, o.key FROM objects o
-    JOIN unnest(CAST(:renders AS bigint[]), CAST(:fences AS int[])) AS w(id, fence)
-      ON w.id = o.render_id AND w.fence = o.fence
-    WHERE NOT EXISTS ({_NEEDED})
+_RETIRE = text(f"""
+    UPDATE objects o SET state = 'going'
+    FROM unnest(CAST(:renders AS bigint[]), CAST(:fences AS int[])) AS w(id, fence)
+    WHERE w.id = o.render_id AND w.fence = o.fence AND o.state = 'visible' AND NOT EXISTS ({_NEEDED})
 """)  # noqa: S608 - no input in it
+
+_SETTLED = text("""
+    WITH locked AS (SELECT id FROM jobs WHERE id = ANY (CAST(:jobs AS uuid[])) AND finished_at IS NOT NULL
+                    ORDER BY id FOR UPDATE)
+    UPDATE jobs j SET latents_kept = false FROM locked WHERE j.id = locked.id
+""")
 
 _TIE = text("""
     INSERT INTO render_sources (render_id, source_index, object_render, object_fence)
@@ -115,13 +130,26 @@ def tie(connection: Connection, job_id: UUID, sources: Sequence[Source]) -> None
     connection.execute(_TIE, _pairs(sources) | own)
 
 
-def old_latents(connection: Connection, *, limit: int) -> list[StoredObject]:
-    """Latents that nobody needs: of jobs that ended longer ago than they, and those refined from them, asked for."""
-    locked = connection.execute(_OLD, {"limit": limit}).all()
-    if not locked:
-        return []
+def retire_latents(connection: Connection, *, jobs: int, limit: int) -> int:
+    """Marks latents that nobody needs as going; returns how many.
+
+    A job is looked at once its time is over, and no more when nothing of it is left to be marked: what
+    another job still needs is found behind that one. Latents that are being held at this moment are not,
+    so their job is looked at again.
+
+    Args:
+        jobs: at most so many are looked at.
+        limit: at most so many latents are marked.
+    """
+    due = list(connection.execute(_DUE, {"limit": jobs}).scalars())
+    if not due:
+        return 0
+    locked = connection.execute(_LOCK_UNNEEDED, {"jobs": due, "limit": limit}).all()
     pairs = {"renders": [row.render_id for row in locked], "fences": [row.fence for row in locked]}
-    return [(row.render_id, row.fence, row.key) for row in connection.execute(_STILL, pairs)]
+    retired = connection.execute(_RETIRE, pairs).rowcount if locked else 0
+    left = set(connection.execute(_ANY_UNNEEDED, {"jobs": due}).scalars())
+    connection.execute(_SETTLED, {"jobs": [job for job in due if job not in left]})
+    return retired
 
 
 def _pairs(sources: Sequence[Source]) -> dict[str, object]:

@@ -24,12 +24,19 @@ _TRY_LOCK = text("SELECT pg_try_advisory_xact_lock(4712, :duty)")
 # The age counts from the end of the attempt: an upload that was under way then must have ended too,
 # or it would leave an object that no row tells of.
 _ABANDONED = text("""
-    SELECT o.render_id, o.fence, o.key FROM objects o JOIN renders r ON r.id = o.render_id
-    LEFT JOIN attempts a ON a.render_id = o.render_id AND a.fence = o.fence
-    WHERE o.state = 'planned' AND o.created_at < now() - make_interval(secs => :after_s)
-      AND coalesce(a.ended_at, o.created_at) < now() - make_interval(secs => :after_s)
-      AND NOT (r.state = 2 AND r.fence = o.fence)
-    ORDER BY o.created_at LIMIT :limit FOR UPDATE OF o SKIP LOCKED
+    WITH found AS (
+        SELECT o.render_id, o.fence FROM objects o JOIN renders r ON r.id = o.render_id
+        LEFT JOIN attempts a ON a.render_id = o.render_id AND a.fence = o.fence
+        WHERE o.state = 'planned' AND o.created_at < now() - make_interval(secs => :after_s)
+          AND coalesce(a.ended_at, o.created_at) < now() - make_interval(secs => :after_s)
+          AND NOT (r.state = 2 AND r.fence = o.fence)
+        ORDER BY o.created_at LIMIT :limit FOR UPDATE OF o SKIP LOCKED)
+    UPDATE objects o SET state = 'going' FROM found f WHERE o.render_id = f.render_id AND o.fence = f.fence
+""")
+
+_GOING = text("""
+    SELECT render_id, fence, key FROM objects WHERE state = 'going'
+    ORDER BY render_id, fence LIMIT :limit FOR UPDATE SKIP LOCKED
 """)
 
 _FORGET = text("""
@@ -67,9 +74,14 @@ def try_duty(connection: Connection, duty: int) -> bool:
     return bool(connection.execute(_TRY_LOCK, {"duty": duty}).scalar_one())
 
 
-def abandoned_objects(connection: Connection, *, after_s: float, limit: int) -> list[StoredObject]:
-    """Planned objects that can never become visible: (render id, fence, key)."""
-    return [tuple(row) for row in connection.execute(_ABANDONED, {"after_s": after_s, "limit": limit})]
+def retire_abandoned(connection: Connection, *, after_s: float, limit: int) -> int:
+    """Marks planned objects that can never become visible as going; returns how many."""
+    return connection.execute(_ABANDONED, {"after_s": after_s, "limit": limit}).rowcount
+
+
+def going_objects(connection: Connection, *, limit: int) -> list[StoredObject]:
+    """What is marked, and by a transaction that was committed, so that nobody can use it any more."""
+    return [tuple(row) for row in connection.execute(_GOING, {"limit": limit})]
 
 
 def forget_objects(connection: Connection, found: list[StoredObject]) -> None:

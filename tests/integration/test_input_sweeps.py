@@ -37,7 +37,9 @@ def duties(repository: Repository, broker: Broker, store: S3Store, settings: Set
 
 
 def sweep(duties: Duties) -> str:
-    return "".join(duties.repository.transact(work) for work in (duties.drop_uploads, duties.drop_inputs))
+    """Marks, and deletes what is marked."""
+    work = (duties.drop_uploads, duties.drop_inputs, duties.drop_inputs)
+    return ", ".join(filter(None, map(duties.repository.transact, work)))
 
 
 def test_pictures_live_as_long_as_a_job_needs_them(
@@ -49,13 +51,29 @@ def test_pictures_live_as_long_as_a_job_needs_them(
     puppet = Puppet(repository, store)
     puppet.show(puppet.claim())
     assert repository.get_job(job, tenant="").finished_at is not None  # type: ignore[union-attr]
-    assert sweep(duties) == "deleted 1 inputs"
+    assert sweep(duties) == "marked 1 inputs, deleted 1 inputs"
     assert not there(store, RED)
     assert count(repository, "inputs") == count(repository, "job_inputs") == 0
     assert repository.get_job(job, tenant="").spec["image"] == stored(RED)  # type: ignore[union-attr]
     # The same picture can come again.
     add_job(repository, take(resolver, image=data_url(RED)))
     assert there(store, RED)
+
+
+def test_a_sweep_that_dies_leaves_no_job_a_picture_that_is_gone(
+    resolver: Resolver, repository: Repository, store: S3Store, duties: Duties
+) -> None:
+    given = take(resolver, image=data_url(RED))
+    assert repository.transact(duties.drop_inputs) == "marked 1 inputs"
+    with repository.engine.connect() as dying:
+        assert duties.drop_inputs(dying) == "deleted 1 inputs"
+        dying.rollback()
+    assert not there(store, RED)
+    assert "no longer kept" in str(_refusal(repository, given))
+    # Given again it is put again, though its row was never forgotten.
+    add_job(repository, take(resolver, image=data_url(RED)))
+    assert there(store, RED)
+    assert sweep(duties) == ""
 
 
 def test_pictures_are_kept_for_the_time_that_is_set(
@@ -68,10 +86,10 @@ def test_pictures_are_kept_for_the_time_that_is_set(
     duties.settings = settings.model_copy(update={"input_keep_days": 2.0})
     assert sweep(duties) == ""
     repository.transact(lambda c: c.execute(text("UPDATE inputs SET last_used = now() - interval '50 h'")))
-    assert sweep(duties) == "deleted 1 inputs"  # BLUE was in no job
+    assert sweep(duties) == "marked 1 inputs, deleted 1 inputs"  # BLUE was in no job
     assert there(store, RED)
     repository.transact(lambda c: c.execute(text("UPDATE jobs SET finished_at = now() - interval '50 h'")))
-    assert sweep(duties) == "deleted 1 inputs"
+    assert sweep(duties) == "marked 1 inputs, deleted 1 inputs"
     assert not there(store, RED)
 
 
@@ -81,7 +99,7 @@ def test_pictures_in_use_do_not_keep_the_sweep_from_others(
     """However many of them there are: only what is free is looked at."""
     add_job(repository, take(resolver, image=data_url(RED)))
     take(resolver, image=data_url(BLUE))
-    found = repository.transact(lambda c: inputs.unused(c, keep_s=0, after_s=0, limit=1))
+    found = repository.transact(lambda c: inputs.retire(c, keep_s=0, limit=1))
     assert found == [hashlib.sha256(BLUE).digest()]
 
 
@@ -106,7 +124,7 @@ def test_a_sweep_and_a_submit_cannot_both_win(
     assert sweep(duties) == ""
     with repository.engine.begin() as sweeping:
         repository.transact(lambda c: c.execute(text("UPDATE jobs SET finished_at = now()")))
-        assert duties.drop_inputs(sweeping) == "deleted 1 inputs"
+        assert duties.drop_inputs(sweeping) == "marked 1 inputs"
         refused: list[object] = []
         late = threading.Thread(target=lambda: refused.append(_refusal(repository, given)))
         late.start()

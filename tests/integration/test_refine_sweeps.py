@@ -71,7 +71,15 @@ def refine(repository: Repository, job: UUID, source: str = "latents", keep_late
 
 
 def sweep(duties: Duties) -> str:
-    return "".join(duties.repository.transact(work) for work in (duties.drop_latents, duties.drop_inputs))
+    """Marks, and deletes what is marked."""
+    work = (duties.drop_latents, duties.collect, duties.drop_inputs, duties.drop_inputs)
+    return ", ".join(filter(None, map(duties.repository.transact, work)))
+
+
+def due(repository: Repository) -> int:
+    """Jobs that the sweep of latents has still to look at."""
+    counted = text("SELECT count(*) FROM jobs WHERE latents_kept")
+    return int(repository.transact(lambda c: c.execute(counted).scalar_one()))
 
 
 def latents(store: S3Store, repository: Repository) -> int:
@@ -104,10 +112,12 @@ def test_latents_outlive_every_job_that_needs_them(
         assert found is not None
         assert found.finished_at is not None
     assert sweep(duties) == "", "one of them asked to keep them"
+    assert due(repository) == 1
     assert len(repository.sources(job, "latents", None)) == 2
     age(repository, patient, "601 s")
-    assert sweep(duties) == "deleted 2 objects"
+    assert sweep(duties) == "marked 2 latents, deleted 2 objects"
     assert latents(store, repository) == 0
+    assert due(repository) == 0
     assert [source.stored for source in repository.sources(job, "latents", None)] == [None, None]
     # What was shown of the jobs stays.
     assert [image.source_index for image in repository.images(patient)] == [0, 1]
@@ -116,12 +126,14 @@ def test_latents_outlive_every_job_that_needs_them(
 def test_latents_that_were_refined_much_later_are_deleted_too(
     repository: Repository, puppet: Puppet, store: S3Store, duties: Duties
 ) -> None:
-    """Their own job is then beyond those that the sweep looks at."""
+    """Their own job is then one that the sweep looks at no more."""
     job = run(repository, puppet)
     refine(repository, job)
     age(repository, job, "40 days")
+    assert sweep(duties) == ""
+    assert due(repository) == 1
     puppet.finish(puppet.claim())
-    assert sweep(duties) == "deleted 2 objects"
+    assert sweep(duties) == "marked 2 latents, deleted 2 objects"
     assert latents(store, repository) == 0
 
 
@@ -139,7 +151,7 @@ def test_refining_some_images_keeps_theirs_alone(
         whole.format,
     )
     repository.add_refined(new_id(), one, tenant="")
-    assert sweep(duties) == "deleted 1 objects"
+    assert sweep(duties) == "marked 1 latents, deleted 1 objects"
     (claimed,) = puppet.claim()
     assert claimed.latents is not None
     store.get(claimed.latents)
@@ -160,7 +172,7 @@ def test_a_sweep_that_comes_first_refuses_the_job(
             refused.append(error)
 
     with repository.engine.begin() as sweeping:
-        assert duties.drop_latents(sweeping) == "deleted 2 objects"
+        assert duties.drop_latents(sweeping) == "marked 2 latents"
         late = threading.Thread(target=add)
         late.start()
         late.join(0.3)
@@ -171,6 +183,34 @@ def test_a_sweep_that_comes_first_refuses_the_job(
     assert refused[0].code == "latents_gone"
     found = repository.transact(lambda c: c.execute(text("SELECT count(*) FROM jobs")).scalar_one())
     assert found == 1
+
+
+def test_a_job_that_was_refused_after_all_keeps_nothing(
+    repository: Repository, puppet: Puppet, duties: Duties
+) -> None:
+    """While it was being stored it held the latents; their job must not count as done with."""
+    job = run(repository, puppet)
+    planned = wanted(repository, job)
+    with repository.engine.connect() as storing:
+        refining.add_refined(storing, new_id(), planned, tenant="")
+        assert sweep(duties) == ""
+        storing.rollback()
+    assert sweep(duties) == "marked 2 latents, deleted 2 objects"
+
+
+def test_a_sweep_that_dies_leaves_nobody_latents_that_are_gone(
+    repository: Repository, puppet: Puppet, duties: Duties
+) -> None:
+    """At every point: what is deleted from the bucket was out of reach before."""
+    job = run(repository, puppet)
+    planned = wanted(repository, job)
+    assert repository.transact(duties.drop_latents) == "marked 2 latents"
+    with repository.engine.connect() as dying:
+        assert duties.collect(dying) == "deleted 2 objects"
+        dying.rollback()
+    with pytest.raises(SourceGone):
+        repository.add_refined(new_id(), planned, tenant="")
+    assert sweep(duties) == "deleted 2 objects"
 
 
 def test_a_job_that_comes_first_keeps_the_sweep_away(
@@ -193,7 +233,7 @@ def test_refined_images_are_forgotten_as_inputs_and_stay_images(
     assert "inputs" not in sweep(duties)
     claimed = puppet.claim()
     puppet.finish(claimed)
-    assert "deleted 2 inputs" in sweep(duties)
+    assert "marked 2 inputs, deleted 2 inputs" in sweep(duties)
     for image in repository.images(job):
         assert image.ref is not None
         assert store.get(image.ref).startswith(b"image ")

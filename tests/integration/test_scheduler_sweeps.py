@@ -124,6 +124,8 @@ def test_the_collector_removes_what_was_uploaded_and_given_up(
     assert len(_keys(store, claimed)) == 3
     pairs = [(item.render_id, item.fence) for item in claimed]
     repository.transact(lambda c: failing.release(c, pairs))
+    assert sweep(duties.collect) == "marked 3 objects"
+    assert len(_keys(store, claimed)) == 3
     assert sweep(duties.collect) == "deleted 3 objects"
     assert _keys(store, claimed) == set()
     assert one(repository, "SELECT count(*) FROM objects") == 0
@@ -159,7 +161,24 @@ def test_an_object_that_was_never_uploaded_is_forgotten_too(
     claim(repository, register(repository))
     repository.mark_cancelled(job_id, tenant="")
     repository.cancel_renders(job_id)
+    assert sweep(duties.collect) == "marked 2 objects"
     assert sweep(duties.collect) == "deleted 2 objects"
+
+
+def test_a_crash_between_the_object_and_its_row_is_made_good(
+    repository: Repository, store: S3Store, duties: Duties, sweep: Sweep
+) -> None:
+    submit(repository, 2, refine=False)
+    claimed = claim(repository, register(repository))
+    _put(store, claimed)
+    repository.transact(lambda c: failing.release(c, [(item.render_id, item.fence) for item in claimed]))
+    assert sweep(duties.collect) == "marked 2 objects"
+    with repository.engine.connect() as connection:
+        assert duties.collect(connection) == "deleted 2 objects"
+        connection.rollback()
+    assert _keys(store, claimed) == set()
+    assert sweep(duties.collect) == "deleted 2 objects"
+    assert one(repository, "SELECT count(*) FROM objects") == 0
 
 
 @pytest.mark.parametrize(("keep_latents", "kept"), [(0, False), (3600, True)])
@@ -175,7 +194,8 @@ def test_latents_go_when_they_are_no_longer_kept(
     refine = claim(repository, worker)
     finished = _put(store, refine)
     repository.transact(lambda c: finishing.finish(c, finished))
-    sweep(duties.drop_latents)
+    assert sweep(duties.drop_latents) == ("" if kept else "marked 1 latents")
+    sweep(duties.collect)
     assert bool(_keys(store, base)) == kept
     assert len(_keys(store, refine)) == 1
 
