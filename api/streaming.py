@@ -64,25 +64,42 @@ class Watch:
                 return
             if isinstance(item, Progress):
                 yield _step(item)
-            elif item.id > self._after or item.type in FINAL_EVENTS:
+            elif item.id > self._after or await self._is_over(item):
                 yield self._told(item)
                 if item.type in FINAL_EVENTS:
                     return
+
+    async def _is_over(self, row: Event) -> bool:
+        """Whether a row that is no news is the end all the same: readers may claim to have seen what never was.
+
+        The end of before a repair is not.
+        """
+        if row.type not in FINAL_EVENTS:
+            return False
+        job = await run_in_threadpool(self._repository.get_job, self._job_id, tenant=self._tenant)
+        return job is not None and job.state in FINAL_JOB
 
     def _told(self, row: Event) -> str:
         self._after = max(self._after, row.id)
         return _event(row)
 
     async def _replay(self) -> AsyncIterator[Event]:
-        """Rows that the reader has not seen. Those of a job that has ended end with its last event."""
+        """Rows that the reader has not seen. Those of a job that has ended end with its last event.
+
+        An end that others follow is left out: the job was opened again to be repaired, and a reader that
+        was told of an end reads no further.
+        """
         # Before the rows: the state and the last row of a job are written in one transaction.
         job = await run_in_threadpool(self._repository.get_job, self._job_id, tenant=self._tenant)
-        seen = ""
-        while rows := await run_in_threadpool(self._repository.events, [self._job_id], after=self._after):
+        after, end = self._after, None
+        while rows := await run_in_threadpool(self._repository.events, [self._job_id], after=after):
             for row in rows:
-                seen = row.type
-                yield row
-        if job is not None and job.state in FINAL_JOB and seen not in FINAL_EVENTS:
+                after, end = row.id, row if row.type in FINAL_EVENTS else None
+                if end is None:
+                    yield row
+        if end is not None:
+            yield end
+        elif job is not None and job.state in FINAL_JOB:
             # Its last row was seen before, or is older than the outbox keeps rows.
             data = {"state": job.state.value, "failed": job.failed}
             yield Event(0, job.id, f"job.{job.state.value}", data, job.created_at)

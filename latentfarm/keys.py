@@ -9,6 +9,7 @@
 Two claims of one render have different fences, so neither can overwrite the other's object.
 """
 
+import re
 from uuid import UUID
 
 PREFIX = "v1/"
@@ -37,3 +38,26 @@ def upload_key(upload_id: UUID) -> str:
 def input_key(sha256: bytes) -> str:
     """Where a picture with that digest (32 bytes) lies."""
     return f"{PREFIX}inputs/{sha256.hex()}"
+
+
+_RENDER = re.compile(rf"{PREFIX}(?:latents|images)/([1-9]\d{{0,18}})/[1-9]\d{{0,9}}\.[a-z]+")
+_UPLOAD = re.compile(rf"{PREFIX}uploads/([0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}})")
+_INPUT = re.compile(rf"{PREFIX}inputs/([0-9a-f]{{64}})")
+
+
+def render_of(key: str) -> int | None:
+    """The render whose latents or image lie there; None for a key of another kind."""
+    found = _RENDER.fullmatch(key)
+    return found and int(found[1])
+
+
+def upload_of(key: str) -> UUID | None:
+    """The upload that lies there; None for a key of another kind."""
+    found = _UPLOAD.fullmatch(key)
+    return found and UUID(found[1])
+
+
+def input_of(key: str) -> bytes | None:
+    """SHA-256 of the picture that lies there; None for a key of another kind."""
+    found = _INPUT.fullmatch(key)
+    return found and bytes.fromhex(found[1])

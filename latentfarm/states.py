@@ -55,7 +55,7 @@ class RenderState(IntEnum):
     """An incarnation owns it. That incarnation finishes, fails or releases it; its parent, or the
     scheduler once the lease is over, takes it back."""
     SUCCEEDED = 3
-    """Final: the object is visible."""
+    """Final: the object is visible. `latentfarm verify --repair` alone takes it back, when that object is lost."""
     FAILED = 4
     """Final: the attempts tell why."""
     CANCELLED = 5
@@ -89,6 +89,7 @@ TRANSITIONS: dict[tuple[RenderState, RenderState], str] = {
     ): "worker: stage done, try again, left to another device, or drained; parent or scheduler: rescued",
     (S.RUNNING, S.SUCCEEDED): "worker: the last stage is done and its object is there",
     (S.RUNNING, S.FAILED): "worker, parent or scheduler: out of tries or starts",
+    (S.SUCCEEDED, S.QUEUED): "operator: verify found its object missing or altered",
     (S.QUEUED, S.CANCELLED): "API: the job was cancelled",
     (S.DISPATCHED, S.CANCELLED): "API: the job was cancelled",
     (S.RUNNING, S.CANCELLED): "API: the job was cancelled; the worker learns it by its fence",

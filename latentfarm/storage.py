@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Protocol
 
 from latentfarm.errors import InvalidInput, LatentsError, TransientError
@@ -37,6 +39,15 @@ class ObjectStore(Protocol):
 
     def delete(self, keys: Sequence[str]) -> None:
         """Removes objects; those that are not there are no error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """An object as a listing shows it. `age_s` is by the store's own clock."""
+
+    key: str
+    size: int
+    age_s: float
 
 
 class S3Store:
@@ -134,6 +145,17 @@ class S3Store:
         """All keys under a prefix."""
         for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix):
             yield from (entry["Key"] for entry in page.get("Contents", []))
+
+    def pages(self, prefix: str) -> Iterator[list[Listed]]:
+        """All objects under a prefix, up to 1,000 at a time."""
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
+        with _transient(f"list {prefix}"):
+            for page in pages:
+                now = parsedate_to_datetime(page["ResponseMetadata"]["HTTPHeaders"]["date"])
+                yield [
+                    Listed(entry["Key"], entry["Size"], (now - entry["LastModified"]).total_seconds())
+                    for entry in page.get("Contents", [])
+                ]
 
     def link(self, key: str, *, seconds: int) -> str:
         """A signed link for reading one object. Signing asks nobody."""

@@ -19,6 +19,7 @@ from latentfarm.cli.output import complain
 from latentfarm.cli.panels import PanelledCommand
 from latentfarm.cli.render import render, with_options
 from latentfarm.cli.replay import replay
+from latentfarm.cli.verify import verify
 from latentfarm.errors import InvalidInput, LatentfarmError
 
 app = typer.Typer(
@@ -74,6 +75,7 @@ app.command()(grid)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(models.app, name="models")
 app.command()(doctor)
+app.command()(verify)
 
 
 def main() -> None:

@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latentfarm.keys import PREFIX, checkpoint_key, image_key, latents_key
+from latentfarm.keys import (
+    PREFIX,
+    checkpoint_key,
+    image_key,
+    input_key,
+    input_of,
+    latents_key,
+    render_of,
+    upload_key,
+    upload_of,
+)
+
+if TYPE_CHECKING:
+    import uuid
 
 claims = st.tuples(st.integers(1, 2**63 - 1), st.integers(1, 2**31 - 1))
 
@@ -28,3 +43,26 @@ def test_keys_hold_ids_only(claim: tuple[int, int]) -> None:
 def test_everything_lies_under_one_prefix() -> None:
     """So that an S3 key can be limited to it."""
     assert all(key.startswith(PREFIX) for key in (latents_key(1, 1), image_key(1, 1, "png")))
+
+
+@given(claims, st.sampled_from(["png", "webp", "jpeg"]))
+def test_a_key_tells_whose_it_is(claim: tuple[int, int], extension: str) -> None:
+    assert render_of(latents_key(*claim)) == render_of(image_key(*claim, extension)) == claim[0]
+    assert input_of(image_key(*claim, extension)) is None
+    assert upload_of(latents_key(*claim)) is None
+
+
+@given(st.binary(min_size=32, max_size=32), st.uuids())
+def test_keys_of_pictures_and_uploads_tell_it_too(sha256: bytes, upload: uuid.UUID) -> None:
+    assert (input_of(input_key(sha256)), upload_of(upload_key(upload))) == (sha256, upload)
+    assert (
+        render_of(input_key(sha256)) is upload_of(input_key(sha256)) is input_of(upload_key(upload)) is None
+    )
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["v1/images/x", "v1/images/1/2", "v1/images/0/1.png", "v1/images/1/1.png/", "v2/images/1/1.png", ""],
+)
+def test_other_names_are_nobodys(key: str) -> None:
+    assert (render_of(key), upload_of(key), input_of(key)) == (None, None, None)

@@ -1,0 +1,1 @@
+"""`latentfarm verify`: the bucket held against SQL, object by object."""
