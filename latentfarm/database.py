@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import psycopg
 import psycopg.errors
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from psycopg.abc import PQGen
     from sqlalchemy import Connection
 
 CHANNEL_WORK = "latentfarm_work"
@@ -21,19 +23,47 @@ CHANNEL_CANCEL = "latentfarm_cancel"
 """Payload: a job id. Its live renders were cancelled."""
 
 REPEATS = 5
+ANSWER_S = 35.0
+"""Seconds after which a connection that gives no answer counts as broken."""
+SOON_S = 20.0
+"""The same where a lease depends on it: what hangs for longer would lose it."""
+_LESS_S = 5.0
+"""So much earlier the server gives up a statement by itself, and says so."""
 
 T = TypeVar("T")
 
 
-def connect(url: str, *, pool: int, application: str) -> Engine:
+class PatientConnection(psycopg.Connection[Any]):
+    """Waits for an answer, and not for ever.
+
+    A balancer or a translator of addresses may keep a connection open whose other end is gone: the kernel
+    sees every byte acknowledged, so neither keepalives nor `tcp_user_timeout` ever end it.
+    """
+
+    answer_s = ANSWER_S
+
+    def wait(self, gen: PQGen[T], interval: float = 0.1, timeout: float | None = None) -> T:
+        """As psycopg's, which has no limit of its own."""
+        if timeout is not None:
+            return super().wait(gen, interval, timeout)
+        try:
+            return super().wait(gen, interval, self.answer_s)
+        except psycopg.errors._WaitTimeout as error:  # noqa: SLF001 - it has no public name
+            # Nobody knows what it would answer next, so it cannot be used again.
+            self.pgconn.finish()
+            raise psycopg.OperationalError(f"the database gave no answer for {self.answer_s:g} s") from error
+
+
+def connect(url: str, *, pool: int, application: str, answer_s: float = ANSWER_S) -> Engine:
     """An engine with a bounded pool.
 
     Args:
         url: as SQLAlchemy writes it, `postgresql+psycopg://...`.
         pool: most connections at once.
         application: shown in `pg_stat_activity`.
+        answer_s: a connection that is silent for longer is given up.
     """
-    return create_engine(
+    engine = create_engine(
         url,
         pool_size=pool,
         max_overflow=0,
@@ -48,9 +78,18 @@ def connect(url: str, *, pool: int, application: str) -> Engine:
             "keepalives_count": 3,
             "tcp_user_timeout": 15_000,
             # A process that is frozen in the middle of a transaction must not hold its locks for long.
-            "options": "-c statement_timeout=30000 -c idle_in_transaction_session_timeout=10000",
+            "options": f"-c statement_timeout={1000 * max(1.0, answer_s - _LESS_S):.0f}"
+            " -c idle_in_transaction_session_timeout=10000",
         },
     )
+
+    def patiently(_dialect: object, _record: object, args: Any, parameters: Any) -> PatientConnection:
+        made = PatientConnection.connect(*args, **parameters)
+        made.answer_s = answer_s
+        return made
+
+    event.listen(engine, "do_connect", patiently)
+    return engine
 
 
 def transact(engine: Engine, work: Callable[[Connection], T]) -> T:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING
 
 from latentfarm.logs import get_logger
@@ -11,6 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 RECONNECT_S = 1.0
+PING_S = 5.0
+"""Seconds between two questions to the database, which by itself may have nothing to say for hours."""
+ANSWER_S = 10.0
+"""Seconds that an answer to them may take. Then the connection counts as broken."""
 
 
 class Listener(threading.Thread):
@@ -43,20 +48,32 @@ class Listener(threading.Thread):
                 self._stopping.wait(RECONNECT_S)
 
     def _listen(self) -> None:
-        import psycopg
         from psycopg import conninfo, sql
+
+        from latentfarm.database import PatientConnection
 
         # A peer that vanished without a word is noticed in seconds.
         url = conninfo.make_conninfo(
-            self._url, connect_timeout=5, keepalives_idle=5, keepalives_interval=2, keepalives_count=3
+            self._url,
+            connect_timeout=5,
+            keepalives_idle=5,
+            keepalives_interval=2,
+            keepalives_count=3,
+            tcp_user_timeout=15_000,
         )
-        with psycopg.connect(url, autocommit=True) as connection:
+        with PatientConnection.connect(url, autocommit=True) as connection:
+            connection.answer_s = ANSWER_S
             for channel in self._channels:
                 connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
                 self._heard(channel, "")
+            ping_at = time.monotonic() + PING_S
             while not self._stopping.is_set():
                 for note in connection.notifies(timeout=0.5):
                     self._heard(note.channel, note.payload)
+                if time.monotonic() >= ping_at:
+                    # Who only listens never learns that the line is dead.
+                    connection.execute("SELECT 1")
+                    ping_at = time.monotonic() + PING_S
 
     def stop(self) -> None:
         """Ends the thread within half a second."""

@@ -25,6 +25,8 @@ LEAST_S = 0.5
 """Least seconds between two messages about one render."""
 _TURN_S = 0.1
 _FORGET_S = 60.0
+RENEW_S = 30.0
+"""Seconds after which a subscription is made anew: one whose other end is gone is silent for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +157,8 @@ class ProgressListener(threading.Thread):
     def _listen(self) -> None:
         with self._redis.pubsub(ignore_subscribe_messages=True) as channel:  # type: ignore[no-untyped-call]  # redis-py
             channel.subscribe(CHANNEL)
-            while self._wanted.is_set() and not self._stopping.is_set():
+            until = time.monotonic() + RENEW_S
+            while self._wanted.is_set() and not self._stopping.is_set() and time.monotonic() < until:
                 message = channel.get_message(timeout=0.5)
                 item = decode(message["data"]) if message else None
                 if item is not None:

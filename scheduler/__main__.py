@@ -6,7 +6,7 @@ import signal
 import threading
 
 from latentfarm.broker import Broker
-from latentfarm.database import connect
+from latentfarm.database import SOON_S, connect
 from latentfarm.logs import configure, get_logger
 from latentfarm.repository.facade import Repository
 from latentfarm.settings import Settings
@@ -22,7 +22,12 @@ def main() -> None:
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
-    engine = connect(settings.database_url, pool=settings.database_pool, application="latentfarm scheduler")
+    engine = connect(
+        settings.database_url,
+        pool=settings.database_pool,
+        application="latentfarm scheduler",
+        answer_s=SOON_S,
+    )
     repository = Repository(engine)
     broker = Broker(settings.redis_url)
     dispatcher = Dispatcher(repository, broker, settings.database_url)

@@ -8,7 +8,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
-from latentfarm.database import connect
+from latentfarm.database import SOON_S, connect
 from latentfarm.errors import LatentfarmError
 from latentfarm.logs import configure, get_logger
 from latentfarm.registry import load_registry
@@ -41,7 +41,7 @@ def _one(options: Options) -> int:
     if not models:
         sys.stderr.write("no model's files are on this machine; `latentfarm models pull NAME` fetches them\n")
         return 2
-    engine = connect(settings.database_url, pool=2, application="latentfarm worker")
+    engine = connect(settings.database_url, pool=2, application="latentfarm worker", answer_s=SOON_S)
     device = options.devices[0]
     parent = Parent(Repository(engine), settings, device=device, stages=options.stages, models=models)
     _on_stop(parent.stop)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import redis
 
 from latentfarm.broker import SOCKET
-from latentfarm.database import connect
+from latentfarm.database import SOON_S, connect
 from latentfarm.embedded.launch import die_with_parent
 from latentfarm.logs import configure, get_logger
 from latentfarm.progress import ProgressPublisher
@@ -67,7 +67,9 @@ class Child:
     ) -> None:
         self.worker = worker
         self._settings = settings
-        database = connect(settings.database_url, pool=4, application=f"latentfarm worker {worker}")
+        database = connect(
+            settings.database_url, pool=4, application=f"latentfarm worker {worker}", answer_s=SOON_S
+        )
         self.repository = Repository(database)
         self.holdings = Holdings()
         self.committer = Committer(self.repository, worker)
