@@ -55,6 +55,11 @@ _CLOSE = text("""
     WHERE render_id = :id AND fence = :fence
 """)
 
+# They could not be used, and new ones are made.
+_HIDE_LATENTS = text("""
+    UPDATE objects SET state = 'going' WHERE render_id = :id AND kind = 'latents' AND state = 'visible'
+""")
+
 _QUEUE = text("SELECT model, lane FROM queues WHERE id = :queue")
 
 # A render that was made from what another one left has no base stage to go back to.
@@ -193,6 +198,7 @@ def _apply(
     if decision.rewind and stage is Stage.REFINE and _has_base(connection, row):
         model, lane = connection.execute(_QUEUE, {"queue": queue}).one()
         stage, queue = Stage.BASE, queue_id(connection, Stage.BASE, model, Lane(lane))
+        connection.execute(_HIDE_LATENTS, {"id": row.id})
     connection.execute(
         _BACK,
         {

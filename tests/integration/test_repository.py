@@ -153,6 +153,7 @@ def test_lost_latents_send_the_render_back_to_the_base(repository: Repository) -
     refine = claim(repository, worker)
     failure = Failure(refine[0].render_id, refine[0].fence, ErrorClass.LATENTS, "gone")
     repository.transact(lambda c: failing.fail(c, [failure]))
+    assert one(repository, "SELECT state FROM objects WHERE kind = 'latents'") == "going"
     one(repository, "UPDATE renders SET due_at = now() RETURNING 1")
     assert [item.stage for item in claim(repository, worker)] == [Stage.BASE]
 
