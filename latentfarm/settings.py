@@ -78,6 +78,11 @@ class Settings(BaseSettings):
         ge=0,
         description="Seconds between two checkpoints of a render that runs; 0: none but at SIGTERM.",
     )
+    child_rss_gib: float = Field(
+        0.0,
+        ge=0,
+        description="GiB of memory above which a worker's child drains and the next one starts; 0: never.",
+    )
     drain_s: float = Field(20.0, ge=0, description="Seconds that a child may take to stop after SIGTERM.")
     quarantine_s: float = Field(
         30.0,

@@ -19,7 +19,15 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 BEGIN, END = "<!-- drawn from latentfarm/states.py -->", "<!-- end -->"
 BEGIN_POLICIES = "<!-- drawn from latentfarm/retry.py -->"
-UNITS = {"_s": "seconds", "_days": "days", "_url": "URL", "_file": "path", "_port": "port", "_pool": "count"}
+UNITS = {
+    "_s": "seconds",
+    "_gib": "GiB",
+    "_days": "days",
+    "_url": "URL",
+    "_file": "path",
+    "_port": "port",
+    "_pool": "count",
+}
 BOUNDS = {"ge": "at least", "gt": "above", "le": "at most"}
 HEAD = """\
 # Every setting of the farm: what it means, its unit and its default. Services read them from their

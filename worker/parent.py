@@ -22,7 +22,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from latentfarm.logs import get_logger
 from latentfarm.repository.resting import rest
+from worker.footprint import resident_bytes
 from worker.heartbeat import Heartbeat, Stall
+from worker.xid import Verdict
+from worker.xid_watch import XidWatch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
 TICK_S = 0.1
 RESTART_S = (0.2, 1.0, 2.0, 5.0, 10.0)
 """Seconds before the n-th child in a row that died early."""
+GIB = 1 << 30
 HEALTHY_S = 60.0
 """A child that lived so long starts the count anew."""
 
@@ -57,21 +61,34 @@ class Parent:
         self._stages = tuple(stages)
         self._models = [entry.name for entry in models]
         self._stopping = threading.Event()
+        self._condemned = False
+        self.xids = XidWatch(device)
 
     def stop(self) -> None:
         """Asks the child to drain, and `run` to return. Safe in a signal handler."""
         self._stopping.set()
 
     def run(self) -> None:
-        """Starts children until stopped."""
+        """Starts children until stopped, or until the device needs a reset: then it waits to be stopped."""
+        self.xids.start()
         early = 0
         while not self._stopping.is_set():
+            # What the last child's end has caused is not the next one's fault.
+            self._look_at_device()
+            if self._condemned:
+                # Were the process to end, whoever started it would start it again, on the same device.
+                get_logger().error("device_condemned", device=self._device)
+                self._stopping.wait()
+                return
             started = time.monotonic()
             rest_s = 0.0
             try:
                 rest_s = self._live()
             except SQLAlchemyError as error:
                 get_logger().warning("database_away", error=str(error).splitlines()[0])
+            except OSError as error:
+                # Too many files or processes, or a full disk: that may pass, and so the parent stays.
+                get_logger().warning("child_not_started", error=str(error))
             early = 0 if time.monotonic() - started > HEALTHY_S else early + 1
             self._stopping.wait(max(rest_s, RESTART_S[min(early, len(RESTART_S)) - 1] if early else 0.0))
 
@@ -120,14 +137,37 @@ class Parent:
             now = time.monotonic()
             if self._stopping.is_set():
                 return self._drain(child, worker)
-            if stall.is_stalled(*heartbeat.read(), now):
+            beat, limit_s = heartbeat.read()
+            if stall.is_stalled(beat, limit_s, now):
                 return "stalled"
+            if xid := self._look_at_device():
+                return self._drain(child, worker, f"xid {xid}") if self._condemned else f"xid {xid}"
             if now >= renew_at:
                 renew_at = now + self._settings.renew_s
                 if not self._renew(worker):
                     return "lease lost"
+                # Not while it loads: the next one would need as much.
+                if beat and self._is_too_large(child.pid):
+                    return self._drain(child, worker, "recycled")
             time.sleep(TICK_S)
         return f"exited with {child.returncode}"
+
+    def _look_at_device(self) -> int | None:
+        """The Xid for which the child must go; notes when the device itself is not to be used any more."""
+        told = self.xids.worst()
+        if told is None:
+            return None
+        self._condemned = self._condemned or told[0] is Verdict.DRAIN
+        return told[1]
+
+    def _is_too_large(self, pid: int) -> bool:
+        """Whether memory has grown beyond the limit: leaks of libraries end with the child."""
+        limit = self._settings.child_rss_gib * GIB
+        size = resident_bytes(pid) if limit else None
+        if size is None or size <= limit:
+            return False
+        get_logger().warning("child_too_large", child=pid, rss_gib=round(size / GIB, 2))
+        return True
 
     def _renew(self, worker: int) -> bool:
         """False when the incarnation was ended by the scheduler. A database that is away is waited for."""
@@ -137,7 +177,7 @@ class Parent:
             get_logger().warning("renew_failed", worker=worker, error=str(error).splitlines()[0])
             return True
 
-    def _drain(self, child: subprocess.Popen[bytes], worker: int) -> str:
+    def _drain(self, child: subprocess.Popen[bytes], worker: int, reason: str = "drained") -> str:
         child.send_signal(signal.SIGTERM)
         until = time.monotonic() + self._settings.drain_s
         renew_at = 0.0
@@ -146,7 +186,7 @@ class Parent:
                 renew_at = time.monotonic() + self._settings.renew_s
                 self._renew(worker)
             time.sleep(TICK_S)
-        return "drained" if child.poll() == 0 else "did not drain"
+        return reason if child.poll() == 0 else "did not drain"
 
     def _bury(self, child: subprocess.Popen[bytes], worker: int, reason: str) -> None:
         """Makes sure that the child is dead, then gives its renders back. Never the other way round."""
