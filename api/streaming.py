@@ -36,6 +36,8 @@ class Watch:
         self._job_id = job_id
         self._tenant = tenant
         self._after = after
+        # Up to here rows were read for this stream, or by its reader before.
+        self._known = 0
         self._queue: asyncio.Queue[Event | Progress | None] = asyncio.Queue()
         self._loop = asyncio.get_running_loop()
 
@@ -72,9 +74,9 @@ class Watch:
     async def _is_over(self, row: Event) -> bool:
         """Whether a row that is no news is the end all the same: readers may claim to have seen what never was.
 
-        The end of before a repair is not.
+        The end of before a repair is not: others were read behind it.
         """
-        if row.type not in FINAL_EVENTS:
+        if row.type not in FINAL_EVENTS or row.id <= self._known:
             return False
         job = await run_in_threadpool(self._repository.get_job, self._job_id, tenant=self._tenant)
         return job is not None and job.state in FINAL_JOB
@@ -91,10 +93,15 @@ class Watch:
         """
         # Before the rows: the state and the last row of a job are written in one transaction.
         job = await run_in_threadpool(self._repository.get_job, self._job_id, tenant=self._tenant)
-        after, end = self._after, None
+        # The last one that the reader names is read again: only then it is known that there is such a row.
+        named, end = self._after, None
+        after = named - 1
         while rows := await run_in_threadpool(self._repository.events, [self._job_id], after=after):
+            after = self._known = rows[-1].id
             for row in rows:
-                after, end = row.id, row if row.type in FINAL_EVENTS else None
+                if row.id <= named:
+                    continue
+                end = row if row.type in FINAL_EVENTS else None
                 if end is None:
                     yield row
         if end is not None:
