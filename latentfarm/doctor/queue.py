@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from latentfarm.doctor.finding import Finding, look
@@ -10,16 +11,23 @@ if TYPE_CHECKING:
     from redis import Redis
 
 OLDEST = (6, 2)
+_LOOKED_AT = 10_000
+_OURS = ("base.", "refine.", "seal", "latentfarm:", "_kombu.", "unacked")
 
 
 def check_queue(redis: Redis) -> list[Finding]:
-    """Version and memory policy."""
+    """Version, memory policy, and whether somebody else uses it."""
     return [
         look("redis version", lambda: _version(redis), "use Redis 6.2 or newer, or Valkey"),
         look(
             "redis memory policy",
             lambda: _policy(redis),
             "set maxmemory-policy noeviction: what is evicted must be found missing and sent again",
+        ),
+        look(
+            "redis keys",
+            lambda: _keys(redis),
+            "give the farm a Redis database of its own, such as redis://HOST:6379/1 in LATENTFARM_REDIS_URL",
         ),
     ]
 
@@ -38,3 +46,12 @@ def _policy(redis: Redis) -> str:
     if policy != "noeviction":
         raise RuntimeError(policy)
     return policy
+
+
+def _keys(redis: Redis) -> str:
+    """Other programs in the same database take messages that they do not understand, or flush it."""
+    names = (key.decode(errors="replace") for key in islice(redis.scan_iter(count=1000), _LOOKED_AT))
+    strange = [name for name in names if not name.startswith(_OURS)]
+    if strange:
+        raise RuntimeError(f"{len(strange)} keys that are not the farm's, such as {min(strange)[:80]!r}")
+    return "the farm's own"

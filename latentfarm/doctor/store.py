@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import secrets
+import time
 from typing import TYPE_CHECKING
 
 import botocore.exceptions
@@ -18,11 +19,17 @@ if TYPE_CHECKING:
 
     from latentfarm.storage import S3Store
 
+LINK_S = 1
+"""Seconds that a link is good for that is tried again after its end."""
+LATE_S = 10.0
 _ADVICE = "use an S3 server that has it, such as SeaweedFS, MinIO, Ceph or AWS"
 
 
 def check_store(store: S3Store) -> list[Finding]:
-    """Put-if-absent, refusal of a wrong digest, and signed links that users can read."""
+    """Put-if-absent, refusal of a wrong digest, and signed links that users can read, until they end.
+
+    Not tried, since nothing here needs it: multipart uploads. Every object is put in one request.
+    """
     return [
         look("put if absent", lambda: _probe(store, _put_if_absent), _ADVICE),
         look("digest refusal", lambda: _probe(store, _digest_refusal), _ADVICE),
@@ -30,6 +37,11 @@ def check_store(store: S3Store) -> list[Finding]:
             "signed links",
             lambda: _probe(store, _link),
             "set LATENTFARM_S3_PUBLIC_URL to the address at which users reach the object store",
+        ),
+        look(
+            "end of links",
+            lambda: _probe(store, _link_ends),
+            "use an S3 server that heeds X-Amz-Expires, and let both machines take their time from NTP",
         ),
     ]
 
@@ -71,3 +83,16 @@ def _link(store: S3Store, key: str) -> str:
     if forged.status_code == 200:
         raise RuntimeError("a link with a wrong signature was taken")
     return f"links at {httpx.URL(link).netloc.decode()} work, forged ones do not"
+
+
+def _link_ends(store: S3Store, key: str) -> str:
+    store.put(key, b"linked", "text/plain")
+    if (status := httpx.get(store.link(key, seconds=60), timeout=10).status_code) != 200:
+        raise RuntimeError(f"no link works at all: HTTP {status}")
+    link = store.link(key, seconds=LINK_S)
+    began = time.monotonic()
+    while httpx.get(link, timeout=10).status_code == 200:
+        if time.monotonic() - began > LATE_S:
+            raise RuntimeError(f"a link for {LINK_S} s was still taken after {LATE_S:g} s")
+        time.sleep(0.2)
+    return "a link that is over is refused"

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING
 from sqlalchemy import text
 
 from latentfarm.doctor import clocks, queue
+from latentfarm.doctor import store as store_probes
 from latentfarm.doctor.examination import examine
 from latentfarm.doctor.store import check_store
+from latentfarm.records import Pick
 from latentfarm.storage import S3Store
+from tests.integration.lying_store import lying_store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,7 +50,7 @@ def test_a_whole_farm_is_well_and_the_bucket_is_left_clean(
     assert ran.returncode == 0, ran.stdout
     lines = ran.stdout.splitlines()
     assert all(line.startswith("ok  ") for line in lines)
-    assert len(lines) == 20
+    assert len(lines) == 22
     assert list(store.list_keys("v1/doctor/")) == []
 
 
@@ -100,6 +103,16 @@ def test_a_redis_that_may_evict_is_named(broker: Broker) -> None:
     assert findings["redis version"].ok
 
 
+def test_a_redis_that_others_use_is_named(broker: Broker) -> None:
+    broker.send("base.tiny.bulk", [Pick(1, 1, alone=False)])
+    broker.mark_epoch()
+    seen = {finding.name: finding for finding in queue.check_queue(broker.redis)}
+    assert seen["redis keys"].ok, seen["redis keys"].detail
+    broker.redis.lpush("celery", "somebody else's")
+    seen = {finding.name: finding for finding in queue.check_queue(broker.redis)}
+    assert seen["redis keys"].detail == "1 keys that are not the farm's, such as 'celery'"
+
+
 def test_a_redis_that_is_too_old_is_named(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queue, "OLDEST", (99, 0))
     findings = {finding.name: finding for finding in queue.check_queue(broker.redis)}
@@ -119,5 +132,21 @@ def test_clocks_that_differ_are_named(
 def test_links_that_lead_nowhere_are_named(settings: Settings) -> None:
     hidden = S3Store.from_settings(settings.model_copy(update={"s3_public_url": "http://127.0.0.1:1"}))
     findings = {finding.name: finding for finding in check_store(hidden)}
-    assert [name for name, finding in findings.items() if not finding.ok] == ["signed links"]
+    assert [name for name, finding in findings.items() if not finding.ok] == ["signed links", "end of links"]
     assert "LATENTFARM_S3_PUBLIC_URL" in findings["signed links"].advice
+
+
+def test_a_store_that_lies_is_found_out(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes all that it is given, and hands it to everybody, for ever."""
+    monkeypatch.setattr(store_probes, "LATE_S", 1.5)
+    with lying_store() as url:
+        liar = S3Store.from_settings(
+            settings.model_copy(update={"s3_endpoint_url": url, "s3_public_url": url})
+        )
+        findings = {finding.name: finding for finding in check_store(liar)}
+    assert {name for name, finding in findings.items() if finding.ok} == set()
+    assert "a second put of the same key was taken" in findings["put if absent"].detail
+    assert "another SHA-256 than the header says were taken" in findings["digest refusal"].detail
+    assert "a wrong signature was taken" in findings["signed links"].detail
+    assert "still taken" in findings["end of links"].detail
+    assert all(finding.advice for finding in findings.values())
