@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from latentfarm.settings import Settings
     from latentfarm.storage import ObjectStore
 
-BATCH = 1000
-"""Most that one sweep marks or deletes, every 10 s: one request to the store, and soon over."""
+BATCH = 500
+"""Most that one sweep marks or deletes, every 5 s. More would make one request to a slow store too long."""
 JOBS = 4000
 """Most jobs whose latents one sweep looks for; many have none."""
 HOUR_S = 3600.0
@@ -60,9 +60,9 @@ class Duties:
         ]
         messages = [Duty("republish", 2, every_s, self.republish)]
         objects = [
-            Duty("collect", 5, 10 * every_s, self.collect),
+            Duty("collect", 5, 5 * every_s, self.collect),
             Duty("drop_checkpoints", 11, 2 * every_s, self.drop_checkpoints),
-            Duty("drop_latents", 6, 10 * every_s, self.drop_latents),
+            Duty("drop_latents", 6, 5 * every_s, self.drop_latents),
             Duty("drop_uploads", 9, 10 * every_s, self.drop_uploads),
             Duty("drop_inputs", 10, 10 * every_s, self.drop_inputs),
         ]
