@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import resource
 import uuid
 from typing import TYPE_CHECKING
 
@@ -85,6 +86,29 @@ def test_wrong_keys_are_told_and_not_taken_for_missing_objects(settings: Setting
     stranger = S3Store.from_settings(settings.model_copy(update={"s3_access_key_id": "stranger"}))
     with pytest.raises(TransientError):
         stranger.get(ObjectRef(key, b"", 1))
+
+
+def test_a_process_that_may_open_no_more_files_is_trouble_that_passes(
+    bucket: ObjectStore, settings: Settings, key: str
+) -> None:
+    """Nobody is charged for it, and once there are files again all goes on."""
+    bucket.put(key, b"x", "image/png")  # so that all that is needed is imported
+    fresh = S3Store.from_settings(settings)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        with pytest.raises(TransientError):
+            fresh.put(f"{key}/more", b"x", "image/png")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert fresh.get(fresh.put(f"{key}/more", b"x", "image/png")) == b"x"
+
+
+def test_a_large_object_is_one_put_and_leaves_no_open_upload(store: S3Store, key: str) -> None:
+    """So there is nothing that a kill could leave half done, and no rule that must clean it up."""
+    store.put(key, b"x" * 20_000_000, "image/png")
+    assert "-" not in store.client.head_object(Bucket=store.bucket, Key=key)["ETag"]
+    assert store.client.list_multipart_uploads(Bucket=store.bucket).get("Uploads", []) == []
 
 
 # Links and streams are what the API needs besides.
