@@ -9,6 +9,8 @@ step that is left out or taken twice changes the bytes. What it does with a prom
     hang          the render loop stops for ever
     deaf          the child's Celery stops reading for ever, and all else goes on
     nan           ends in NonFiniteError
+    oom           ends in DeviceMemoryError
+    sticky        breaks the device at the second step: all that is in the engine fails, and the child must exit
 
 SYNTHETIC_BAD in the environment makes a bad device of it, whatever the prompt: `nan`, or `device`, which fails
 all that is in the engine and breaks it.
@@ -28,7 +30,7 @@ from typing import TYPE_CHECKING
 import kombu.asynchronous
 import torch
 
-from latentfarm.errors import DeviceError, NonFiniteError
+from latentfarm.errors import DeviceError, DeviceMemoryError, NonFiniteError, RenderError
 from latentfarm.states import Lane, Stage
 from worker.assembly import Assembled
 from worker.engine.order import Checkpoint, Counters, Handover, Listener, Order, Picture, Unfinished
@@ -183,7 +185,7 @@ class SyntheticEngine:
         sample.value = advance(sample.value, order.seed, sample.done)
         if sample.done == 2:
             _misbehave(order.spec.prompt)
-            if os.environ.get("SYNTHETIC_BAD") == "device":
+            if "sticky" in order.spec.prompt or os.environ.get("SYNTHETIC_BAD") == "device":
                 self._break()
                 return
         self._listener.stepped(order, sample.done, sample.total)
@@ -214,8 +216,9 @@ class SyntheticEngine:
         order = sample.order
         with self._changed:
             self._samples.pop(order.render_id, None)
-        if "nan" in order.spec.prompt or os.environ.get("SYNTHETIC_BAD") == "nan":
-            self._listener.failed(order, NonFiniteError("not a number"))
+        failure = _failure(order.spec.prompt)
+        if failure is not None:
+            self._listener.failed(order, failure)
         elif order.stage is Stage.BASE and order.spec.refiner is not None:
             self._listener.finished(order, Handover(to_latents(sample.value), {"synthetic": "1"}))
         else:
@@ -225,6 +228,12 @@ class SyntheticEngine:
 def _sleep_s(order: Order) -> float:
     found = re.search(r"sleep (\d+)", order.spec.prompt)
     return (int(found.group(1)) if found else 1) / 1000
+
+
+def _failure(prompt: str) -> RenderError | None:
+    if "nan" in prompt or os.environ.get("SYNTHETIC_BAD") == "nan":
+        return NonFiniteError("not a number")
+    return DeviceMemoryError("out of memory") if "oom" in prompt else None
 
 
 def _misbehave(prompt: str) -> None:

@@ -1,0 +1,40 @@
+"""How large a run is. What the issue gives figures for (lease, renewal, stall, drain) keeps its default."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """The size of a run.
+
+    Attributes:
+        window_s: seconds over which submissions and faults are spread.
+        calm_s: seconds after them in which everything must have ended; what has not is stuck.
+        collect_after_s: age at which an abandoned upload is removed. Longer than a frozen process sleeps
+            after it was rescued, or its late upload would come after the collector.
+        faults: how many; None in `counts`: in the proportions of the reference.
+        counts: kind -> number, for a run that is aimed at something.
+        slow: share of jobs whose steps are long, so that faults find renders in flight.
+    """
+
+    name: str
+    renders: int
+    faults: int
+    window_s: float
+    calm_s: float
+    collect_after_s: float
+    counts: dict[str, int] | None = None
+    workers: int = 4
+    schedulers: int = 2
+    poison: float = 0.01
+    cancelled: float = 0.05
+    twice: float = 0.10
+    variables: dict[str, str] = field(default_factory=dict)
+
+
+SHORT = Profile("short", 300, 30, window_s=65.0, calm_s=60.0, collect_after_s=30.0)
+NORMAL = Profile("normal", 3_000, 150, window_s=600.0, calm_s=240.0, collect_after_s=60.0)
+LARGE = Profile("large", 10_000, 600, window_s=2_700.0, calm_s=300.0, collect_after_s=60.0)
+SIZES = {profile.name: profile for profile in (SHORT, NORMAL, LARGE)}
