@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from tests.chaos.link import Link
-    from tests.chaos.world import World
+    from tests.chaos.place import Place
 
     Note = Callable[..., None]
 
@@ -19,11 +19,13 @@ DROP_S = 0.3
 DARK_S = 45.0
 """So long half-open connections are left before the rig forgets them; nobody is told meanwhile."""
 ERRORS_S = (1.0, 5.0)
+SLOW_S = 0.4
+SLOW_FOR_S = 40.0
 
 
-def some(world: World, rng: Random, service: str) -> list[Link]:
+def some(place: Place, rng: Random, service: str) -> list[Link]:
     """Every link to a service, or those of one member: a switch that fails, or one cable."""
-    links = world.board.named(f".{service}")
+    links = place.board.named(f".{service}")
     return links if rng.random() < 0.5 else [rng.choice(links)]
 
 
@@ -31,73 +33,87 @@ def _names(links: list[Link]) -> list[str]:
     return [link.name for link in links]
 
 
-def redis_reset(world: World, rng: Random, note: Note) -> None:
+def redis_reset(place: Place, rng: Random, note: Note) -> None:
     """Every connection of some links is reset."""
-    links = some(world, rng, "redis")
-    world.board.do(lambda: [link.reset() for link in links])
+    links = some(place, rng, "redis")
+    place.board.do(lambda: [link.reset() for link in links])
     note(links=_names(links))
 
 
-def redis_drop(world: World, rng: Random, note: Note) -> None:
+def redis_drop(place: Place, rng: Random, note: Note) -> None:
     """Redis hands messages out and its replies are lost; then a reset."""
-    links = some(world, rng, "redis")
+    links = some(place, rng, "redis")
     note(links=_names(links))
-    world.board.do(lambda: [link.mark(deaf=True) for link in links])
+    place.board.do(lambda: [link.mark(deaf=True) for link in links])
     time.sleep(DROP_S)
-    world.board.do(lambda: [link.reset() for link in links])
+    place.board.do(lambda: [link.reset() for link in links])
 
 
-def redis_half_open(world: World, rng: Random, note: Note) -> None:
+def redis_half_open(place: Place, rng: Random, note: Note) -> None:
     """The connections that are open swallow everything; new ones would work. Nobody is told."""
-    links = some(world, rng, "redis")
-    count = world.board.do(lambda: sum(link.mark(dark=True) for link in links))
+    links = some(place, rng, "redis")
+    count = place.board.do(lambda: sum(link.mark(dark=True) for link in links))
     note(links=_names(links), connections=count)
     time.sleep(DARK_S)
-    world.board.do(lambda: [link.bury() for link in links])
+    place.board.do(lambda: [link.bury() for link in links])
 
 
-def postgres_reset(world: World, rng: Random, note: Note) -> None:
+def postgres_reset(place: Place, rng: Random, note: Note) -> None:
     """Every connection of some links is reset: in the middle of transactions, and of commits."""
-    links = some(world, rng, "postgres")
-    world.board.do(lambda: [link.reset() for link in links])
+    links = some(place, rng, "postgres")
+    place.board.do(lambda: [link.reset() for link in links])
     note(links=_names(links))
 
 
-def s3_errors(world: World, rng: Random, note: Note) -> None:
+def s3_errors(place: Place, rng: Random, note: Note) -> None:
     """503 for everything, for a few seconds."""
-    _answer(world, rng, note, 503)
+    _answer(place, rng, note, 503)
 
 
-def store_full(world: World, rng: Random, note: Note) -> None:
+def store_full(place: Place, rng: Random, note: Note) -> None:
     """507 Insufficient Storage for everything, for a few seconds."""
-    _answer(world, rng, note, 507)
+    _answer(place, rng, note, 507)
 
 
-def _answer(world: World, rng: Random, note: Note, status: int) -> None:
-    links = some(world, rng, "s3")
+def _answer(place: Place, rng: Random, note: Note, status: int) -> None:
+    links = some(place, rng, "s3")
 
     def fail(value: int | None) -> None:
         for link in links:
             link.status = value
             link.reset()
 
-    world.board.do(lambda: fail(status))
+    place.board.do(lambda: fail(status))
     note(links=_names(links), status=status)
     time.sleep(rng.uniform(*ERRORS_S))
-    world.board.do(lambda: fail(None))
+    place.board.do(lambda: fail(None))
 
 
-def s3_lost_answer(world: World, rng: Random, note: Note) -> None:
+def s3_slow(place: Place, rng: Random, note: Note) -> None:
+    """Every byte on its way to the store waits; for runs that are aimed at what happens around an upload."""
+    links = place.board.named(".s3")
+
+    def wait(seconds: float) -> None:
+        for link in links:
+            link.delay_s = seconds
+
+    place.board.do(lambda: wait(SLOW_S))
+    note(links=_names(links))
+    time.sleep(rng.uniform(SLOW_FOR_S, SLOW_FOR_S + 1))
+    place.board.do(lambda: wait(0.0))
+
+
+def s3_lost_answer(place: Place, rng: Random, note: Note) -> None:
     """Some uploads arrive in full, and their answers are lost with the connection."""
-    links = some(world, rng, "s3")
+    links = some(place, rng, "s3")
 
     def lose(count: int) -> int:
         for link in links:
             link.lose_uploads = count
         return sum(link.lost_uploads for link in links)
 
-    before = world.board.do(lambda: lose(rng.randint(1, 3)))
+    before = place.board.do(lambda: lose(rng.randint(1, 3)))
     note(links=_names(links))
     time.sleep(5.0)
-    after = world.board.do(lambda: lose(0))
-    world.truth.write("lost_answers", count=after - before)
+    after = place.board.do(lambda: lose(0))
+    place.truth.write("lost_answers", count=after - before)

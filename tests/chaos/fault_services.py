@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from random import Random
 
-    from tests.chaos.world import World
+    from tests.chaos.place import Place
 
     Note = Callable[..., None]
 
@@ -28,16 +28,16 @@ _OUT = """
 COPIES = 8
 
 
-def redis_kill(world: World, _rng: Random, note: Note) -> None:
+def redis_kill(place: Place, _rng: Random, note: Note) -> None:
     """Kill -9; it comes back with what its append-only file had."""
-    world.keeper("redis").send(signal.SIGKILL)
+    place.keeper("redis").send(signal.SIGKILL)
     note()
-    world.keeper("redis").wait_ready(30)
+    place.keeper("redis").wait_ready(30)
 
 
-def redis_flush(world: World, _rng: Random, note: Note) -> None:
+def redis_flush(place: Place, _rng: Random, note: Note) -> None:
     """FLUSHALL."""
-    with world.redis() as client:
+    with place.redis() as client:
         try:
             client.flushall()
         except redis.RedisError as error:
@@ -45,25 +45,25 @@ def redis_flush(world: World, _rng: Random, note: Note) -> None:
     note()
 
 
-def postgres_stop(world: World, _rng: Random, note: Note) -> None:
+def postgres_stop(place: Place, _rng: Random, note: Note) -> None:
     """An immediate stop: every session is cut, and the start replays the log."""
-    world.keeper("postgres").send(signal.SIGQUIT)
+    place.keeper("postgres").send(signal.SIGQUIT)
     note()
-    world.keeper("postgres").wait_ready(60)
+    place.keeper("postgres").wait_ready(60)
 
 
-def s3_kill(world: World, _rng: Random, note: Note) -> None:
+def s3_kill(place: Place, _rng: Random, note: Note) -> None:
     """Kill -9 of the object store."""
-    world.keeper("s3").send(signal.SIGKILL)
+    place.keeper("s3").send(signal.SIGKILL)
     note()
-    world.keeper("s3").wait_ready(60)
+    place.keeper("s3").wait_ready(60)
 
 
-def duplicate(world: World, rng: Random, note: Note) -> None:
+def duplicate(place: Place, rng: Random, note: Note) -> None:
     """Messages that are out come a second time, and so do those whose renders are running."""
-    broker = Broker(world.variables["LATENTFARM_REDIS_URL"])
+    broker = Broker(place.redis_url)
     try:
-        rows = world.rows(_OUT)
+        rows = place.rows(_OUT)
         chosen = rng.sample(rows, min(COPIES, len(rows)))
         for row in chosen:
             # Of a running one: the message that it was claimed by, or one that nobody sent.

@@ -11,9 +11,9 @@ from tests.chaos import fault_network, fault_processes, fault_services
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from tests.chaos.world import World
+    from tests.chaos.place import Place
 
-    Inject = Callable[[World, Random, "Note"], None]
+    Inject = Callable[[Place, Random, "Note"], None]
     Note = Callable[..., None]
 
 #: Kind -> (how many of 600 in the protocol, what does it).
@@ -38,6 +38,7 @@ KINDS: dict[str, tuple[int, Inject]] = {
     "clock": (10, fault_processes.clock),
     "store_full": (5, fault_network.store_full),
     "hang": (15, fault_processes.hang),
+    "s3_slow": (0, fault_network.s3_slow),
 }
 
 
@@ -50,7 +51,7 @@ class Fault:
     at_s: float
     seed: str
 
-    def inject(self, world: World) -> dict[str, Any]:
+    def inject(self, place: Place) -> dict[str, Any]:
         """Does it, and returns when it is over with what it hit.
 
         Raises:
@@ -61,9 +62,9 @@ class Fault:
         def note(**fields: object) -> None:
             """Called at the moment at which the harm is done."""
             notes.update(fields)
-            world.truth.write("fault", number=self.number, fault=self.kind, **fields)
+            place.truth.write("fault", number=self.number, fault=self.kind, **fields)
 
-        KINDS[self.kind][1](world, Random(self.seed), note)
+        KINDS[self.kind][1](place, Random(self.seed), note)
         return notes
 
 

@@ -41,6 +41,13 @@ class Target:
     child: int
     held: int
 
+    def everyone(self) -> list[int]:
+        """Every process of the worker, the parent last."""
+        with contextlib.suppress(psutil.Error):
+            children = psutil.Process(self.parent).children(recursive=True)
+            return [*(int(child.pid) for child in children), self.parent]
+        return [self.child, self.parent]
+
 
 class Roster:
     """Hands out workers to faults, each to one fault at a time."""

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from tests.chaos import evidence, faults, invariants, plan, recovery
 from tests.chaos.load import Load
+from tests.chaos.place import until
 from tests.chaos.storm import Storm
 from tests.chaos.truth import Truth
-from tests.chaos.world import World, until
+from tests.chaos.world import World
 
 if TYPE_CHECKING:
     from pathlib import Path

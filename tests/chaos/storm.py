@@ -11,7 +11,7 @@ from tests.chaos.roster import Skipped
 
 if TYPE_CHECKING:
     from tests.chaos.faults import Fault
-    from tests.chaos.world import World
+    from tests.chaos.place import Place
 
 LONGEST_S = 150.0
 
@@ -19,11 +19,11 @@ LONGEST_S = 150.0
 class Storm:
     """The faults of one run."""
 
-    def __init__(self, world: World, faults: list[Fault]) -> None:
+    def __init__(self, place: Place, faults: list[Fault]) -> None:
         self.injected: Counter[str] = Counter()
         self.skipped: list[tuple[str, str]] = []
         self.errors: list[str] = []
-        self._world = world
+        self._place = place
         self._faults = faults
         self._threads: list[threading.Thread] = []
 
@@ -46,12 +46,12 @@ class Storm:
 
     def _inject(self, fault: Fault) -> None:
         try:
-            fault.inject(self._world)
+            fault.inject(self._place)
         except Skipped as error:
             self.skipped.append((fault.kind, str(error)))
-            self._world.truth.write("fault_skipped", number=fault.number, fault=fault.kind, reason=str(error))
+            self._place.truth.write("fault_skipped", number=fault.number, fault=fault.kind, reason=str(error))
             return
         except Exception as error:  # noqa: BLE001 - told in the report; the others go on
             self.errors.append(f"{fault.kind}: {error!r}")
         self.injected[fault.kind] += 1
-        self._world.truth.write("fault_over", number=fault.number, fault=fault.kind)
+        self._place.truth.write("fault_over", number=fault.number, fault=fault.kind)
