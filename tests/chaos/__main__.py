@@ -1,9 +1,10 @@
-"""`python -m tests.chaos run|short`: break a farm, and say whether anything was lost."""
+"""`python -m tests.chaos run|short|celery|mutants`: break a farm, and say whether anything was lost."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 import secrets
 import shutil
 import signal
@@ -13,7 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.chaos import report
-from tests.chaos.profile import SHORT, SIZES, Profile
+from tests.chaos.mutation import hunt
+from tests.chaos.plain.variant import both
+from tests.chaos.profile import SIZES, Profile
 from tests.chaos.run import run
 
 if TYPE_CHECKING:
@@ -24,15 +27,23 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     found = argparse.ArgumentParser(prog="python -m tests.chaos")
     commands = found.add_subparsers(dest="command", required=True)
-    for name in ("run", "short"):
+    for name, size in (("run", "normal"), ("short", "short"), ("celery", "normal")):
         command = commands.add_parser(name)
         command.add_argument("--seed", type=int, help="of every choice; drawn and printed when absent")
-        command.add_argument("--size", choices=sorted(SIZES), default="normal" if name == "run" else "short")
+        command.add_argument("--size", choices=sorted(SIZES), default=size)
         command.add_argument("--only", help="kind=n,kind=n in place of the usual faults")
         command.add_argument("--renders", type=int)
-        command.add_argument("--window", type=float, help="seconds")
-        command.add_argument("--calm", type=float, help="seconds")
+        command.add_argument("--window", dest="window_s", type=float, help="seconds")
+        command.add_argument("--calm", dest="calm_s", type=float, help="seconds")
+        command.add_argument("--poison", type=float, help="share of renders")
+        command.add_argument("--poison-kinds", type=lambda text: tuple(text.split(",")))
+        command.add_argument("--cancelled", type=float, help="share of jobs")
+        command.add_argument("--twice", type=float, help="share of jobs")
         command.add_argument("--keep", type=Path, help="a folder for the logs; removed when absent")
+        command.add_argument("--plain", action="store_true", help="plain Celery too, after the farm")
+        command.add_argument("--write", action="store_true", help="the tables in docs/reliability.md")
+    mutants = commands.add_parser("mutants")
+    mutants.add_argument("names", nargs="*", help="all when none is named")
     return found
 
 
@@ -40,31 +51,49 @@ def main() -> int:
     """0: every bound is met."""
     signal.signal(signal.SIGTERM, _leave)
     given = parser().parse_args()
+    if given.command == "mutants":
+        return _mutants(given.names)
     seed = secrets.randbelow(10**6) if given.seed is None else given.seed
     folder = given.keep or Path(tempfile.mkdtemp(prefix="chaos-"))
     folder.mkdir(parents=True, exist_ok=True)
+    profile = _profile(given)
     try:
-        outcome = run(_profile(given), seed, folder)
+        if given.command == "celery":
+            return _celery(profile, seed, folder)
+        outcome = run(profile, seed, folder)
+        if given.plain:
+            outcome.plain = both(profile, seed, folder)
     finally:
         if given.keep is None:
             shutil.rmtree(folder, ignore_errors=True)
+    if given.write:
+        report.write(outcome)
     sys.stdout.write(f"{report.as_text(outcome)}\n{report.as_json(outcome)}\n")
     return 0 if report.is_met(outcome) else 1
 
 
+def _mutants(names: list[str]) -> int:
+    found = hunt(names)
+    killed = sum(entry["killed"] for entry in found.values())
+    bounds = {"mutants killed": {"value": killed, "bound": len(found), "met": killed == len(found)}}
+    sys.stdout.write(json.dumps({"figures": found, "bounds": bounds}) + "\n")
+    return 0 if killed == len(found) else 1
+
+
+def _celery(profile: Profile, seed: int, folder: Path) -> int:
+    sys.stdout.write(
+        json.dumps({"figures": {"seed": seed, **both(profile, seed, folder)}, "bounds": {}}) + "\n"
+    )
+    return 0
+
+
 def _profile(given: argparse.Namespace) -> Profile:
-    profile = SIZES[given.size] if given.command == "run" else SHORT
-    changes: dict[str, object] = {}
+    names = ("renders", "window_s", "calm_s", "poison", "poison_kinds", "cancelled", "twice")
+    changes = {name: getattr(given, name) for name in names if getattr(given, name) is not None}
     if given.only is not None:
         pairs = [part.split("=") for part in given.only.split(",") if part]
         changes["counts"] = {kind: int(count) for kind, count in pairs}
-    if given.renders is not None:
-        changes["renders"] = given.renders
-    if given.window is not None:
-        changes["window_s"] = given.window
-    if given.calm is not None:
-        changes["calm_s"] = given.calm
-    return dataclasses.replace(profile, **changes)  # type: ignore[arg-type]  # each is named above
+    return dataclasses.replace(SIZES[given.size], **changes)
 
 
 def _leave(_number: int, _frame: FrameType | None) -> None:

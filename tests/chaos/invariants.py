@@ -28,6 +28,7 @@ INVARIANTS: dict[str, Callable[[Evidence], list[str]]] = {
     "6 orphans": invariants_objects.orphans,
     "7 one lease": invariants_moves.one_lease,
     "7 stale commits": invariants_moves.stale_commits,
+    "7 early rescues": invariants_moves.early_rescues,
     "8 state graph": invariants_moves.state_graph,
     "8 jobs": invariants_moves.job_graph,
     "9 starts and tries": invariants_moves.starts_and_tries,

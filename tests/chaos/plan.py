@@ -13,7 +13,6 @@ STEPS = 12
 """Of each stage: 12 without the refiner, 24 with it."""
 STEP_MS = (5, 5, 5, 20, 60)
 """Most steps take 5 ms as in the protocol; some are slow, so that faults find renders in flight."""
-POISON = ("die", "hang", "nan", "oom", "sticky")
 MOST_IMAGES = 8
 POISON_WITHIN = 0.4
 """Poison comes in the first part of the window: each hang takes 15 s to be noticed, four times."""
@@ -53,7 +52,7 @@ def draw(seed: int, profile: Profile) -> list[Submission]:
     found: list[Submission] = []
     left = profile.renders
     for number in range(max(1, round(profile.renders * profile.poison)) if profile.poison else 0):
-        poison = POISON[(number + seed) % len(POISON)]
+        poison = profile.poison_kinds[(number + seed) % len(profile.poison_kinds)]
         at_s = rng.uniform(0.0, POISON_WITHIN) * profile.window_s
         found.append(_submission(rng, seed, len(found), at_s, images=1, poison=poison))
         left -= 1

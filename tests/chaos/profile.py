@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+POISON = ("die", "hang", "nan", "oom", "sticky")
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,9 +16,10 @@ class Profile:
         calm_s: seconds after them in which everything must have ended; what has not is stuck.
         collect_after_s: age at which an abandoned upload is removed. Longer than a frozen process sleeps
             after it was rescued, or its late upload would come after the collector.
-        faults: how many; None in `counts`: in the proportions of the reference.
-        counts: kind -> number, for a run that is aimed at something.
-        slow: share of jobs whose steps are long, so that faults find renders in flight.
+        faults: how many, in the proportions of the protocol.
+        counts: kind -> number in their place, for a run that is aimed at something.
+        poison: share of renders that nobody can make; `poison_kinds`: which.
+        cancelled, twice: share of jobs that are taken back, and that are sent twice with one key.
     """
 
     name: str
@@ -29,9 +32,9 @@ class Profile:
     workers: int = 4
     schedulers: int = 2
     poison: float = 0.01
+    poison_kinds: tuple[str, ...] = POISON
     cancelled: float = 0.05
     twice: float = 0.10
-    variables: dict[str, str] = field(default_factory=dict)
 
 
 SHORT = Profile("short", 300, 30, window_s=65.0, calm_s=60.0, collect_after_s=30.0)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING, Any
+
+from tests.chaos.place import ROOT
 
 if TYPE_CHECKING:
     from tests.chaos.run import Outcome
@@ -47,3 +50,71 @@ def as_text(outcome: Outcome) -> str:
 def is_met(outcome: Outcome) -> bool:
     """Whether every bound is."""
     return all(bound["met"] for bound in bounds(outcome).values())
+
+
+PAGE = ROOT / "docs" / "reliability.md"
+
+
+def write(outcome: Outcome) -> None:
+    """Puts the run's section in place of the one that the page has for this size."""
+    name = outcome.profile.name
+    begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->\n"
+    text = PAGE.read_text()
+    if begin not in text:
+        text += f"\n{begin}{end}"
+    before, _, rest = text.partition(begin)
+    PAGE.write_text(before + begin + section(outcome) + end + rest.partition(end)[2])
+
+
+def section(outcome: Outcome) -> str:
+    """Markdown: one table of what was lost, one of how long it took."""
+    figures, breaches = outcome.figures, outcome.breaches
+    day = time.strftime("%Y-%m-%d", time.gmtime())
+    faults = ", ".join(f"{kind} {count}" for kind, count in figures["faults"].items())
+    early, late = outcome.plain.get("early", {}), outcome.plain.get("late", {})
+    rows = [
+        ("renders accepted", figures["renders"], early.get("accepted", ""), late.get("accepted", "")),
+        ("faults", sum(figures["faults"].values()), _sum(early), _sum(late)),
+        ("lost", len(breaches["1 lost"]) + len(breaches["9 healthy"]), *_both(outcome, "lost")),
+        ("stuck", len(breaches["1 stuck"]), "as lost", "as lost"),
+        ("made twice and both seen", len(breaches["3 duplicates visible"]), *_both(outcome, "twice")),
+        ("stale commits accepted", len(breaches["7 stale commits"]), "not told", "not told"),
+        ("orphans after grace", len(breaches["6 orphans"]), "no bucket", "no bucket"),
+        ("work done twice", f"{100 * figures['wasted']:.1f} %", _waste(early), _waste(late)),
+    ]
+    lines = [
+        f"\n## {outcome.profile.name}: seed {outcome.seed}, {day}\n",
+        f"Faults: {faults}.\n",
+        "| | Latentfarm | plain Celery, early ack | plain Celery, late ack, tuned |",
+        "|---|---|---|---|",
+        *(f"| {name} | {ours} | {one} | {other} |" for name, ours, one, other in rows),
+        "",
+        "| fault | interrupted | back in the queue p50 / p99 / max | claimed again p50 / p99 / max |",
+        "|---|---|---|---|",
+        *(
+            f"| {kind} | {parts['queued']['n']} | {_spread(parts['queued'])} | {_spread(parts['claimed'])} |"
+            for kind, parts in figures["recovery_s"].items()
+        ),
+        "",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _both(outcome: Outcome, name: str) -> tuple[Any, Any]:
+    return tuple(outcome.plain.get(mode, {}).get(name, "") for mode in ("early", "late"))  # type: ignore[return-value]  # two
+
+
+def _sum(figures: dict[str, Any]) -> Any:
+    return sum(figures["faults"].values()) if figures else ""
+
+
+def _waste(figures: dict[str, Any]) -> str:
+    if not figures:
+        return ""
+    return f"{100 * (figures['stages_started'] / figures['stages_needed'] - 1):.1f} %"
+
+
+def _spread(figures: dict[str, Any]) -> str:
+    if not figures["n"]:
+        return ""
+    return f"{figures['p50']} / {figures['p99']} / {figures['max']} s"

@@ -35,6 +35,8 @@ class Outcome:
     seed: int
     breaches: dict[str, list[str]] = field(default_factory=dict)
     figures: dict[str, Any] = field(default_factory=dict)
+    plain: dict[str, Any] = field(default_factory=dict)
+    """What became of the same renders in plain Celery, per variant; empty when it was not run."""
 
 
 def say(text: str) -> None:

@@ -88,6 +88,14 @@ class Users:
             return
 
 
+def both(profile: Profile, seed: int, folder: Path) -> dict[str, Any]:
+    """Both variants at the same time, each with a Redis of its own."""
+    modes = ("early", "late")
+    with ThreadPoolExecutor(len(modes)) as pool:
+        runs = [pool.submit(run_plain, profile, seed, folder / mode, mode) for mode in modes]
+        return {mode: run.result() for mode, run in zip(modes, runs, strict=True)}
+
+
 def run_plain(profile: Profile, seed: int, folder: Path, mode: str) -> dict[str, Any]:
     """One variant: `early` or `late`."""
     folder.mkdir()
