@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test full check bench parity clean
+.PHONY: help install demo up test full check bench parity chaos chaos-short chaos-mutants clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -15,7 +15,7 @@ PYTEST := $(BIN)/python -m pytest
 SHARED := --numprocesses 2 --dist loadfile
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 install: $(STAMP) ## Install everything into .venv (about 2 GB with the CPU build of torch)
 
@@ -46,6 +46,16 @@ bench: $(STAMP) ## Measure the figures that the README quotes
 
 parity: $(STAMP) ## Hold 250 drawn parameter sets against diffusers, through a whole farm
 	@$(BIN)/python -m benchmarks parity
+
+chaos chaos-short chaos-mutants: export OMP_NUM_THREADS := 1
+chaos: $(STAMP) ## Break a farm 150 times under 3,000 renders; SEED=n again the same, SIZE=large 600 times
+	@$(BIN)/python -m tests.chaos run $(if $(SEED),--seed $(SEED)) $(if $(SIZE),--size $(SIZE))
+
+chaos-short: $(STAMP) ## The same with 300 renders and 30 faults, in under 3 minutes
+	@$(BIN)/python -m tests.chaos short $(if $(SEED),--seed $(SEED))
+
+chaos-mutants: $(STAMP) ## Break the code itself, one way at a time: each must turn a chaos run red
+	@$(BIN)/python -m tests.chaos mutants $(ONLY)
 
 clean: ## Remove what was built here; a farm's data in .latentfarm/ stays
 	@rm -rf $(VENV) build dist demo ./*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

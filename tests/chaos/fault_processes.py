@@ -40,14 +40,14 @@ def child_kill(place: Place, rng: Random, note: Note) -> None:
     """The child alone, as the kernel's memory killer does."""
     with place.roster.take(rng) as target:
         signal_all(signal.SIGKILL, target.child)
-        note(worker=target.name, incarnation=target.incarnation, held=target.held)
+        note(worker=target.name, incarnation=target.incarnation, parent=target.parent, held=target.held)
 
 
 def node_kill(place: Place, rng: Random, note: Note) -> None:
     """Parent and child at once: nobody is left to give the renders back."""
     with place.roster.take(rng) as target:
         signal_all(signal.SIGKILL, *target.everyone())
-        note(worker=target.name, incarnation=target.incarnation, held=target.held)
+        note(worker=target.name, incarnation=target.incarnation, parent=target.parent, held=target.held)
 
 
 def freeze(place: Place, rng: Random, note: Note) -> None:
@@ -55,7 +55,7 @@ def freeze(place: Place, rng: Random, note: Note) -> None:
     with place.roster.take(rng) as target:
         everyone = target.everyone()
         signal_all(signal.SIGSTOP, *everyone)
-        note(worker=target.name, incarnation=target.incarnation, held=target.held)
+        note(worker=target.name, incarnation=target.incarnation, parent=target.parent, held=target.held)
         time.sleep(LEASES * LEASE_S)
         signal_all(signal.SIGCONT, *everyone[:-1])
         time.sleep(rng.uniform(0, WAKE_S))
@@ -67,7 +67,7 @@ def hang(place: Place, rng: Random, note: Note) -> None:
     """The child stops for ever, as in a kernel that never returns; its parent has to notice."""
     with place.roster.take(rng) as target:
         signal_all(signal.SIGSTOP, target.child)
-        note(worker=target.name, incarnation=target.incarnation, held=target.held)
+        note(worker=target.name, incarnation=target.incarnation, parent=target.parent, held=target.held)
         _ended(place, target.incarnation)
 
 
@@ -76,7 +76,7 @@ def terminate(place: Place, rng: Random, note: Note) -> None:
     with place.roster.take(rng) as target:
         everyone = target.everyone()
         signal_all(signal.SIGTERM, target.parent)
-        note(worker=target.name, incarnation=target.incarnation, held=target.held)
+        note(worker=target.name, incarnation=target.incarnation, parent=target.parent, held=target.held)
         _gone(everyone)
 
 
@@ -86,7 +86,12 @@ def clock(place: Place, rng: Random, note: Note) -> None:
         environment: dict[str, Any] = place.environments[target.name]
         environment["CHAOS_CLOCK_S"] = rng.choice(["3600", "-3600"])
         signal_all(signal.SIGKILL, *target.everyone())
-        note(worker=target.name, incarnation=target.incarnation, seconds=environment["CHAOS_CLOCK_S"])
+        note(
+            worker=target.name,
+            incarnation=target.incarnation,
+            parent=target.parent,
+            seconds=environment["CHAOS_CLOCK_S"],
+        )
         with contextlib.suppress(TimeoutError):
             until("it is back", lambda: target.name in {found.name for found in place.roster.ready()}, 40)
         environment.pop("CHAOS_CLOCK_S")

@@ -42,6 +42,10 @@ KINDS: dict[str, tuple[int, Inject]] = {
 }
 
 
+LONG_S = {"freeze": 45.0, "redis_half_open": 45.0, "terminate": 20.0, "hang": 20.0}
+"""Seconds that a fault of these kinds lasts."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """One fault of a run."""
@@ -85,9 +89,12 @@ def draw(seed: int, total: int, window_s: float, counts: Mapping[str, int] | Non
     weights = {kind: weight for kind, (weight, _) in KINDS.items()}
     wanted = dict(counts) if counts is not None else shares(total, weights)
     kinds = [kind for kind, count in wanted.items() for _ in range(count)]
-    rng.shuffle(kinds)
-    times = sorted(rng.uniform(0.03, 1.0) * window_s for _ in kinds)
+    moments = sorted((rng.uniform(0.03, _latest(kind, window_s)) * window_s, kind) for kind in kinds)
     return [
-        Fault(number, kind, at_s, f"{seed}/fault/{number}")
-        for number, (kind, at_s) in enumerate(zip(kinds, times, strict=True))
+        Fault(number, kind, at_s, f"{seed}/fault/{number}") for number, (at_s, kind) in enumerate(moments)
     ]
+
+
+def _latest(kind: str, window_s: float) -> float:
+    """What takes long begins early enough to be over with the window, or half way through it."""
+    return max(0.5, 1.0 - LONG_S.get(kind, 0.0) / window_s)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from tests.chaos.evidence import Evidence, Row
 
 BASE, REFINE = 0, 1
+PARENTS = {"node_kill", "freeze", "terminate", "clock"}
+"""Faults after which nobody renews a lease."""
 AWAY_S = 90.0
 """A parent that could not tell PostgreSQL that its child is dead leaves that to the end of the lease."""
 _JOB_MOVES = {(None, "queued"), ("queued", "running")} | {
@@ -102,13 +104,13 @@ def stale_commits(evidence: Evidence) -> list[str]:
 
 def early_rescues(evidence: Evidence) -> list[str]:
     """A lease that ended had a reason: its worker was frozen, killed, or kept from the database."""
-    hit = {line.get("incarnation") for line in evidence.told("fault")}
+    hit = {line["parent"] for line in evidence.told("fault") if line["fault"] in PARENTS}
     away = [line["t"] for line in evidence.told("fault") if str(line["fault"]).startswith("postgres")]
     return [
         f"incarnation {row['id']} lost its lease, and nothing had happened to it"
         for row in evidence.workers
         if row["end_reason"] == "lease expired"
-        and row["id"] not in hit
+        and row["pid"] not in hit
         and not any(0 <= row["ended_at"].timestamp() - moment < AWAY_S for moment in away)
     ]
 

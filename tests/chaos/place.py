@@ -137,7 +137,7 @@ class Place:
         self.supervisor.add(program)
 
 
-def until(what: str, condition: Callable[[], object], timeout_s: float, every_s: float = 0.1) -> bool:
+def until(what: str, condition: Callable[[], object], timeout_s: float, every_s: float = 0.2) -> bool:
     """Waits for a condition; a database that is away counts as no.
 
     Raises:

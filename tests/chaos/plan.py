@@ -14,8 +14,6 @@ STEPS = 12
 STEP_MS = (5, 5, 5, 20, 60)
 """Most steps take 5 ms as in the protocol; some are slow, so that faults find renders in flight."""
 MOST_IMAGES = 8
-POISON_WITHIN = 0.4
-"""Poison comes in the first part of the window: each hang takes 15 s to be noticed, four times."""
 CANCEL_WITHIN_S = 2.0
 
 
@@ -53,7 +51,7 @@ def draw(seed: int, profile: Profile) -> list[Submission]:
     left = profile.renders
     for number in range(max(1, round(profile.renders * profile.poison)) if profile.poison else 0):
         poison = profile.poison_kinds[(number + seed) % len(profile.poison_kinds)]
-        at_s = rng.uniform(0.0, POISON_WITHIN) * profile.window_s
+        at_s = rng.uniform(0.0, profile.poison_within) * profile.window_s
         found.append(_submission(rng, seed, len(found), at_s, images=1, poison=poison))
         left -= 1
     while left > 0:

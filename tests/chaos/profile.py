@@ -18,7 +18,8 @@ class Profile:
             after it was rescued, or its late upload would come after the collector.
         faults: how many, in the proportions of the protocol.
         counts: kind -> number in their place, for a run that is aimed at something.
-        poison: share of renders that nobody can make; `poison_kinds`: which.
+        poison: share of renders that nobody can make; `poison_kinds`: which; `poison_within`: the part of the
+            window in which they come. A hang takes 15 s to be noticed, and does so four times.
         cancelled, twice: share of jobs that are taken back, and that are sent twice with one key.
     """
 
@@ -33,11 +34,12 @@ class Profile:
     schedulers: int = 2
     poison: float = 0.01
     poison_kinds: tuple[str, ...] = POISON
+    poison_within: float = 0.7
     cancelled: float = 0.05
     twice: float = 0.10
 
 
-SHORT = Profile("short", 300, 30, window_s=65.0, calm_s=60.0, collect_after_s=30.0)
+SHORT = Profile("short", 300, 30, window_s=65.0, calm_s=60.0, collect_after_s=30.0, poison_within=0.05)
 NORMAL = Profile("normal", 3_000, 150, window_s=600.0, calm_s=240.0, collect_after_s=60.0)
 LARGE = Profile("large", 10_000, 600, window_s=2_700.0, calm_s=300.0, collect_after_s=60.0)
 SIZES = {profile.name: profile for profile in (SHORT, NORMAL, LARGE)}

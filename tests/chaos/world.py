@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -43,6 +44,8 @@ class World(Place):
         self.steps.mkdir()
         self.stack = Stack(folder / "stack", self.supervisor)
         self.roster = Roster(self)
+        self._sql: psycopg.Connection[dict[str, Any]] | None = None
+        self._sql_lock = threading.Lock()
         self.api_port = ports.choose(())
         self.api_url = f"http://127.0.0.1:{self.api_port}"
 
@@ -60,6 +63,8 @@ class World(Place):
 
     def stop(self) -> None:
         """See `Place.stop`."""
+        with self._sql_lock:
+            self._hang_up()
         self.stack.stop()
 
     @property
@@ -79,8 +84,19 @@ class World(Place):
     def rows(self, sql: str, *values: object) -> list[dict[str, Any]]:
         """See `Place.rows`."""
         url = self.variables["LATENTFARM_DATABASE_URL"].replace("+psycopg", "")
-        with psycopg.connect(url, row_factory=dict_row, connect_timeout=3) as connection:
-            return connection.execute(sql, values or None).fetchall()  # type: ignore[arg-type]  # our own text
+        with self._sql_lock:
+            try:
+                if self._sql is None:
+                    self._sql = psycopg.connect(url, row_factory=dict_row, connect_timeout=3, autocommit=True)
+                return self._sql.execute(sql, values or None).fetchall()  # type: ignore[arg-type]  # our own text
+            except psycopg.OperationalError:
+                self._hang_up()
+                raise
+
+    def _hang_up(self) -> None:
+        if self._sql is not None:
+            self._sql.close()
+            self._sql = None
 
     def _migrate(self) -> None:
         subprocess.run(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ import redis
 from celery import Celery
 
 from tests.chaos import faults, plan
+from tests.chaos.plain.judgement import judge
 from tests.chaos.plain.nodes import Nodes
 from tests.chaos.storm import Storm
 from tests.chaos.truth import Truth
@@ -20,6 +20,7 @@ from tests.chaos.truth import Truth
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.chaos.plain.judgement import Stages
     from tests.chaos.plan import Submission
     from tests.chaos.profile import Profile
 
@@ -42,8 +43,6 @@ QUIET_S = 75.0
 """What has not ended so long after the last end of any is lost: more than three visibility timeouts."""
 USERS = 8
 PATIENCE_S = 120.0
-
-Stages = list[tuple[str, int]]
 
 
 class Users:
@@ -131,25 +130,3 @@ def _settle(log: Path, accepted: dict[int, Stages]) -> None:
         if ended != last:
             last, since = ended, time.monotonic()
         time.sleep(1.0)
-
-
-def judge(log: str, accepted: dict[int, Stages]) -> dict[str, Any]:
-    """What became of the renders that were accepted, by what their tasks wrote down."""
-    starts: Counter[int] = Counter()
-    ends: Counter[tuple[int, str]] = Counter()
-    for line in log.split("\n")[:-1]:
-        what, render, name, _ = line.split()
-        if what == "start":
-            starts[int(render)] += 1
-        else:
-            ends[int(render), name] += 1
-    final = {render: ends[render, stages[-1][0]] for render, stages in accepted.items()}
-    needed = sum(len(stages) for stages in accepted.values())
-    return {
-        "accepted": len(accepted),
-        "ended": sum(count > 0 for count in final.values()),
-        "lost": sum(count == 0 for count in final.values()),
-        "twice": sum(count > 1 for count in final.values()),
-        "stages_started": sum(starts.values()),
-        "stages_needed": needed,
-    }
