@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     Inject = Callable[[Place, Random, "Note"], None]
     Note = Callable[..., None]
 
-#: Kind -> (how many of 600 in the protocol, what does it).
+#: Kind -> (how many of 600 in the protocol, what does it). 0: only in a run that is aimed, from its start.
 KINDS: dict[str, tuple[int, Inject]] = {
     "child_kill": (120, fault_processes.child_kill),
     "node_kill": (60, fault_processes.node_kill),
@@ -89,7 +89,10 @@ def draw(seed: int, total: int, window_s: float, counts: Mapping[str, int] | Non
     weights = {kind: weight for kind, (weight, _) in KINDS.items()}
     wanted = dict(counts) if counts is not None else shares(total, weights)
     kinds = [kind for kind, count in wanted.items() for _ in range(count)]
-    moments = sorted((rng.uniform(0.03, _latest(kind, window_s)) * window_s, kind) for kind in kinds)
+    moments = sorted(
+        (rng.uniform(0.03, _latest(kind, window_s)) * window_s if KINDS[kind][0] else 0.0, kind)
+        for kind in kinds
+    )
     return [
         Fault(number, kind, at_s, f"{seed}/fault/{number}") for number, (at_s, kind) in enumerate(moments)
     ]

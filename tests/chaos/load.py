@@ -33,6 +33,7 @@ class Load:
         self._pool = ThreadPoolExecutor(USERS, thread_name_prefix="user")
         self._later: list[threading.Timer] = []
         self._work: list[Future[None]] = []
+        self._gone = threading.Event()
 
     def run(self, stopping: threading.Event) -> None:
         """Returns when everything was sent; `finish` waits for the answers."""
@@ -52,6 +53,13 @@ class Load:
             timer.join()
         self._pool.shutdown(wait=True)
         self._client.close()
+
+    def leave(self) -> None:
+        """Ends everything at once: the run was broken off."""
+        self._gone.set()
+        for timer in self._later:
+            timer.cancel()
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _submit(self, submission: Submission) -> None:
         headers = {"Idempotency-Key": submission.key}
@@ -75,7 +83,7 @@ class Load:
         """The answer that says something, and how often it was asked for; None: there was none in time."""
         deadline = time.monotonic() + PATIENCE_S
         tries = 0
-        while time.monotonic() < deadline:
+        while time.monotonic() < deadline and not self._gone.is_set():
             tries += 1
             try:
                 answer = self._client.post(path, json=body, headers=headers)
@@ -83,5 +91,5 @@ class Load:
                 answer = None
             if answer is not None and answer.status_code not in RETRIED:
                 return answer, tries
-            time.sleep(PAUSE_S[min(tries, len(PAUSE_S)) - 1])
+            self._gone.wait(PAUSE_S[min(tries, len(PAUSE_S)) - 1])
         return None, tries

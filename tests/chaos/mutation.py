@@ -46,24 +46,26 @@ def _aimed(only: str, *more: str, renders: int = 100, window: int = 25, calm: in
 
 
 MUTANTS = (
-    Mutant("claim_without_fence", _aimed("duplicate=15"), ("7 one lease", "8 state graph")),
-    Mutant("commit_without_fence", _aimed("s3_slow=2,freeze=4"), ("7 stale commits", "3 duplicates visible")),
+    Mutant("claim_without_fence", _aimed("duplicate=15", renders=200), ("7 one lease", "8 state graph")),
+    Mutant("commit_without_fence", _aimed("s3_slow=1,freeze=4"), ("7 stale commits", "3 duplicates visible")),
     Mutant(
         "start_counted_at_the_end",
         _aimed("", "--poison", "0.05", "--poison-kinds", "die", renders=60),
         ("9 starts and tries", "1 stuck"),
     ),
-    Mutant("upload_after_commit", _aimed("s3_slow=2,child_kill=6"), ("4 objects",)),
-    Mutant("no_republish", _aimed("redis_flush=6", calm=45), ("1 stuck",)),
+    Mutant("upload_after_commit", _aimed("s3_slow=1,child_kill=6"), ("4 objects",)),
+    Mutant(
+        "no_republish", _aimed("redis_flush=4,redis_drop=6", renders=300, window=10, calm=45), ("1 stuck",)
+    ),
     Mutant("no_rescue", _aimed("node_kill=3", calm=75), ("1 stuck",)),
     Mutant("lease_by_client_clock", _aimed("clock=4,node_kill=2", calm=75), ("7 early rescues", "1 stuck")),
     Mutant("hand_over_in_two", _aimed("child_kill=6"), ("11 one refine per base", "7 one lease")),
-    Mutant("put_errors_swallowed", _aimed("s3_errors=5"), ("4 objects",)),
+    Mutant("put_errors_swallowed", _aimed("s3_errors=6,store_full=4", renders=200), ("4 objects",)),
     Mutant("no_collector", _aimed("node_kill=2"), ("6 orphans",)),
     Mutant("keys_forgotten", _aimed("redis_reset=1", "--twice", "0.5"), ("2 one job per key", "2 unasked")),
     Mutant(
         "cancel_without_fence",
-        _aimed("s3_slow=2", "--cancelled", "0.6"),
+        _aimed("s3_slow=1", "--cancelled", "0.6"),
         ("8 state graph", "10 cancelled", "3 duplicates visible"),
     ),
 )

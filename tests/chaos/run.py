@@ -77,10 +77,12 @@ def _window(world: World, load: Load, storm: Storm) -> float:
             side.start()
         for side in sides:
             side.join()
-    finally:
+        load.finish()
+        storm.finish()
+    except BaseException:
         stopping.set()
-    load.finish()
-    storm.finish()
+        load.leave()
+        raise
     world.truth.write("phase", name="faults over")
     say(f"all faults are over after {time.monotonic() - began:.0f} s: {dict(storm.injected)}")
     return time.monotonic() - began

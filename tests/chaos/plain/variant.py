@@ -64,10 +64,10 @@ class Users:
                 if stopping.wait(max(0.0, began + submission.at_s - time.monotonic())):
                     return
                 for _ in range(submission.images):
-                    pool.submit(self._submit, render, submission)
+                    pool.submit(self._submit, render, submission, stopping)
                     render += 1
 
-    def _submit(self, render: int, submission: Submission) -> None:
+    def _submit(self, render: int, submission: Submission, stopping: threading.Event) -> None:
         step_s = int(submission.body["prompt"].split()[1]) / 1000
         names = ["base", "refine"] if submission.body["refiner"] else ["base"]
         stages = [(name, plan.STEPS) for name in names]
@@ -76,7 +76,7 @@ class Users:
             for name, steps in stages
         ]
         deadline = time.monotonic() + PATIENCE_S
-        while time.monotonic() < deadline:
+        while time.monotonic() < deadline and not stopping.is_set():
             try:
                 first.apply_async(link=rest or None)
             except (kombu.exceptions.KombuError, redis.RedisError, OSError):
@@ -90,12 +90,18 @@ class Users:
 def both(profile: Profile, seed: int, folder: Path) -> dict[str, Any]:
     """Both variants at the same time, each with a Redis of its own."""
     modes = ("early", "late")
+    stopping = threading.Event()
     with ThreadPoolExecutor(len(modes)) as pool:
-        runs = [pool.submit(run_plain, profile, seed, folder / mode, mode) for mode in modes]
-        return {mode: run.result() for mode, run in zip(modes, runs, strict=True)}
+        runs = [pool.submit(run_plain, profile, seed, folder / mode, mode, stopping) for mode in modes]
+        try:
+            return {mode: run.result() for mode, run in zip(modes, runs, strict=True)}
+        finally:
+            stopping.set()
 
 
-def run_plain(profile: Profile, seed: int, folder: Path, mode: str) -> dict[str, Any]:
+def run_plain(
+    profile: Profile, seed: int, folder: Path, mode: str, stopping: threading.Event
+) -> dict[str, Any]:
     """One variant: `early` or `late`."""
     folder.mkdir()
     truth = Truth(folder / "truth.jsonl")
@@ -104,23 +110,20 @@ def run_plain(profile: Profile, seed: int, folder: Path, mode: str) -> dict[str,
     with Nodes(folder, profile, truth, mode) as nodes:
         users = Users(healthy, nodes.redis_url, truth)
         storm = Storm(nodes, [fault for fault in drawn if fault.kind in APPLY])
-        stopping = threading.Event()
         sides = [threading.Thread(target=side.run, args=(stopping,), daemon=True) for side in (users, storm)]
-        try:
-            for side in sides:
-                side.start()
-            for side in sides:
-                side.join()
-        finally:
-            stopping.set()
-        storm.finish()
-        _settle(nodes.log, users.accepted)
+        for side in sides:
+            side.start()
+        for side in sides:
+            side.join()
+        if not stopping.is_set():
+            storm.finish()
+        _settle(nodes.log, users.accepted, stopping)
         figures = judge(nodes.log.read_text(), users.accepted)
     truth.close()
     return {**figures, "faults": dict(sorted(storm.injected.items())), "faults_skipped": len(storm.skipped)}
 
 
-def _settle(log: Path, accepted: dict[int, Stages]) -> None:
+def _settle(log: Path, accepted: dict[int, Stages], stopping: threading.Event) -> None:
     """Until every render has ended, or nothing has for long."""
     last, since = -1, time.monotonic()
     while time.monotonic() - since < QUIET_S:
@@ -129,4 +132,5 @@ def _settle(log: Path, accepted: dict[int, Stages]) -> None:
             return
         if ended != last:
             last, since = ended, time.monotonic()
-        time.sleep(1.0)
+        if stopping.wait(1.0):
+            return
