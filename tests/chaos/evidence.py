@@ -71,8 +71,9 @@ class Evidence:
 
 def gather(world: World) -> Evidence:
     """Reads everything once."""
+    tables: dict[str, Any] = {name: world.rows(sql) for name, sql in _TABLES.items()}
     found = Evidence(
-        **{name: world.rows(sql) for name, sql in _TABLES.items()},
+        **tables,
         truth=world.truth.read("plan", "submit", "cancel", "fault", "fault_over", "start"),
         steps=read_steps(world.steps),
     )

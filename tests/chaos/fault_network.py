@@ -29,6 +29,18 @@ def some(place: Place, rng: Random, service: str) -> list[Link]:
     return links if rng.random() < 0.5 else [rng.choice(links)]
 
 
+def reset(links: list[Link]) -> None:
+    """Resets every connection of these links."""
+    for link in links:
+        link.reset()
+
+
+def bury(links: list[Link]) -> None:
+    """Ends the black holes of these links."""
+    for link in links:
+        link.bury()
+
+
 def _names(links: list[Link]) -> list[str]:
     return [link.name for link in links]
 
@@ -36,7 +48,7 @@ def _names(links: list[Link]) -> list[str]:
 def redis_reset(place: Place, rng: Random, note: Note) -> None:
     """Every connection of some links is reset."""
     links = some(place, rng, "redis")
-    place.board.do(lambda: [link.reset() for link in links])
+    place.board.do(lambda: reset(links))
     note(links=_names(links))
 
 
@@ -46,7 +58,7 @@ def redis_drop(place: Place, rng: Random, note: Note) -> None:
     note(links=_names(links))
     place.board.do(lambda: [link.mark(deaf=True) for link in links])
     time.sleep(DROP_S)
-    place.board.do(lambda: [link.reset() for link in links])
+    place.board.do(lambda: reset(links))
 
 
 def redis_half_open(place: Place, rng: Random, note: Note) -> None:
@@ -55,13 +67,13 @@ def redis_half_open(place: Place, rng: Random, note: Note) -> None:
     count = place.board.do(lambda: sum(link.mark(dark=True) for link in links))
     note(links=_names(links), connections=count)
     time.sleep(DARK_S)
-    place.board.do(lambda: [link.bury() for link in links])
+    place.board.do(lambda: bury(links))
 
 
 def postgres_reset(place: Place, rng: Random, note: Note) -> None:
     """Every connection of some links is reset: in the middle of transactions, and of commits."""
     links = some(place, rng, "postgres")
-    place.board.do(lambda: [link.reset() for link in links])
+    place.board.do(lambda: reset(links))
     note(links=_names(links))
 
 

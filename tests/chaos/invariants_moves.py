@@ -54,10 +54,10 @@ def state_graph(evidence: Evidence) -> list[str]:
 
 
 def _must_rise(move: Row) -> bool:
-    return move["was"] != move["state"] and (
-        move["state"] == RenderState.RUNNING
-        or (move["was"] == RenderState.RUNNING and move["state"] != RenderState.SUCCEEDED)
-    )
+    was, state = RenderState(move["was"]), RenderState(move["state"])
+    if was is state:
+        return False
+    return state is RenderState.RUNNING or (was is RenderState.RUNNING and state is not RenderState.SUCCEEDED)
 
 
 def job_graph(evidence: Evidence) -> list[str]:

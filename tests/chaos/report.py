@@ -100,8 +100,8 @@ def section(outcome: Outcome) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _both(outcome: Outcome, name: str) -> tuple[Any, Any]:
-    return tuple(outcome.plain.get(mode, {}).get(name, "") for mode in ("early", "late"))  # type: ignore[return-value]  # two
+def _both(outcome: Outcome, name: str) -> list[Any]:
+    return [outcome.plain.get(mode, {}).get(name, "") for mode in ("early", "late")]
 
 
 def _sum(figures: dict[str, Any]) -> Any:

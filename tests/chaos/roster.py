@@ -91,7 +91,7 @@ class Roster:
                     target = rng.choice(choice)
                     self._taken.add(target.name)
                     return target
-            time.sleep(0.05)
+            time.sleep(0.1)
         raise Skipped(f"no worker was free within {FREE_S:.0f} s")
 
     def _names(self) -> list[str]:

@@ -88,7 +88,7 @@ class World(Place):
             try:
                 if self._sql is None:
                     self._sql = psycopg.connect(url, row_factory=dict_row, connect_timeout=3, autocommit=True)
-                return self._sql.execute(sql, values or None).fetchall()  # type: ignore[arg-type]  # our own text
+                return self._sql.execute(sql, values or None).fetchall()
             except psycopg.OperationalError:
                 self._hang_up()
                 raise

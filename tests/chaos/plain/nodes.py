@@ -118,7 +118,7 @@ class NodeRoster:
                     target = rng.choice(choice)
                     self._taken.add(target.name)
                     return target
-            time.sleep(0.05)
+            time.sleep(0.1)
         raise Skipped(f"no node was free within {FREE_S:.0f} s")
 
 

@@ -41,7 +41,7 @@ if MODE == "late":
     )
 
 
-@app.task(name="plain.stage")  # type: ignore[untyped-decorator]  # celery has no types
+@app.task(name="plain.stage")
 def stage(render: int, name: str, steps: int, step_s: float) -> None:
     """One stage of one render."""
     busy = BUSY / str(os.getpid())
