@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,8 @@ from latentfarm.storage import S3Store
 from tests.chaos.engine import read_steps
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.chaos.world import World
 
 Row = dict[str, Any]
@@ -58,6 +61,11 @@ class Evidence:
     def told(self, kind: str) -> list[Row]:
         """Lines of the truth log."""
         return [line for line in self.truth if line["kind"] == kind]
+
+    def keep(self, path: Path) -> None:
+        """Leaves the rows beside the logs, for whoever wonders about a run."""
+        tables = {name: getattr(self, name) for name in (*_TABLES, "listing")}
+        path.write_text(json.dumps(tables, default=str))
 
     def plans(self) -> dict[str, Row]:
         """Idempotency key -> what was submitted with it."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-POISON = ("die", "hang", "nan", "oom", "sticky")
+POISON = ("hang", "die", "nan", "oom", "sticky")
+"""The first takes 15 s to be noticed, four times: too long for the short run, which has the fault `hang`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,16 @@ class Profile:
     twice: float = 0.10
 
 
-SHORT = Profile("short", 300, 30, window_s=65.0, calm_s=60.0, collect_after_s=30.0, poison_within=0.05)
+SHORT = Profile(
+    "short",
+    300,
+    30,
+    window_s=65.0,
+    calm_s=60.0,
+    collect_after_s=30.0,
+    poison_kinds=POISON[1:],
+    poison_within=0.05,
+)
 NORMAL = Profile("normal", 3_000, 150, window_s=600.0, calm_s=240.0, collect_after_s=60.0)
 LARGE = Profile("large", 10_000, 600, window_s=2_700.0, calm_s=300.0, collect_after_s=60.0)
 SIZES = {profile.name: profile for profile in (SHORT, NORMAL, LARGE)}

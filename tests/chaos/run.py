@@ -59,6 +59,7 @@ def run(profile: Profile, seed: int, folder: Path) -> Outcome:
         load_s = _window(world, Load(world.api_url, submissions, truth), storm)
         calm_s = _calm(profile, world)
         found = evidence.gather(world)
+        found.keep(folder / "evidence.json")
     truth.close()
     outcome = Outcome(profile, seed, invariants.check(found))
     outcome.figures = _figures(found, storm, folder)
