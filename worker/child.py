@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import redis
+from sqlalchemy.exc import SQLAlchemyError
 
 from latentfarm.broker import SOCKET
-from latentfarm.database import SOON_S, connect
+from latentfarm.database import SOON_S, connect, is_away
 from latentfarm.embedded.launch import die_with_parent
 from latentfarm.logs import configure, get_logger
 from latentfarm.progress import ProgressPublisher
@@ -24,7 +25,7 @@ from latentfarm.settings import Settings
 from latentfarm.states import parse_stages
 from latentfarm.storage import S3Store
 from worker.assembly import Assembled, factory
-from worker.committer import Committer
+from worker.committer import AWAY_S, Committer
 from worker.consumer import Consumer
 from worker.heartbeat import Heartbeat
 from worker.holdings import Holdings
@@ -113,7 +114,7 @@ class Child:
         self.engine.start()
         for part in (self.committer, self.progress, self.intake, self.watch, pulse, self.pacer):
             part.start()
-        self.repository.mark_ready(self.worker, self.assembled.info)
+        announce(self.repository, self.worker, self.assembled.info)
         get_logger().info("worker_ready", worker=self.worker, **self.assembled.info)
         self.consumer.run()
         self._drain()
@@ -144,6 +145,20 @@ class Child:
 
 def _release(order: Order, steps: int, saved: Mapping[Pair, Saved]) -> Release:
     return Release(order.render_id, order.fence, steps, saved.get((order.render_id, order.fence)))
+
+
+def announce(repository: Repository, worker: int, info: dict[str, Any]) -> None:
+    """Says that the child is warm. Loading took minutes, perhaps: a database that is away is waited for."""
+    while True:
+        try:
+            repository.mark_ready(worker, info)
+        except SQLAlchemyError as error:
+            if not is_away(error):
+                raise
+            get_logger().warning("database_away", error=str(error).splitlines()[0])
+            time.sleep(AWAY_S)
+        else:
+            return
 
 
 def main() -> int:

@@ -52,6 +52,7 @@ class Link:
     port: int = 0
     refusing: bool = False
     """New connections are reset at once."""
+    refused: int = 0
     status: int | None = None
     """Every HTTP request is answered with this status, and never arrives."""
     delay_s: float = 0.0
@@ -106,6 +107,7 @@ class Link:
 
     async def _serve(self, reader: StreamReader, writer: StreamWriter) -> None:
         if self.refusing:
+            self.refused += 1
             Wire(writer, writer).reset()
             return
         if self.status is not None:
