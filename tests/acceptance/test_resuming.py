@@ -30,6 +30,8 @@ OFTEN = {"LATENTFARM_CHECKPOINT_S": "0.05"}
 SEED = 1
 """Of every job that `Farm.submit` makes."""
 DRAIN_S = 40
+STEPS = 150
+LOAD: dict[str, Any] = {"prompt": "sleep 20", "num_inference_steps": STEPS, "refiner": RefinerSpec()}
 
 REACHED = """
     SELECT count(*) FROM checkpoints c JOIN renders r ON r.id = c.render_id
@@ -114,26 +116,23 @@ def test_all_workers_are_restarted_under_load(farm: Farm, store: S3Store) -> Non
     farm.scheduler()
     workers = [farm.worker(), farm.worker()]
     farm.wait_ready(2)
-    jobs = [
-        farm.submit(send=False, prompt="sleep 20", num_inference_steps=60, refiner=RefinerSpec())
-        for _ in range(16)
-    ]
-    for _ in range(2):
-        for number in (0, 1):
-            until("it is at work", lambda: farm.count("SELECT count(*) FROM renders WHERE state = 2") >= 4)
-            drain(farm, workers[number])
-            workers[number] = farm.worker()
-            until("the next worker is ready", lambda: farm.count(LIVE) == 2)
+    jobs = []
+    for number in (0, 1, 0, 1):
+        jobs += [farm.submit(send=False, **LOAD) for _ in range(6)]
+        until("it is at work", lambda: farm.count("SELECT count(*) FROM renders WHERE state = 2") >= 4)
+        drain(farm, workers[number])
+        workers[number] = farm.worker()
+        until("the next worker is ready", lambda: farm.count(LIVE) == 2)
     farm.wait_done(120)
-    farm.assert_sound(16)
+    farm.assert_sound(len(jobs))
     assert farm.count("SELECT sum(tries) FROM renders") == 0
     assert farm.count("SELECT count(*) FROM attempts WHERE outcome = 'released'") > 0
-    assert farm.count("SELECT count(*) FROM attempts WHERE outcome NOT LIKE 'released'") == 2 * 16
+    assert farm.count("SELECT count(*) FROM attempts WHERE outcome <> 'released'") == 2 * len(jobs)
     for job in jobs:
         found = np.asarray(Image.open(io.BytesIO(image(farm, store, job))))
-        assert np.array_equal(found, expected(60, refined=True))
+        assert np.array_equal(found, expected(STEPS, refined=True))
         for stage in (Stage.BASE, Stage.REFINE):
-            assert farm.count(TAKEN, job=job, stage=int(stage)) == 60
+            assert farm.count(TAKEN, job=job, stage=int(stage)) == STEPS
     until("their states are gone", lambda: farm.count("SELECT count(*) FROM checkpoints") == 0, timeout_s=30)
 
 
@@ -158,7 +157,7 @@ def test_a_state_that_cannot_be_used_is_not_needed(farm: Farm, store: S3Store, h
     farm.scheduler()
     worker = farm.worker(**OFTEN)
     farm.wait_ready(1)
-    job = farm.submit(prompt="sleep 20", num_inference_steps=40)
+    job = farm.submit(prompt="sleep 20", num_inference_steps=200)
     until_saved(farm, job, Stage.BASE, 5)
     drain(farm, worker)
     select = text("SELECT key FROM checkpoints")
@@ -172,6 +171,6 @@ def test_a_state_that_cannot_be_used_is_not_needed(farm: Farm, store: S3Store, h
     farm.wait_done(60)
     farm.assert_sound(1)
     found = np.asarray(Image.open(io.BytesIO(image(farm, store, job))))
-    assert np.array_equal(found, expected(40, refined=False))
-    assert farm.count("SELECT steps FROM attempts WHERE outcome = 'succeeded'") == 40
+    assert np.array_equal(found, expected(200, refined=False))
+    assert farm.count("SELECT steps FROM attempts WHERE outcome = 'succeeded'") == 200
     assert farm.count("SELECT sum(tries) FROM renders") == 0
