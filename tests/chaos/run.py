@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tests.chaos.profile import Profile
 
 _OPEN = "SELECT 1 FROM jobs WHERE finished_at IS NULL LIMIT 1"
-_PLANNED = "SELECT 1 FROM objects WHERE state = 'planned' LIMIT 1"
+_PLANNED = "SELECT 1 FROM objects WHERE state <> 'visible' UNION ALL SELECT 1 FROM checkpoints LIMIT 1"
 SWEEP_S = 25.0
 """So much longer than its grace an abandoned upload may lie there: the collector comes every 10 s."""
 

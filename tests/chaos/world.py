@@ -57,7 +57,7 @@ class World(Place):
         for number in range(self.profile.schedulers):
             self._member(f"scheduler{number}", "scheduler")
         for number in range(self.profile.workers):
-            self._member(f"worker{number}", "worker", "--devices", "cpu")
+            self._member(f"worker{number}", "worker", "--devices", f"cpu:{number}")
         self.supervisor.wait_ready(timeout=START_S)
         until("all workers are ready", lambda: len(self.roster.ready()) == self.profile.workers, START_S)
 
