@@ -6,8 +6,9 @@ from uuid import UUID
 
 from starlette.datastructures import URL
 
+from latentfarm.evidence import Attempt
 from latentfarm.modes import first_stage
-from latentfarm.records import Attempt, Image, Job
+from latentfarm.records import Image, Job
 from latentfarm.spec import SEED_RANGE, RenderSpec
 from latentfarm.states import JobState, RenderState, Stage
 from latentfarm.views import AttemptList, AttemptView, ImageView, JobSummary, JobView, RefinedFrom

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from latentfarm.records import Mishap
+    from latentfarm.evidence import Mishap
 
 MOST = 560
 """Characters: 64 images of one page, each with so many, stay within the size of an answer."""

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
-from latentfarm.records import Event, Image, Job, Mishap, ObjectRef
+from latentfarm.evidence import Mishap
+from latentfarm.records import Event, Image, Job, ObjectRef
 from latentfarm.states import JobState, Lane, RenderState, Stage
 from latentfarm.story import tell
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
-from latentfarm.records import Resting
+from latentfarm.evidence import Resting
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
-from latentfarm.records import Attempt
+from latentfarm.evidence import Attempt
 from latentfarm.states import Stage
 
 if TYPE_CHECKING:

@@ -17,7 +17,8 @@ from api import cursors, schemas
 from api.app import create_app
 from api.routes_jobs import IMAGES_PAGE
 from latentfarm.errors import InvalidInput
-from latentfarm.records import Image, Job, Mishap, ObjectRef
+from latentfarm.evidence import Mishap
+from latentfarm.records import Image, Job, ObjectRef
 from latentfarm.samplers import SAMPLERS, SIGMA_SCHEDULES, SPACINGS
 from latentfarm.settings import Settings
 from latentfarm.spec import SEED_RANGE, RenderSpec

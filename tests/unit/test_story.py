@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latentfarm.records import Mishap
+from latentfarm.evidence import Mishap
 from latentfarm.story import MOST, WORKERS, tell
 
 NAN = Mishap(7, "cuda:0", "non_finite", "NaN after 4 steps")

@@ -1,8 +1,4 @@
-"""The rows of the farm, as SQLAlchemy tables. `migrations/` makes them; a test compares both.
-
-`renders` is the table that is rewritten all the time: it is narrow, holds no text, keeps free space
-in its pages, and its indexes cover live states only, so its cost does not grow with what is finished.
-"""
+"""Jobs, their renders, and who works on them."""
 
 from sqlalchemy import (
     REAL,
@@ -15,8 +11,6 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
-    MetaData,
-    Sequence,
     SmallInteger,
     Table,
     Text,
@@ -26,19 +20,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
 
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
-
-
-def _now() -> Column[object]:
-    return Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now())
-
+from latentfarm.tables.naming import created_at, metadata
 
 specs = Table(
     "specs",
@@ -65,7 +47,7 @@ jobs = Table(
     "jobs",
     metadata,
     Column("id", UUID(as_uuid=True), primary_key=True),
-    _now(),
+    created_at(),
     Column("tenant", Text, nullable=False, server_default=""),
     Column("kind", Text, nullable=False),
     Column("spec_id", ForeignKey("specs.id"), nullable=False),
@@ -148,7 +130,7 @@ workers = Table(
     "workers",
     metadata,
     Column("id", BigInteger, Identity(), primary_key=True, comment="one incarnation"),
-    _now(),
+    created_at(),
     Column("host", Text, nullable=False),
     Column("pid", Integer, nullable=False),
     Column("device", Text, nullable=False),
@@ -196,109 +178,4 @@ attempts = Table(
     Index("ix_attempts_started_at", "started_at"),
     # Not by the end: closing an attempt would then have to write every index of the table.
     Index("ix_attempts_worker", "worker_id", "started_at"),
-)
-
-objects = Table(
-    "objects",
-    metadata,
-    Column("render_id", BigInteger, primary_key=True),
-    Column("fence", Integer, primary_key=True),
-    _now(),
-    Column("kind", Text, nullable=False, comment="latents or image"),
-    Column("state", Text, nullable=False, comment="planned, visible or going"),
-    Column("key", Text, nullable=False),
-    Column("sha256", LargeBinary),
-    Column("size", BigInteger),
-    Column("notes", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
-    Index("ix_objects_planned", "created_at", postgresql_where=text("state = 'planned'")),
-    Index("ix_objects_going", "render_id", "fence", postgresql_where=text("state = 'going'")),
-    Index("ix_objects_latents", "render_id", postgresql_where=text("kind = 'latents'")),
-)
-
-#: Half-done renders: at most a few rows for each one that runs, and none for those that are final.
-checkpoints = Table(
-    "checkpoints",
-    metadata,
-    Column("render_id", BigInteger, primary_key=True, autoincrement=False),
-    Column("fence", Integer, primary_key=True, autoincrement=False),
-    Column("step", SmallInteger, primary_key=True, autoincrement=False, comment="steps of the stage done"),
-    _now(),
-    Column("stage", SmallInteger, nullable=False),
-    Column("taken", SmallInteger, nullable=False, comment="steps done under this fence"),
-    Column("state", Text, nullable=False, comment="planned or visible"),
-    Column("key", Text, nullable=False),
-    Column("sha256", LargeBinary),
-    Column("size", BigInteger),
-)
-
-#: What renders of kind refine are made from. Latents are kept while such a render needs them.
-render_sources = Table(
-    "render_sources",
-    metadata,
-    Column("render_id", BigInteger, primary_key=True, autoincrement=False),
-    Column("source_index", Integer, nullable=False, comment="of the image in the source job"),
-    Column("object_render", BigInteger, nullable=False),
-    Column("object_fence", Integer, nullable=False),
-    Index("ix_render_sources_object", "object_render", "object_fence"),
-)
-
-idempotency = Table(
-    "idempotency",
-    metadata,
-    Column("tenant", Text, primary_key=True),
-    Column("key", Text, primary_key=True),
-    _now(),
-    Column("fingerprint", LargeBinary, nullable=False),
-    Column("job_id", UUID(as_uuid=True), nullable=False),
-    Index("ix_idempotency_created_at", "created_at"),
-)
-
-uploads = Table(
-    "uploads",
-    metadata,
-    Column("id", UUID(as_uuid=True), primary_key=True),
-    _now(),
-    Column("tenant", Text, nullable=False),
-    Column("size", Integer, nullable=False, comment="bytes that the link takes"),
-    Column("expires_at", DateTime(timezone=True), nullable=False),
-    Column("used_as", LargeBinary, comment="SHA-256 of what it was when a job first used it"),
-    Index("ix_uploads_expires_at", "expires_at"),
-)
-
-#: Pictures that jobs start from, one row for each content. `job_inputs` says who needs them.
-inputs = Table(
-    "inputs",
-    metadata,
-    Column("sha256", LargeBinary, primary_key=True),
-    _now(),
-    Column("size", Integer, nullable=False, comment="bytes"),
-    Column("width", Integer, nullable=False, comment="upright, as the EXIF says"),
-    Column("height", Integer, nullable=False),
-    Column("format", Text, nullable=False, comment="png, jpeg or webp"),
-    Column("stored_at", DateTime(timezone=True), comment="when the object was there; before: planned"),
-    Column("last_used", DateTime(timezone=True), nullable=False, server_default=func.now()),
-    Column("key", Text, comment="where it lies, when a render left it there"),
-    Index("ix_inputs_last_used", "last_used"),
-)
-
-job_inputs = Table(
-    "job_inputs",
-    metadata,
-    Column("sha256", ForeignKey("inputs.sha256", ondelete="CASCADE"), primary_key=True),
-    Column("job_id", UUID(as_uuid=True), ForeignKey("jobs.id"), primary_key=True),
-)
-
-outbox_id = Sequence("outbox_id_seq", metadata=metadata)
-
-#: Job events, and later webhooks. Partitioned by day: old days are dropped, never deleted row by row.
-outbox = Table(
-    "outbox",
-    metadata,
-    Column("id", BigInteger, outbox_id, server_default=outbox_id.next_value(), primary_key=True),
-    Column("created_at", DateTime(timezone=True), server_default=func.now(), primary_key=True),
-    Column("job_id", UUID(as_uuid=True), nullable=False),
-    Column("type", Text, nullable=False),
-    Column("data", JSONB, nullable=False),
-    Index("ix_outbox_job_id", "job_id", "id"),
-    postgresql_partition_by="RANGE (created_at)",
 )
