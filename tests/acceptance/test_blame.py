@@ -12,10 +12,12 @@ from tests.acceptance.farm import until
 if TYPE_CHECKING:
     from tests.acceptance.farm import Farm
 
+pytestmark = pytest.mark.clock
+
 QUARANTINED = "SELECT count(*) FROM workers WHERE end_reason = 'quarantined'"
 
 
-@pytest.mark.parametrize("how", ["nan", "device"])
+@pytest.mark.parametrize("how", [pytest.param("nan", marks=pytest.mark.long), "device"])
 def test_one_device_of_three_that_fails_everything_fails_no_job(farm: Farm, how: str) -> None:
     farm.scheduler()
     farm.worker(device="cpu:0", SYNTHETIC_BAD=how, LATENTFARM_QUARANTINE_S="600")
@@ -45,6 +47,7 @@ def test_one_device_of_three_that_fails_everything_fails_no_job(farm: Farm, how:
     assert farm.count(live) == 0
 
 
+@pytest.mark.long
 def test_a_farm_whose_only_device_rested_comes_back(farm: Farm) -> None:
     farm.scheduler()
     farm.worker(LATENTFARM_QUARANTINE_S="0.5")

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from tests.acceptance.farm import Farm
 
+pytestmark = pytest.mark.clock
+
 
 def cancel(farm: Farm, job_id: UUID) -> None:
     assert farm.repository.mark_cancelled(job_id, tenant="")

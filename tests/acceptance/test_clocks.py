@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from latentfarm.spec import RefinerSpec
 from tests.acceptance.farm import ROOT
 
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 #: are 15 minutes off, and `latentfarm doctor` says so.
 SHIFTED = """
 import time
+
+pytestmark = pytest.mark.clock
 _real = time.time
 time.time = lambda: _real() + {shift}
 """
@@ -28,6 +32,7 @@ def shifted(folder: Path, shift: int) -> str:
     return f"{folder}:{ROOT}"
 
 
+@pytest.mark.long
 def test_a_clock_that_is_off_takes_no_render_from_anybody(farm: Farm, tmp_path: Path) -> None:
     ahead, behind = shifted(tmp_path / "ahead", 3600), shifted(tmp_path / "behind", -3600)
     farm.scheduler(PYTHONPATH=ahead)

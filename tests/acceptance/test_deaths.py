@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from latentfarm.broker import Broker
     from tests.acceptance.farm import Farm
 
+pytestmark = pytest.mark.clock
+
 CHILD_S = 15
 """p99 from the death of a child to the next claim of its renders."""
 HOST_S = 40
@@ -56,6 +58,7 @@ def test_a_killed_child_costs_seconds(farm: Farm) -> None:
     assert 0 <= farm.count(RECLAIMED, died=died) <= CHILD_S
 
 
+@pytest.mark.long
 def test_a_killed_parent_with_its_child_costs_a_lease(farm: Farm) -> None:
     farm.scheduler()
     first, _ = farm.worker(), farm.worker()
@@ -78,6 +81,7 @@ def test_a_child_dies_with_its_parent(farm: Farm) -> None:
     until("the child is gone", lambda: not [p for p in family(child) if p.status() != "zombie"], 10)
 
 
+@pytest.mark.long
 def test_a_child_that_hangs_is_killed(farm: Farm) -> None:
     farm.scheduler()
     farm.worker(LATENTFARM_STALL_S="2")
@@ -106,6 +110,7 @@ def test_a_killed_scheduler_is_not_missed_for_long(farm: Farm) -> None:
     farm.assert_sound(40)
 
 
+@pytest.mark.long
 def test_a_frozen_scheduler_holds_up_nobody(farm: Farm) -> None:
     active = farm.scheduler()
     until(
@@ -123,7 +128,7 @@ def test_a_frozen_scheduler_holds_up_nobody(farm: Farm) -> None:
     farm.assert_sound(40)
 
 
-@pytest.mark.parametrize("when", ["before", "while"])
+@pytest.mark.parametrize("when", [pytest.param("before", marks=pytest.mark.long), "while"])
 def test_flushall_loses_nothing(farm: Farm, broker: Broker, when: str) -> None:
     farm.scheduler()
     if when == "while":
@@ -166,6 +171,7 @@ def test_an_api_that_dies_between_commit_and_publish_loses_nothing(farm: Farm) -
     farm.assert_sound(accepted)
 
 
+@pytest.mark.long
 def test_a_frozen_worker_that_wakes_writes_nothing(farm: Farm) -> None:
     farm.scheduler()
     first = farm.worker(LATENTFARM_LEASE_S="4", LATENTFARM_RENEW_S="1")

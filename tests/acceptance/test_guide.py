@@ -29,6 +29,7 @@ def guided(farm: Farm, tmp_path: Path) -> tuple[Farm, Path]:
     return farm, work
 
 
+@pytest.mark.long
 def test_the_guides_examples_give_one_picture_in_both_columns(guided: tuple[Farm, Path]) -> None:
     """When only `old_sheets` is missed: python -m benchmarks guide --write."""
     farm, work = guided

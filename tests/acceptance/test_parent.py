@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from latentfarm.settings import Settings
     from tests.acceptance.farm import Farm
 
+pytestmark = pytest.mark.clock
+
 REASONS = "SELECT count(*) FROM workers WHERE end_reason = :reason"
 
 

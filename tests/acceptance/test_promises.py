@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from latentfarm.storage import S3Store
     from tests.acceptance.farm import Farm
 
+pytestmark = pytest.mark.clock
+
 REAL = {"LATENTFARM_ENGINE": "worker.assembly:load"}
 SAMPLERS = ("euler", "euler_ancestral", "dpmpp_2m", "heun", "ddim")
 CHOICES = random.Random(7)

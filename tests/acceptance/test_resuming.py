@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from latentfarm.storage import S3Store
     from tests.acceptance.farm import Farm
 
+pytestmark = pytest.mark.clock
+
 REAL = {"LATENTFARM_ENGINE": "worker.assembly:load"}
 OFTEN = {"LATENTFARM_CHECKPOINT_S": "0.05"}
 SEED = 1
@@ -152,7 +154,7 @@ def test_a_killed_worker_costs_the_steps_since_the_last_checkpoint(farm: Farm, s
     assert known + last == 100, "it went on from the last state that was told of"
 
 
-@pytest.mark.parametrize("how", ["gone", "ruined"])
+@pytest.mark.parametrize("how", ["gone", pytest.param("ruined", marks=pytest.mark.long)])
 def test_a_state_that_cannot_be_used_is_not_needed(farm: Farm, store: S3Store, how: str) -> None:
     farm.scheduler()
     worker = farm.worker(**OFTEN)

@@ -16,8 +16,12 @@ if TYPE_CHECKING:
     from latentfarm.embedded.stack import Stack
     from tests.acceptance.farm import Farm
 
+pytestmark = pytest.mark.clock
 
-@pytest.mark.parametrize("name", ["redis", "postgres", "s3"])
+
+@pytest.mark.parametrize(
+    "name", ["redis", *(pytest.param(name, marks=pytest.mark.long) for name in ("postgres", "s3"))]
+)
 def test_a_service_that_is_killed_costs_no_render(farm: Farm, stack: Stack, name: str) -> None:
     farm.scheduler()
     farm.worker()
@@ -52,6 +56,7 @@ def test_a_worker_that_hears_nothing_any_more_is_replaced(farm: Farm) -> None:
     assert farm.count("SELECT count(*) FROM attempts") == 9
 
 
+@pytest.mark.long
 def test_a_store_that_is_away_for_a_while_is_waited_for(farm: Farm, stack: Stack) -> None:
     farm.scheduler()
     farm.worker()

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 __all__ = ["nine"]  # a fixture of modes
 EDM = {"sigma_min": 0.002, "sigma_max": 80.0, "sigma_data": 0.5, "prediction_type": "epsilon"}
 EVERY = range(1, 100)
+QUICK = {"euler_ancestral", "dpmpp_2m_sde", "dpmpp_sde", "heun", "lms", "pndm", "unipc", "edm_dpmpp_2m"}
+"""Samplers that remember in different ways; `make full` has all."""
 MODES: dict[str, dict[str, Any]] = {
     "text": {},
     "ensemble": ENSEMBLE,
@@ -78,7 +80,9 @@ def assert_equal_interrupted(
     assert same(run_both(order, model), run_both(order, model, stops))
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.long) for name in SAMPLERS]
+)
 def test_every_sampler_goes_on_from_every_step(
     name: str, tiny: LoadedModel, edm: LoadedModel, tiny_entry: ModelEntry
 ) -> None:

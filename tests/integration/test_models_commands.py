@@ -148,6 +148,7 @@ def local(command: Command, tiny_entry: ModelEntry) -> Path:
     return folder
 
 
+@pytest.mark.long
 def test_digests_of_local_files_are_recorded_when_asked(command: Command, tiny_entry: ModelEntry) -> None:
     folder = local(command, tiny_entry)
     assert "not recorded before" in command.run("check").stdout
@@ -172,6 +173,7 @@ def test_shapes_and_pickles_are_told(command: Command, tiny_entry: ModelEntry) -
     assert "convert it once" in command.run("check", "near").stdout
 
 
+@pytest.mark.long
 def test_a_lora_of_another_family_is_told(
     command: Command, tiny_entry: ModelEntry, tiny: LoadedModel
 ) -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 TINY = Path(__file__).parents[2] / "models" / "tiny"
 SEED, SETS, CHUNK = 20, 240, 12
-FIRST = 2
+FIRST = 1
 """Chunks that belong to the short run."""
 
 

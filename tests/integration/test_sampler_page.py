@@ -26,6 +26,7 @@ def counts(tiny: LoadedModel) -> Counts:
     return count(tiny)
 
 
+@pytest.mark.long
 def test_the_page_has_the_table_of_few_steps(short: Counts) -> None:
     takes, evaluations = tables(short).split("\n\n", 1)
     page = PAGE.read_text()
@@ -44,6 +45,7 @@ def test_the_farm_counts_as_stock_does(counts: Counts) -> None:
     assert_equal(counts)
 
 
+@pytest.mark.long
 def test_the_farm_counts_few_steps_as_stock_does(short: Counts) -> None:
     assert_equal(short)
 
@@ -57,6 +59,7 @@ def assert_equal(counts: Counts) -> None:
             assert ours == pair, (name, schedule, steps, split)
 
 
+@pytest.mark.long
 def test_every_sampler_is_in_the_tables(short: Counts) -> None:
     text = tables(short)
     assert all(f"`{name}`" in text for name in SAMPLERS)

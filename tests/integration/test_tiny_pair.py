@@ -102,6 +102,7 @@ def test_seeds_differ_and_repeat(studio):
     assert not np.array_equal(np.asarray(one), np.asarray(two))
 
 
+@pytest.mark.long
 def test_the_refiner_brings_pictures_nearer_to_the_ideal(studio):
     exam = set_exam(32, seed=6)
     latents = studio.latents(exam.prompts, exam.seeds)
