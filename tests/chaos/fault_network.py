@@ -24,8 +24,8 @@ SLOW_FOR_S = 40.0
 
 
 def some(place: Place, rng: Random, service: str) -> list[Link]:
-    """Every link to a service, or those of one member: a switch that fails, or one cable."""
-    links = place.board.named(f".{service}")
+    """Every link to a service, or one: a switch that fails, or a cable. Only workers put objects."""
+    links = [link for link in place.board.named(f".{service}") if service != "s3" or "worker" in link.name]
     return links if rng.random() < 0.5 else [rng.choice(links)]
 
 
@@ -90,15 +90,19 @@ def store_full(place: Place, rng: Random, note: Note) -> None:
 def _answer(place: Place, rng: Random, note: Note, status: int) -> None:
     links = some(place, rng, "s3")
 
-    def fail(value: int | None) -> None:
+    def begin() -> None:
         for link in links:
-            link.status = value
+            link.answers.append(status)
             link.reset()
 
-    place.board.do(lambda: fail(status))
+    def end() -> None:
+        for link in links:
+            link.answers.remove(status)
+
+    place.board.do(begin)
     note(links=_names(links), status=status)
     time.sleep(rng.uniform(*ERRORS_S))
-    place.board.do(lambda: fail(None))
+    place.board.do(end)
 
 
 def s3_slow(place: Place, rng: Random, note: Note) -> None:

@@ -53,8 +53,8 @@ class Link:
     refusing: bool = False
     """New connections are reset at once."""
     refused: int = 0
-    status: int | None = None
-    """Every HTTP request is answered with this status, and never arrives."""
+    answers: list[int] = field(default_factory=list)
+    """Every HTTP request is answered with the last of these statuses, and never arrives."""
     delay_s: float = 0.0
     lose_uploads: int = 0
     """So many uploads arrive, and their answer is lost with the connection."""
@@ -110,8 +110,8 @@ class Link:
             self.refused += 1
             Wire(writer, writer).reset()
             return
-        if self.status is not None:
-            await answer(reader, writer, self.status)
+        if self.answers:
+            await answer(reader, writer, self.answers[-1])
             return
         upstream, server = await asyncio.open_connection(*self.upstream)
         wire = Wire(writer, server)

@@ -60,7 +60,7 @@ MUTANTS = (
     Mutant("no_rescue", _aimed("node_kill=3", calm=75), ("1 stuck",)),
     Mutant("lease_by_client_clock", _aimed("clock=4,node_kill=2", calm=75), ("7 early rescues", "1 stuck")),
     Mutant("hand_over_in_two", _aimed("child_kill=6"), ("11 one refine per base", "7 one lease")),
-    Mutant("put_errors_swallowed", _aimed("s3_errors=6,store_full=4", renders=200), ("4 objects",)),
+    Mutant("put_errors_swallowed", _aimed("s3_errors=4,store_full=10", renders=300), ("4 objects",)),
     Mutant("no_collector", _aimed("node_kill=2"), ("6 orphans",)),
     Mutant("keys_forgotten", _aimed("redis_reset=1", "--twice", "0.5"), ("2 one job per key", "2 unasked")),
     Mutant(

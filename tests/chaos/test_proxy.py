@@ -168,7 +168,7 @@ def test_requests_wait(board: Switchboard, link: Link) -> None:
 
 
 def test_http_is_answered_without_the_server(link: Link, echo: Echo) -> None:
-    link.status = 503
+    link.answers = [503]
     with dial(link) as connection:
         connection.sendall(b"PUT /x HTTP/1.1\r\nContent-Length: 4\r\n\r\nbody")
         assert connection.recv(65536).startswith(b"HTTP/1.1 503 ")
