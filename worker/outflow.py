@@ -87,8 +87,10 @@ class Outflow:
         try:
             self._deliver(claimed, order, result)
         except (CancelledError, Interrupted):
-            # The worker drains: what is still held then goes back to its queue.
+            # The worker drains, and what is still held goes back to its queue; or somebody else has it.
             get_logger().warning("result_not_delivered", render=order.render_id)
+            if self._holdings.get(order.render_id, order.fence) is None:
+                self.odometer.forget(order)
         except RenderError as error:
             self._fail(order, error)
         except SQLAlchemyError as error:
@@ -101,7 +103,7 @@ class Outflow:
 
     def _deliver(self, claimed: Claimed, order: Order, result: Handover | Picture) -> None:
         data, media_type, notes = self._timed("encode", lambda: _file(order, result))
-        ref = self._timed("put", lambda: self._put(claimed.key, data, media_type))
+        ref = self._timed("put", lambda: self._put(claimed, data, media_type))
         notes["first_step_at"] = self.odometer.first_step_at(order)
         done = Done(order.render_id, order.fence, ref, self.odometer.taken(order), notes)
         commit = self._committer.finish if isinstance(result, Picture) else self._committer.hand_over
@@ -110,13 +112,14 @@ class Outflow:
             # Cancelled or superseded: the object stays planned, and the collector removes it.
             get_logger().info("result_refused", render=order.render_id, fence=order.fence)
 
-    def _put(self, key: str, data: bytes, media_type: str) -> ObjectRef:
-        return patiently(
-            lambda: self._store.put(key, data, media_type),
-            what=f"put {key}",
-            limit_s=PUT_LIMIT_S,
-            stopping=self._closing,
-        )
+    def _put(self, claimed: Claimed, data: bytes, media_type: str) -> ObjectRef:
+        def put() -> ObjectRef:
+            # An upload that comes after the collector has been there would be an orphan that no row tells of.
+            if self._holdings.get(claimed.render_id, claimed.fence) is None:
+                raise Interrupted("superseded")
+            return self._store.put(claimed.key, data, media_type)
+
+        return patiently(put, what=f"put {claimed.key}", limit_s=PUT_LIMIT_S, stopping=self._closing)
 
     def _timed(self, part: str, work: Callable[[], Any]) -> Any:
         started = time.perf_counter()

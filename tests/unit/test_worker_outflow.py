@@ -10,7 +10,7 @@ import pytest
 import torch
 from sqlalchemy.exc import IntegrityError
 
-from latentfarm.errors import ErrorClass
+from latentfarm.errors import ErrorClass, TransientError
 from latentfarm.records import ObjectRef
 from latentfarm.spec import RenderSpec
 from latentfarm.states import Lane, Stage
@@ -57,3 +57,26 @@ def test_the_device_is_not_blamed(pixels: torch.Tensor, error_class: ErrorClass)
     (failure,) = committer.failures
     assert failure.error_class is error_class, failure.message
     assert len(holdings) == 0
+
+
+def test_a_superseded_result_is_not_sent_again_to_a_store_that_comes_back() -> None:
+    holdings, sent = Holdings(), []
+    holdings.add(cast("Claimed", SimpleNamespace(render_id=1, fence=1, key="v1/x.png")))
+
+    def put(key: str, data: bytes, media_type: str) -> ObjectRef:
+        sent.append(key)
+        if len(sent) > 1:
+            return ObjectRef(key, b"\0" * 32, len(data))
+        holdings.remove(1, 1)
+        raise TransientError("the store is away")
+
+    outflow = Outflow(
+        holdings,
+        cast("Any", Committer()),
+        cast("Any", SimpleNamespace(put=put)),
+        cast("Any", None),
+        cast("Any", None),
+    )
+    outflow.finished(ORDER, Picture(WHOLE, {}))
+    outflow._pool.shutdown(wait=True)
+    assert sent == ["v1/x.png"]
