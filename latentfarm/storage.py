@@ -179,6 +179,11 @@ class _transient:  # noqa: N801 - reads as a verb where it is used
         return None
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        # First: where no more files can be opened, nothing can be imported either.
+        if isinstance(error, OSError):
+            raise TransientError(f"object store: {self.what}: {error}") from error
+        if error is None:
+            return
         import botocore.exceptions
         import urllib3.exceptions
 
@@ -186,7 +191,6 @@ class _transient:  # noqa: N801 - reads as a verb where it is used
             botocore.exceptions.BotoCoreError,
             botocore.exceptions.ClientError,
             urllib3.exceptions.HTTPError,
-            OSError,
         )
         if isinstance(error, network):
             raise TransientError(f"object store: {self.what}: {error}") from error

@@ -110,6 +110,9 @@ class Intake(threading.Thread):
             self._refuse(claimed, error)
         except Interrupted:
             return  # The worker drains, and gives back all that it still holds.
+        except OSError as error:
+            # Too many files, a full disk: the machine's trouble, and it may pass.
+            self._refuse(claimed, TransientError(f"could not be started: {error}"))
         except Exception as error:  # noqa: BLE001 - a render that cannot be started must not hang for ever
             self._refuse(claimed, DefectError(f"could not be started: {error!r}"))
         else:

@@ -96,6 +96,8 @@ class Outflow:
         except SQLAlchemyError as error:
             first = (str(error).splitlines() or [type(error).__name__])[0]
             self._fail(order, TransientError(f"could not be committed: {first}"))
+        except OSError as error:
+            self._fail(order, TransientError(f"could not be stored: {error}"))
         except Exception as error:  # noqa: BLE001 - the render must end, whatever went wrong here
             self._fail(order, DefectError(f"could not be stored: {error!r}"))
         else:

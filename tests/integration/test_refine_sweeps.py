@@ -42,6 +42,12 @@ def duties(repository: Repository, broker: Broker, store: S3Store, settings: Set
     return Duties(repository, broker, store, brief)
 
 
+@pytest.fixture(autouse=True)
+def _empty_bucket(store: S3Store) -> None:
+    """Ids of renders begin anew with each test's database, and the bucket is shared."""
+    store.delete(list(store.list_keys("v1/latents/")))
+
+
 @pytest.fixture
 def puppet(repository: Repository, store: S3Store) -> Puppet:
     return Puppet(repository, store)

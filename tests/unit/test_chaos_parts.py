@@ -118,7 +118,7 @@ def _spoil(name: str, evidence: Evidence) -> None:
         "7 one lease": lambda e: e.attempts[0].update(ended_at=at(4.5)),
         "7 stale commits": lambda e: e.objects[0].update(fence=1),
         "7 early rescues": lambda e: e.truth.pop(),
-        "8 state graph": lambda e: e.moves.append(move(8, 3, 0, 3, 4)),
+        "8 state graph": lambda e: e.moves.append(move(8, 4, 0, 3, 4)),
         "8 jobs": lambda e: e.job_moves.append({"job_id": JOB, "was": "succeeded", "state": "failed"}),
         "9 starts and tries": lambda e: e.renders[0].update(starts=7),
         "9 poison": lambda e: e.truth[0].update(poison="die"),
