@@ -77,7 +77,7 @@ class Child:
         self.progress = ProgressPublisher(redis.Redis.from_url(settings.redis_url, **SOCKET))
         store = S3Store.from_settings(settings)
         self.saver = Saver(self.holdings, self.committer, store)
-        self.outflow = Outflow(self.holdings, self.committer, store, self.progress, self.saver)
+        self.outflow = Outflow(self.holdings, self.committer, store, self.progress, self.saver, self._retire)
         self.assembled: Assembled = factory(settings.engine)(
             models,
             stages,
@@ -89,7 +89,13 @@ class Child:
         self.engine = self.assembled.engine
         self.inbox = Inbox(max([2, *(entry.bucket for entry in models)]))
         self.intake = Intake(
-            self.inbox, self.holdings, self.committer, store, self.engine, self.assembled.unusable
+            self.inbox,
+            self.holdings,
+            self.committer,
+            store,
+            self.engine,
+            self.assembled.unusable,
+            self._retire,
         )
         self.consumer = Consumer(settings.redis_url, f"worker{worker}", self.inbox, stages, models)
         self.pacer = Pacer(self.consumer, self.inbox, self.holdings)
@@ -102,6 +108,10 @@ class Child:
             database_url=settings.database_url,
             report=self.report,
         )
+
+    def _retire(self) -> None:
+        """The machine's trouble is nobody's fault: no more claims, and all that is held goes back."""
+        self.consumer.stop()
 
     def report(self) -> dict[str, Any]:
         """Counters since the incarnation began, for metrics."""

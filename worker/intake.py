@@ -29,7 +29,7 @@ from worker.patience import Interrupted, patiently
 from worker.pictures import Pictures
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from latentfarm.records import Claimed, ObjectRef
     from latentfarm.storage import ObjectStore
@@ -52,6 +52,7 @@ class Intake(threading.Thread):
     Args:
         unusable: models that could not be loaded, and why. Their renders are claimed all the same, so
             that they end with that reason rather than wait for ever.
+        sick: called when the machine has no more files or no more disk; the child must then drain.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Intake(threading.Thread):
         store: ObjectStore,
         engine: Engine,
         unusable: Mapping[str, str],
+        sick: Callable[[], object],
     ) -> None:
         super().__init__(name="intake", daemon=True)
         self._inbox = inbox
@@ -70,6 +72,7 @@ class Intake(threading.Thread):
         self._store = store
         self._engine = engine
         self._unusable = unusable
+        self._sick = sick
         self._pictures = Pictures(self._fetch)
         self._fetchers = ThreadPoolExecutor(FETCHERS, thread_name_prefix="fetch")
         self._stopping = threading.Event()
@@ -111,8 +114,9 @@ class Intake(threading.Thread):
         except Interrupted:
             return  # The worker drains, and gives back all that it still holds.
         except OSError as error:
-            # Too many files, a full disk: the machine's trouble, and it may pass.
-            self._refuse(claimed, TransientError(f"could not be started: {error}"))
+            # It stays held: the child drains and gives it back.
+            get_logger().error("machine_trouble", render=claimed.render_id, error=str(error))
+            self._sick()
         except Exception as error:  # noqa: BLE001 - a render that cannot be started must not hang for ever
             self._refuse(claimed, DefectError(f"could not be started: {error!r}"))
         else:

@@ -38,6 +38,9 @@ PUT_LIMIT_S = 600.0
 class Outflow:
     """The engine's listener. Calls return at once; the work is done by a few threads.
 
+    Args:
+        sick: called when the machine has no more files or no more disk; the child must then drain.
+
     Attributes:
         odometer: the steps of each claim that is held.
         stage_s: seconds spent per part of the work, for metrics; written under the GIL alone.
@@ -50,12 +53,14 @@ class Outflow:
         store: ObjectStore,
         progress: ProgressPublisher,
         saver: Saver,
+        sick: Callable[[], object],
     ) -> None:
         self._holdings = holdings
         self._committer = committer
         self._store = store
         self._progress = progress
         self._saver = saver
+        self._sick = sick
         self._pool = ThreadPoolExecutor(UPLOADERS, thread_name_prefix="outflow")
         self._closing = threading.Event()
         self.stage_s: dict[str, float] = defaultdict(float)
@@ -97,7 +102,9 @@ class Outflow:
             first = (str(error).splitlines() or [type(error).__name__])[0]
             self._fail(order, TransientError(f"could not be committed: {first}"))
         except OSError as error:
-            self._fail(order, TransientError(f"could not be stored: {error}"))
+            # It stays held: the child drains and gives it back, and the next one has files of its own.
+            get_logger().error("machine_trouble", render=order.render_id, error=str(error))
+            self._sick()
         except Exception as error:  # noqa: BLE001 - the render must end, whatever went wrong here
             self._fail(order, DefectError(f"could not be stored: {error!r}"))
         else:

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 WHOLE = torch.zeros(8, 8, 3, dtype=torch.uint8)
 ORDER = Order(1, 1, Stage.BASE, RenderSpec(prompt="a", width=64, height=64), 0, Lane.BULK)
 
+NOBODY: tuple[Any, Any, Any] = (None, None, None)
+"""Who would show progress, save checkpoints, and end the child."""
+
 
 class Committer:
     """Refuses every result, and remembers what it is told of failures."""
@@ -49,9 +52,7 @@ def test_the_device_is_not_blamed(pixels: torch.Tensor, error_class: ErrorClass)
     committer, holdings = Committer(), Holdings()
     holdings.add(cast("Claimed", SimpleNamespace(render_id=1, fence=1, key="v1/x.png")))
     store = SimpleNamespace(put=lambda key, data, _: ObjectRef(key, b"\0" * 32, len(data)))
-    outflow = Outflow(
-        holdings, cast("Any", committer), cast("Any", store), cast("Any", None), cast("Any", None)
-    )
+    outflow = Outflow(holdings, cast("Any", committer), cast("Any", store), *NOBODY)
     outflow.finished(ORDER, Picture(pixels, {}))
     outflow.close()
     (failure,) = committer.failures
@@ -74,9 +75,22 @@ def test_a_superseded_result_is_not_sent_again_to_a_store_that_comes_back() -> N
         holdings,
         cast("Any", Committer()),
         cast("Any", SimpleNamespace(put=put)),
-        cast("Any", None),
-        cast("Any", None),
+        *NOBODY,
     )
     outflow.finished(ORDER, Picture(WHOLE, {}))
     outflow._pool.shutdown(wait=True)
     assert sent == ["v1/x.png"]
+
+
+def test_a_machine_without_files_ends_the_child_and_no_render() -> None:
+    committer, holdings, sick = Committer(), Holdings(), []
+    holdings.add(cast("Claimed", SimpleNamespace(render_id=1, fence=1, key="v1/x.png")))
+
+    def put(key: str, data: bytes, media_type: str) -> ObjectRef:
+        raise OSError(24, "Too many open files")
+
+    store = cast("Any", SimpleNamespace(put=put))
+    outflow = Outflow(holdings, cast("Any", committer), store, *NOBODY[:2], lambda: sick.append(1))
+    outflow.finished(ORDER, Picture(WHOLE, {}))
+    outflow.close()
+    assert (sick, committer.failures, len(holdings)) == ([1], [], 1)
