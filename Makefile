@@ -11,8 +11,10 @@ STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-input --constraint constraints.txt
 BRIEF := awk '/^ *(Downloading|Installing|Processing)/ { print "    " substr($$0, 1, 100); fflush() }'
 PYTEST := $(BIN)/python -m pytest
-# Two processes, each with services of its own; the large files come first. What measures seconds runs alone, afterwards.
-SHARED := --numprocesses 2 --dist loadfile --no-loadscope-reorder
+# Processes with services of their own; the large files come first. What has limits in seconds runs afterwards, with
+# no more than one other beside it, and a farm under fire alone.
+SHARED := --numprocesses 3 --dist loadfile --no-loadscope-reorder
+PAIRED := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -29,11 +31,12 @@ up: $(STAMP) ## Start a farm here with a database, a broker and an object store 
 test full: export OMP_NUM_THREADS := 1
 test: check ## Check, then run all tests against real services (under 15 minutes on 2 cores)
 	@$(PYTEST) $(SHARED) -m 'not long and not gpu and not clock' tests
-	@$(PYTEST) -m 'clock and not long' tests
+	@$(PYTEST) $(PAIRED) -m 'clock and not long' tests/acceptance
+	@$(PYTEST) -m 'clock and not long' tests/chaos
 
 full: check ## As test, with the whole sets
 	@$(PYTEST) $(SHARED) -m 'not gpu and not clock' tests
-	@$(PYTEST) -m clock tests
+	@$(PYTEST) -m clock tests/acceptance tests/chaos
 
 check: $(STAMP) ## Lint, formatting, types, who may import whom
 	@$(BIN)/ruff check .

@@ -80,10 +80,11 @@ def expected(steps: int, *, refined: bool) -> np.ndarray:
     "fields",
     [
         {"sampler": "euler_ancestral", "refiner": RefinerSpec(high_noise_frac=0.5)},
-        pytest.param({"sampler": "dpmpp_2m_sde"}, marks=pytest.mark.long),
-        pytest.param({"sampler": "dpmpp_sde", "refiner": RefinerSpec()}, marks=pytest.mark.long),
+        {"sampler": "dpmpp_2m_sde"},
+        {"sampler": "dpmpp_sde", "refiner": RefinerSpec()},
     ],
 )
+@pytest.mark.long
 def test_a_worker_that_is_told_to_stop_loses_no_step(
     farm: Farm, store: S3Store, fields: dict[str, Any]
 ) -> None:

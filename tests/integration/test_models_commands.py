@@ -159,6 +159,7 @@ def test_digests_of_local_files_are_recorded_when_asked(command: Command, tiny_e
     assert (ran.returncode, "base: unet/config.json is altered" in ran.stdout) == (1, True)
 
 
+@pytest.mark.long
 def test_shapes_and_pickles_are_told(command: Command, tiny_entry: ModelEntry) -> None:
     folder = local(command, tiny_entry)
     tensors = load_file(folder / UNET)

@@ -86,7 +86,7 @@ def test_sizes_from_64_to_256_both_ways(studio, size):
     assert {image.size for image in images} == {(width, height)}
 
 
-@pytest.mark.parametrize("size", [(256, 256), (128, 192), (96, 128)])
+@pytest.mark.parametrize("size", [pytest.param((256, 256), marks=pytest.mark.long), (128, 192), (96, 128)])
 def test_colours_are_right_in_the_sizes_that_training_had(studio, size):
     height, width = size
     prompts = ["a large blue square in the middle, white background, filled style"] * 8
