@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from scheduler.duty import Duty
 
 ROUND_S = 1.0
-"""Seconds after which every queue is looked at, whether a notification came or not."""
+"""Seconds after which every queue is looked at at the latest, whether a notification came or not."""
 AWAY_S = 1.0
 """Seconds to wait when the database or Redis is away."""
 
@@ -52,7 +53,8 @@ class Dispatcher(threading.Thread):
         while not self._stopping.is_set():
             everything = time.monotonic() >= next_round
             if everything:
-                next_round = time.monotonic() + ROUND_S
+                # Never in step with the polls of workers: one of them would get each round's messages first.
+                next_round = time.monotonic() + ROUND_S * random.uniform(0.6, 1.0)  # noqa: S311 - no secret
             try:
                 self._round(everything=everything)
             except (LatentfarmError, SQLAlchemyError) as error:

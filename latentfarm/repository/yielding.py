@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     Taken = Row[tuple[object, ...]]
 
 PAUSE_S = 0.5
-"""Until a render that was left to others may be dispatched again."""
+"""Until a render that was left to others may be dispatched again, give or take half of it: in step with the polls
+of workers, the same one would get it each time."""
 LONGEST_S = 20.0
 """After so long anybody may have it: the others may be busy for hours."""
 
@@ -42,7 +43,7 @@ _UNWELCOME = text("""
 # The fence rises once more: the message that led here must not lead to a second claim.
 _LEAVE = text("""
     UPDATE renders SET state = :queued, fence = fence + 1, starts = starts - 1, owner = NULL,
-        due_at = now() + make_interval(secs => :pause_s)
+        due_at = now() + make_interval(secs => :pause_s * (0.5 + random()))
     WHERE id = ANY (CAST(:ids AS bigint[]))
 """)
 

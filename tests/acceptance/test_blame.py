@@ -78,6 +78,7 @@ def test_a_render_that_is_at_fault_ends_with_two_stories(farm: Farm) -> None:
     assert image.error.startswith("failed on 2 workers: cpu:")
     assert "cpu:0 of worker" in image.error
     assert "cpu:1 of worker" in image.error
-    assert farm.count("SELECT tries FROM renders WHERE state = 4") == 2
+    # Two, unless the other worker was so busy that the first one was offered it again after 20 s.
+    assert farm.count("SELECT tries FROM renders WHERE state = 4") in {2, 3}
     assert farm.count("SELECT count(*) FROM renders WHERE state = 3") == 20
     assert farm.count(QUARANTINED) == 0
