@@ -142,10 +142,14 @@ def _quarantine(connection: Connection, blamed: set[int]) -> Sequence[Render]:
     return rows
 
 
-def rescue(connection: Connection, workers: Sequence[int], reason: str) -> list[int]:
+def rescue(connection: Connection, workers: Sequence[int], reason: str, *, blame: bool = True) -> list[int]:
     """Takes back all that ended incarnations were running.
 
     A render that was alone in its process is charged; its neighbours become suspects and run alone.
+
+    Args:
+        blame: False where the parent went, too: a render can kill its child, and hardly the host. Nobody is
+            charged then, and the limit of starts ends what would bring down one host after the other.
 
     Returns:
         Ids of the renders that were taken back or failed.
@@ -159,14 +163,17 @@ def rescue(connection: Connection, workers: Sequence[int], reason: str) -> list[
     elsewhere = blaming.failed_elsewhere(connection, [row.id for row in rows if row.tries])
     for row in rows:
         decision = decide_death(
-            alone=row.suspect, tries=row.tries, starts=row.starts, elsewhere=row.id in elsewhere
+            alone=row.suspect and blame,
+            tries=row.tries,
+            starts=row.starts,
+            elsewhere=row.id in elsewhere,
         )
-        error_class = ErrorClass.POISON.value if row.suspect else None
+        error_class = ErrorClass.POISON.value if row.suspect and blame else None
         steps = taken.get((row.id, row.fence))
         _close(connection, row, "lost", error_class, reason, steps, charge=decision.charge)
         (ends if isinstance(decision, GiveUp) else backs).append(row)
         _apply(connection, row, decision, suspect=True)
-    _quarantine(connection, {row.owner for row in rows if row.suspect})
+    _quarantine(connection, {row.owner for row in rows if row.suspect and blame})
     _count(connection, ends, backs)
     return [row.id for row in rows]
 
@@ -182,7 +189,7 @@ def rescue_expired(connection: Connection, *, lease_s: float) -> tuple[list[int]
     if dead:
         dispatching.expect_losses(connection, dead)
     owners = sorted({*dead, *working.strays(connection)})
-    return dead, rescue(connection, owners, "lease expired") if owners else []
+    return dead, rescue(connection, owners, "lease expired", blame=False) if owners else []
 
 
 def _apply(

@@ -70,7 +70,7 @@ class Life(Ground):
         def rescued(answer: tuple[list[int], list[int]]) -> None:
             assert set(answer[0]) == self.vanished
             for worker in answer[0]:
-                self.model.died(worker)
+                self.model.died(worker, blame=False)
             self.vanished.clear()
             self.rest_devices()
 

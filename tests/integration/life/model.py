@@ -161,12 +161,14 @@ class Model:
         self._go(render, Retry(0.0, 0), render.suspect)
         return True
 
-    def died(self, worker: int) -> None:
-        """An incarnation has ended, and what it ran goes back."""
+    def died(self, worker: int, *, blame: bool = True) -> None:
+        """An incarnation has ended, and what it ran goes back. `blame`: its parent outlived it."""
         self.alive.discard(worker)
         for render in self.renders.values():
             if render.state is S.RUNNING and render.owner == worker:
-                verdict = decide_death(alone=render.suspect, tries=render.tries, starts=render.starts)
+                verdict = decide_death(
+                    alone=render.suspect and blame, tries=render.tries, starts=render.starts
+                )
                 self._go(render, verdict, suspect=True)
 
     def quarantined(self, worker: int, tries: Mapping[int, int]) -> None:
