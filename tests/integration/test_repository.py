@@ -228,3 +228,17 @@ def test_priority_goes_first_within_a_lane(repository: Repository) -> None:
     queue = repository.queues()[0]
     first = repository.pick(queue, window_per_worker=1)[0][0].render_id
     assert one(repository, "SELECT job_id FROM renders WHERE id = :id", id=first) == urgent
+
+
+def test_a_host_that_vanishes_charges_not_even_what_ran_alone(repository: Repository) -> None:
+    submit(repository)
+    for _ in range(2):
+        worker = register(repository)
+        (claimed,) = claim(repository, worker)
+        repository.transact(
+            lambda c: c.execute(text("UPDATE workers SET lease_until = now() - interval '1 s'"))
+        )
+        assert repository.rescue_expired(lease_s=0.0) == ([worker], [claimed.render_id])
+    assert claimed.alone
+    row = repository.transact(lambda c: c.execute(text("SELECT tries, starts, suspect FROM renders")).one())
+    assert tuple(row) == (0, 2, True)
