@@ -2,7 +2,8 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test full check bench parity chaos chaos-short chaos-mutants clean
+TRIALS := chaos-single chaos-failpoints chaos-freeze chaos-poison chaos-spot chaos-soak
+.PHONY: help install demo up test full check bench parity chaos chaos-short chaos-mutants $(TRIALS) clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -17,7 +18,7 @@ SHARED := --numprocesses 3 --dist loadfile --no-loadscope-reorder
 PAIRED := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
 
 install: $(STAMP) ## Install everything into .venv (about 2 GB with the CPU build of torch)
 
@@ -50,7 +51,7 @@ bench: $(STAMP) ## Measure the figures that the README quotes
 parity: $(STAMP) ## Hold 250 drawn parameter sets against diffusers, through a whole farm
 	@$(BIN)/python -m benchmarks parity
 
-chaos chaos-short chaos-mutants: export OMP_NUM_THREADS := 1
+chaos chaos-short chaos-mutants $(TRIALS): export OMP_NUM_THREADS := 1
 chaos: $(STAMP) ## Break a farm 150 times under 3,000 renders; SEED=n again the same, SIZE=large 600 times
 	@$(BIN)/python -m tests.chaos run $(if $(SEED),--seed $(SEED)) $(if $(SIZE),--size $(SIZE))
 
@@ -59,6 +60,16 @@ chaos-short: $(STAMP) ## The same with 300 renders and 30 faults, in under 3 min
 
 chaos-mutants: $(STAMP) ## Break the code itself, one way at a time: each must turn a chaos run red
 	@$(BIN)/python -m tests.chaos mutants $(ONLY)
+
+chaos-single: ## One fault at a time, each kind five times: how long until work goes on
+chaos-failpoints: ## Kill -9 between claim, step, checkpoint, put, commit and hand-over, twenty times each
+chaos-freeze: ## Stop workers for two leases and wake them, forty times
+chaos-poison: ## Poison among healthy renders for ten minutes
+chaos-spot: ## Take workers away with 20 s notice, fifty times
+chaos-soak: ## 20,000 renders with a fault a minute: does anything grow
+
+$(TRIALS): $(STAMP)
+	@$(BIN)/python -m tests.chaos $(@:chaos-%=%) $(if $(SEED),--seed $(SEED))
 
 clean: ## Remove what was built here; a farm's data in .latentfarm/ stays
 	@rm -rf $(VENV) build dist demo ./*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

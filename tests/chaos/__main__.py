@@ -1,4 +1,4 @@
-"""`python -m tests.chaos run|short|celery|mutants`: break a farm, and say whether anything was lost."""
+"""`python -m tests.chaos run|short|celery|mutants` or a trial: break a farm, and say whether anything was lost."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import shutil
 import signal
 import sys
 import tempfile
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,17 @@ from tests.chaos.run import run
 
 if TYPE_CHECKING:
     from types import FrameType
+
+
+TRIALS = {
+    "single": "one fault at a time: how long until work goes on",
+    "failpoints": "kill -9 between any two things that a worker does",
+    "freeze": "workers that sleep for two leases and wake",
+    "poison": "renders that nobody can make, among healthy ones",
+    "spot": "workers that are taken away with 20 s notice",
+    "soak": "does anything grow",
+}
+"""Name, which is that of its module in trials/, and what it asks."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -42,6 +54,11 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--keep", type=Path, help="a folder for the logs; removed when absent")
         command.add_argument("--plain", action="store_true", help="plain Celery too, after the farm")
         command.add_argument("--write", action="store_true", help="the tables in docs/reliability.md")
+    for name, help_text in TRIALS.items():
+        trial = commands.add_parser(name, help=help_text)
+        trial.add_argument("--seed", type=int, help="of every choice; drawn and printed when absent")
+        trial.add_argument("--keep", type=Path, help="a folder for the logs; removed when absent")
+        trial.add_argument("--write", action="store_true", help="the section in docs/reliability.md")
     mutants = commands.add_parser("mutants")
     mutants.add_argument("names", nargs="*", help="all when none is named")
     return found
@@ -56,8 +73,10 @@ def main() -> int:
     seed = secrets.randbelow(10**6) if given.seed is None else given.seed
     folder = given.keep or Path(tempfile.mkdtemp(prefix="chaos-"))
     folder.mkdir(parents=True, exist_ok=True)
-    profile = _profile(given)
     try:
+        if given.command in TRIALS:
+            return _trial(given, seed, folder)
+        profile = _profile(given)
         if given.command == "celery":
             return _celery(profile, seed, folder)
         outcome = run(profile, seed, folder)
@@ -70,6 +89,14 @@ def main() -> int:
         report.write(outcome)
     sys.stdout.write(f"{report.as_text(outcome)}\n{report.as_json(outcome)}\n")
     return 0 if report.is_met(outcome) else 1
+
+
+def _trial(given: argparse.Namespace, seed: int, folder: Path) -> int:
+    findings = import_module(f"tests.chaos.trials.{given.command}").run(folder, seed)
+    if given.write:
+        findings.write()
+    sys.stdout.write(f"{findings.as_text()}\n{findings.as_json()}\n")
+    return 0 if findings.is_met else 1
 
 
 def _mutants(names: list[str]) -> int:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from concurrent.futures import Future
 
     from tests.chaos.plan import Submission
@@ -26,7 +27,7 @@ RETRIED = frozenset({409, 425, 429, 500, 502, 503, 504})
 class Load:
     """Makes the submissions of a plan, each at its time."""
 
-    def __init__(self, url: str, plan: list[Submission], truth: Truth) -> None:
+    def __init__(self, url: str, plan: Iterable[Submission], truth: Truth) -> None:
         self._plan = plan
         self._truth = truth
         self._client = httpx.Client(base_url=url, timeout=TIMEOUT_S, trust_env=False)

@@ -6,7 +6,7 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from tests.chaos.place import ROOT
+from tests.chaos import page
 
 if TYPE_CHECKING:
     from tests.chaos.run import Outcome
@@ -52,18 +52,9 @@ def is_met(outcome: Outcome) -> bool:
     return all(bound["met"] for bound in bounds(outcome).values())
 
 
-PAGE = ROOT / "docs" / "reliability.md"
-
-
 def write(outcome: Outcome) -> None:
-    """Puts the run's section in place of the one that the page has for this size."""
-    name = outcome.profile.name
-    begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->\n"
-    text = PAGE.read_text()
-    if begin not in text:
-        text += f"\n{begin}{end}"
-    before, _, rest = text.partition(begin)
-    PAGE.write_text(before + begin + section(outcome) + end + rest.partition(end)[2])
+    """Puts the run's section into docs/reliability.md."""
+    page.put(outcome.profile.name, section(outcome))
 
 
 def section(outcome: Outcome) -> str:

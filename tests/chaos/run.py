@@ -57,7 +57,7 @@ def run(profile: Profile, seed: int, folder: Path) -> Outcome:
         say(f"the farm is up after {time.monotonic() - began:.0f} s")
         storm = Storm(world, drawn)
         load_s = _window(world, Load(world.api_url, submissions, truth), storm)
-        calm_s = _calm(profile, world)
+        calm_s = calm(profile, world)
         found = evidence.gather(world)
         found.keep(folder / "evidence.json")
     truth.close()
@@ -89,7 +89,7 @@ def _window(world: World, load: Load, storm: Storm) -> float:
     return time.monotonic() - began
 
 
-def _calm(profile: Profile, world: World) -> float:
+def calm(profile: Profile, world: World) -> float:
     """Until everything has ended and the collector is through, or the time for it is over."""
     began = time.monotonic()
     try:
