@@ -1,4 +1,5 @@
-"""An engine without a model: seeded arithmetic in the real child, for tests that are not about pictures.
+"""An engine without a model and without torch: seeded arithmetic in the real child, for tests that are not about
+pictures.
 
 Same claims, checkpoints, hand-over, uploads and commits as with the real one. The state of a sample is one
 number of 64 bits that every step changes by the seed and the step's own number, and the picture shows it: a
@@ -25,10 +26,10 @@ import signal
 import threading
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import kombu.asynchronous
-import torch
+import numpy as np
 
 from latentfarm.errors import DeviceError, DeviceMemoryError, NonFiniteError, RenderError
 from latentfarm.states import Lane, Stage
@@ -55,7 +56,7 @@ def load(
     listener: Listener,
 ) -> Assembled:
     """What the setting `engine` names."""
-    return Assembled(SyntheticEngine(listener, checkpoint_s), {"device_name": "synthetic"})
+    return Assembled(SyntheticEngine(listener, checkpoint_s), {"device_name": "synthetic"}, framework="np")
 
 
 def begin(seed: int, stage: Stage, handed_over: int | None = None) -> int:
@@ -72,21 +73,21 @@ def _mix(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=_BITS // 8).digest())
 
 
-def to_latents(value: int) -> torch.Tensor:
-    """`[1, 4, 8, 8]`, one limb of 16 bits in each channel."""
-    limbs = [float(value >> (16 * limb) & 0xFFFF) for limb in range(_LIMBS)]
-    return torch.tensor(limbs).reshape(1, _LIMBS, 1, 1).expand(1, _LIMBS, 8, 8).contiguous()
+def to_latents(value: int) -> Any:
+    """`[1, 4, 8, 8]`, float32, one limb of 16 bits in each channel."""
+    limbs = np.array([value >> (16 * limb) & 0xFFFF for limb in range(_LIMBS)], dtype=np.float32)
+    return np.ascontiguousarray(np.broadcast_to(limbs.reshape(1, _LIMBS, 1, 1), (1, _LIMBS, 8, 8)))
 
 
-def from_latents(latents: torch.Tensor) -> int:
+def from_latents(latents: Any) -> int:
     """What `to_latents` was given."""
     return sum(int(limb) << (16 * index) for index, limb in enumerate(latents[0, :, 0, 0].tolist()))
 
 
-def to_pixels(value: int) -> torch.Tensor:
+def to_pixels(value: int) -> Any:
     """`[8, 8, 3]`, uint8, other ones for each number."""
     digest = b"".join(hashlib.sha256(f"{value} {part}".encode()).digest() for part in range(6))
-    return torch.tensor(list(digest), dtype=torch.uint8).reshape(8, 8, 3)
+    return np.frombuffer(digest, dtype=np.uint8).reshape(8, 8, 3)
 
 
 @dataclass(slots=True)

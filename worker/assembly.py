@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from latentfarm.registry import ModelEntry
     from latentfarm.states import Stage
     from worker.engine.order import Engine, Listener
+    from worker.latents import Framework
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +25,13 @@ class Assembled:
     Attributes:
         info: device name, versions and model hashes, for the row of the incarnation.
         unusable: models that could not be loaded, with the reason.
+        framework: whose arrays the engine takes and gives: torch's, or NumPy's if it does without torch.
     """
 
     engine: Engine
     info: dict[str, Any] = field(default_factory=dict)
     unusable: dict[str, str] = field(default_factory=dict)
+    framework: Framework = "pt"
 
 
 class Factory(Protocol):

@@ -1,23 +1,26 @@
 """Checkpoints as bytes: safetensors, with all that is no tensor as one line of JSON in its metadata.
 
-The same checkpoint always gives the same bytes.
+The same checkpoint always gives the same bytes. torch is asked for only where there are tensors: importing it takes more
+than a second of a core, and an engine may do without.
 """
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 import safetensors
-import torch
-from safetensors.torch import load, save
 
 from latentfarm.errors import CheckpointError
 from worker.engine.order import Checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import torch
 
 MEDIA_TYPE = "application/octet-stream"
 _META = "checkpoint"
@@ -36,7 +39,8 @@ def pack(checkpoint: Checkpoint) -> bytes:
     tensors: dict[str, torch.Tensor] = {}
     tree = _flat(checkpoint.state, tensors)
     told = {"step": checkpoint.step, "header": checkpoint.header, "state": tree}
-    return bytes(save(tensors, metadata={_META: json.dumps(told)}))
+    metadata = {_META: json.dumps(told)}
+    return bytes(_library().save(tensors, metadata) if tensors else safetensors.serialize({}, metadata))
 
 
 def unpack(data: bytes) -> Checkpoint:
@@ -46,7 +50,8 @@ def unpack(data: bytes) -> Checkpoint:
         CheckpointError: cut short, altered, or something else.
     """
     try:
-        tensors = load(data)
+        # Checked in full either way; without tensors there is nothing to load.
+        tensors = _library().load(data) if safetensors.deserialize(data) else {}  # type: ignore[no-untyped-call]
         about = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
         told = json.loads(about[_META])
         step, header = told["step"], told["header"]
@@ -60,17 +65,23 @@ def unpack(data: bytes) -> Checkpoint:
     return Checkpoint(step, state, header)
 
 
+def _library() -> Any:
+    return import_module("safetensors.torch")
+
+
+def _is_tensor(value: object) -> TypeGuard[torch.Tensor]:
+    """There are none in a process that has not imported torch."""
+    return "torch" in sys.modules and isinstance(value, sys.modules["torch"].Tensor)
+
+
 def _flat(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
     """JSON of a value. What JSON has no word for is a list that begins with the word for it."""
-    if isinstance(value, torch.Tensor):
-        # Files keep no memory layout, and kernels are chosen by it: it comes back with its strides.
-        name = f"t{len(tensors)}"
-        tensors[name] = value.clone(memory_format=torch.contiguous_format)  # files share no memory
-        return ["tensor", name, None if value.is_contiguous() else list(value.stride())]
+    if _is_tensor(value):
+        return _tensor(value, tensors)
     if isinstance(value, np.ndarray):
-        return ["array", _flat(torch.from_numpy(np.ascontiguousarray(value)), tensors)]
+        return ["array", _array(value, tensors)]
     if isinstance(value, np.generic):
-        return ["scalar", _flat(torch.from_numpy(np.array([value])), tensors)]
+        return ["scalar", _array(np.array([value]), tensors)]
     if isinstance(value, list | tuple):
         return [type(value).__name__, [_flat(item, tensors) for item in value]]
     if isinstance(value, dict):
@@ -78,6 +89,21 @@ def _flat(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     raise TypeError(f"a {type(value).__name__} is not plain")
+
+
+def _tensor(value: torch.Tensor, tensors: dict[str, torch.Tensor]) -> list[Any]:
+    import torch
+
+    # Files keep no memory layout, and kernels are chosen by it: it comes back with its strides.
+    name = f"t{len(tensors)}"
+    tensors[name] = value.clone(memory_format=torch.contiguous_format)  # files share no memory
+    return ["tensor", name, None if value.is_contiguous() else list(value.stride())]
+
+
+def _array(value: np.ndarray[Any, Any], tensors: dict[str, torch.Tensor]) -> list[Any]:
+    import torch
+
+    return _tensor(torch.from_numpy(np.ascontiguousarray(value)), tensors)
 
 
 def _tree(found: Any, tensors: dict[str, torch.Tensor]) -> Any:
@@ -101,6 +127,8 @@ def _tree(found: Any, tensors: dict[str, torch.Tensor]) -> Any:
 def _strided(tensor: torch.Tensor, strides: list[int] | None) -> torch.Tensor:
     if strides is None:
         return tensor
+    import torch
+
     # As many elements as it spans, so that no two of them share a place and none is left out.
     spanned = 1 + sum((size - 1) * stride for size, stride in zip(tensor.shape, strides, strict=True))
     if spanned != tensor.numel() or min(strides) < 0:

@@ -93,8 +93,7 @@ class Child:
             self.holdings,
             self.committer,
             store,
-            self.engine,
-            self.assembled.unusable,
+            self.assembled,
             self._retire,
         )
         self.consumer = Consumer(settings.redis_url, f"worker{worker}", self.inbox, stages, models)

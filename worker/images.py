@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
@@ -34,7 +35,7 @@ def encode(picture: Picture, output: OutputSpec, provenance: Mapping[str, Any]) 
     Raises:
         SpecError: the format has no room for the provenance of so long a prompt.
     """
-    image = Image.fromarray(picture.pixels.numpy())
+    image = Image.fromarray(np.asarray(picture.pixels))
     buffer = io.BytesIO()
     try:
         image.save(buffer, output.format, **_options(output, provenance))

@@ -29,12 +29,13 @@ from worker.patience import Interrupted, patiently
 from worker.pictures import Pictures
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from latentfarm.records import Claimed, ObjectRef
     from latentfarm.storage import ObjectStore
+    from worker.assembly import Assembled
     from worker.committer import Committer
-    from worker.engine.order import Checkpoint, Engine
+    from worker.engine.order import Checkpoint
     from worker.holdings import Holdings
     from worker.inbox import Inbox
 
@@ -50,8 +51,8 @@ class Intake(threading.Thread):
     """From hints to orders. Knows nothing of Celery, so that tests can feed the inbox directly.
 
     Args:
-        unusable: models that could not be loaded, and why. Their renders are claimed all the same, so
-            that they end with that reason rather than wait for ever.
+        assembled: the engine. Renders of models that it could not load are claimed all the same, so that they
+            end with that reason rather than wait for ever.
         sick: called when the machine has no more files or no more disk; the child must then drain.
     """
 
@@ -61,8 +62,7 @@ class Intake(threading.Thread):
         holdings: Holdings,
         committer: Committer,
         store: ObjectStore,
-        engine: Engine,
-        unusable: Mapping[str, str],
+        assembled: Assembled,
         sick: Callable[[], object],
     ) -> None:
         super().__init__(name="intake", daemon=True)
@@ -70,8 +70,9 @@ class Intake(threading.Thread):
         self._holdings = holdings
         self._committer = committer
         self._store = store
-        self._engine = engine
-        self._unusable = unusable
+        self._engine = assembled.engine
+        self._unusable = assembled.unusable
+        self._framework = assembled.framework
         self._sick = sick
         self._pictures = Pictures(self._fetch)
         self._fetchers = ThreadPoolExecutor(FETCHERS, thread_name_prefix="fetch")
@@ -134,7 +135,7 @@ class Intake(threading.Thread):
         if claimed.stage is not first_stage(spec):
             if claimed.latents is None:
                 raise LatentsError("the base stage left no latents")
-            handover = latents.unpack(self._fetch(claimed.latents))
+            handover = latents.unpack(self._fetch(claimed.latents), self._framework)
         inputs = self._pictures.of(spec, claimed) if needs_inputs(spec, claimed.stage) else None
         return Order(
             render_id=claimed.render_id,

@@ -64,7 +64,7 @@ def test_a_picture_goes_in_and_another_comes_out(painting: Farm, tmp_path: Path)
         assert (ran.stdout, ran.returncode) == ("bit-equal\n", 0), ran.stderr
 
 
-@pytest.mark.parametrize("ruin", ["gone", "altered"])
+@pytest.mark.parametrize("ruin", ["gone", pytest.param("altered", marks=pytest.mark.long)])
 def test_a_picture_that_is_gone_ends_the_job_with_the_reason(
     farm: Farm, store: S3Store, tmp_path: Path, ruin: str
 ) -> None:

@@ -41,6 +41,7 @@ def painting(farm: Farm) -> Farm:
     return farm
 
 
+@pytest.mark.long
 def test_weights_go_through_both_stages_and_the_picture_can_be_made_again(
     painting: Farm, tmp_path: Path
 ) -> None:

@@ -9,7 +9,7 @@ from training.studio import Studio, open_studio
 from training.verdicts import EFFECTS, measured
 
 SEEDS = range(100, 150)
-QUICK = {"shift_by_crop", "style_by_second_prompt", "painted_inside_mask"}
+QUICK = {"shift_by_crop"}
 ELSEWHERE = {"object_by_prompt", "ideal_by_refiner"}  # test_tiny_pair asks more of them
 
 

@@ -19,7 +19,8 @@ class Handover:
     """Stage-one latents and what they were made with.
 
     Attributes:
-        latents: `[1, 4, height / 8, width / 8]`, on the CPU, still scaled and noisy as the sampler left them.
+        latents: `[1, 4, height / 8, width / 8]`, on the CPU, still scaled and noisy as the sampler left them. An
+            engine that does without torch has arrays of NumPy here, and in `Picture.pixels`.
         header: model hash, sampler, steps, split, dtype and shape; compared before the refiner goes on.
     """
 
