@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
+import threading
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Protocol
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from latentfarm.settings import Settings
 
 TIMEOUT_S = 10
+_making = threading.Lock()
 
 
 class ObjectStore(Protocol):
@@ -70,9 +73,11 @@ class S3Store:
         connections: int = 16,
     ) -> None:
         self.bucket = bucket
-        session = _session(access_key_id, secret_access_key)
-        self.client = _client(session, endpoint_url, region, connections)
-        self._signer = _client(session, public_url or endpoint_url, region, 1)
+        # Sessions are not thread-safe where they make clients; clients are.
+        with _making:
+            session = _session(access_key_id, secret_access_key)
+            self.client = _client(session, endpoint_url, region, connections)
+            self._signer = _client(session, public_url or endpoint_url, region, 1)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> S3Store:
@@ -196,7 +201,9 @@ class _transient:  # noqa: N801 - reads as a verb where it is used
             raise TransientError(f"object store: {self.what}: {error}") from error
 
 
+@functools.lru_cache(maxsize=4)
 def _session(access_key_id: str, secret_access_key: str) -> Session:
+    """One for all stores of a process: each would read its rules about endpoints anew, 0.2 s of a core."""
     import boto3
 
     return boto3.session.Session(aws_access_key_id=access_key_id, aws_secret_access_key=secret_access_key)
