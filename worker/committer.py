@@ -172,7 +172,10 @@ def _own(operation: _Operation, found: dict[str, Any]) -> Any:
 
 
 def _tell_refused(operation: _Operation, answer: Any) -> None:
-    """Logs what met a higher fence, or a cancel; before the answer is given, so that no line can be missing."""
+    """Logs what came too late: after a rescue, a cancel, or the end of its stage.
+
+    It does so before the answer is given, so that no line can be missing.
+    """
     if operation.kind == "claim":
         return  # Hints come twice, and late: a claim that finds nothing writes nothing.
     event = "result_refused" if operation.kind in RESULTS else "write_refused"
