@@ -99,8 +99,8 @@ def _judge(found: Findings, evidence: Evidence, folder: Path, rounds: int) -> No
     caught = late.caught()
     found.least("leases that ended", over, rounds * WORKERS)
     found.most("late writes accepted", len(late.accepted()), 0)
-    found.least("late writes refused", len(refused), rounds)
-    found.least("of these, results", sum(kind in Late.RESULTS for kind, _, _ in refused), 1)
+    results = sum(kind in Late.RESULTS for kind, _, _ in refused)
+    found.least("late results refused", results, rounds)
     found.most("refused and not logged", len(late.untold()), 0)
     for state in Late.STATES:
         found.least(f"renders asleep while {state}", caught[state], 1)

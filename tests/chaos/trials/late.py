@@ -46,18 +46,25 @@ class Late:
                 found.append(line)
         return found
 
-    def refused(self) -> set[Write]:
-        """What SQL refused."""
+    def _all_refused(self) -> set[Write]:
         return {_key(line) for line in self._of("answered") if not line["accepted"]}
 
+    def refused(self) -> set[Write]:
+        """What SQL refused of claims that were lost. A checkpoint can come too late for its own result as well."""
+        return {
+            (kind, render, fence)
+            for kind, render, fence in self._all_refused()
+            if self._attempts[render, fence]["outcome"] == "lost"
+        }
+
     def untold(self) -> set[Write]:
-        """What was refused, and no log of a worker tells of it."""
+        """What was refused, for whatever reason, and no log of a worker tells of it."""
         told = {
             (line["kind"], line["render"], line["fence"])
             for line in self._logged
             if line["event"] in ("result_refused", "write_refused")
         }
-        return self.refused() - told
+        return self._all_refused() - told
 
     def caught(self) -> Counter[str]:
         """What was being done with the renders of frozen workers, by state."""
