@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from latentfarm.records import Claimed, Done, Failure, Saved
     from latentfarm.repository.facade import Repository
 
+RESULTS = frozenset({"finish", "hand_over"})
 AWAY_S = 0.5
 BATCH = 256
 """Most operations in one transaction."""
@@ -128,7 +129,9 @@ class Committer(threading.Thread):
                 self._one_by_one(operations, error)
                 return
             for item in operations:
-                item.answer.set_result(_own(item, found))
+                answer = _own(item, found)
+                _tell_refused(item, answer)
+                item.answer.set_result(answer)
             return
         for item in operations:
             item.answer.cancel()
@@ -166,3 +169,15 @@ def _own(operation: _Operation, found: dict[str, Any]) -> Any:
         ids = {render_id for render_id, _ in operation.pairs}
         return [claimed for claimed in answer if claimed.render_id in ids]
     return operation.pairs.intersection(answer)
+
+
+def _tell_refused(operation: _Operation, answer: Any) -> None:
+    """Logs what came too late: after a rescue, a cancel, or the end of its stage.
+
+    It does so before the answer is given, so that no line can be missing.
+    """
+    if operation.kind == "claim":
+        return  # Hints come twice, and late: a claim that finds nothing writes nothing.
+    event = "result_refused" if operation.kind in RESULTS else "write_refused"
+    for render_id, fence in sorted(operation.pairs - answer):
+        get_logger().info(event, kind=operation.kind, render=render_id, fence=fence)

@@ -116,10 +116,8 @@ class Outflow:
         notes["first_step_at"] = self.odometer.first_step_at(order)
         done = Done(order.render_id, order.fence, ref, self.odometer.taken(order), notes)
         commit = self._committer.finish if isinstance(result, Picture) else self._committer.hand_over
-        accepted = self._timed("commit", lambda: commit(done).result())
-        if not accepted:
-            # Cancelled or superseded: the object stays planned, and the collector removes it.
-            get_logger().info("result_refused", render=order.render_id, fence=order.fence)
+        # Refused when cancelled or superseded: the object stays planned then, and the collector removes it.
+        self._timed("commit", lambda: commit(done).result())
 
     def _put(self, claimed: Claimed, data: bytes, media_type: str) -> ObjectRef:
         def put() -> ObjectRef:

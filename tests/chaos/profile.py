@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 POISON = ("hang", "die", "nan", "oom", "sticky")
 """The first takes 15 s to be noticed, four times: too long for the short run, which has the fault `hang`."""
@@ -22,6 +22,7 @@ class Profile:
         poison: share of renders that nobody can make; `poison_kinds`: which; `poison_within`: the part of the
             window in which they come. A hang takes 15 s to be noticed, and does so four times.
         cancelled, twice: share of jobs that are taken back, and that are sent twice with one key.
+        environment: variables of every member, in place of the usual ones.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Profile:
     poison_within: float = 0.7
     cancelled: float = 0.05
     twice: float = 0.10
+    environment: dict[str, str] = field(default_factory=dict)
 
 
 SHORT = Profile(

@@ -120,6 +120,7 @@ class World(Place):
             "LATENTFARM_API_PORT": str(self.api_port),
             "LATENTFARM_COLLECT_AFTER_S": str(self.profile.collect_after_s),
             FOLDER: str(self.steps),
+            **self.profile.environment,
         }
         for service, variable in SERVICES.items():
             environment[variable] = self.through(f"{name}.{service}", self.variables[variable])

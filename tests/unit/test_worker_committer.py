@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import psycopg
 import pytest
 from sqlalchemy.exc import IntegrityError, OperationalError
+from structlog.testing import capture_logs
 
 from latentfarm.errors import ErrorClass
 from latentfarm.records import Claimed, Done, Failure, ObjectRef, Saved
@@ -138,6 +139,27 @@ def test_a_superseded_finish_is_answered_with_nothing(committer: Committer, data
     database.gone = {1}
     database.open.set()
     assert committer.finish(done(1)).result(WAIT_S) == set()
+
+
+def test_every_refused_write_is_logged(committer: Committer, database: Database) -> None:
+    database.gone = {1}
+    database.open.set()
+    saved = Saved(1, 1, 4, 4, REF)
+    with capture_logs() as lines:
+        for answer in (
+            committer.finish(done(1)),
+            committer.hand_over(done(1)),
+            committer.fail(Failure(1, 1, ErrorClass.TRANSIENT, "away")),
+            committer.release([(1, 1), (2, 1)]),
+            committer.plan(saved),
+            committer.show(saved),
+            committer.claim([(1, 0)]),
+        ):
+            answer.result(WAIT_S)
+    told = [(line["event"], line["kind"], line["render"], line["fence"]) for line in lines]
+    kinds = ("fail", "release", "plan", "show")
+    results = [("result_refused", kind, 1, 1) for kind in ("finish", "hand_over")]
+    assert told == results + [("write_refused", kind, 1, 1) for kind in kinds]
 
 
 def test_what_ends_goes_before_what_begins(committer: Committer, database: Database) -> None:
