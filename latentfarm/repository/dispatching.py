@@ -13,6 +13,9 @@ from latentfarm.states import Lane, RenderState, Stage
 if TYPE_CHECKING:
     from sqlalchemy import Connection, RowMapping
 
+DOUBTFUL_S = 5.0
+"""Age at which a message is sent again when a worker that may have taken it has ended."""
+
 _QUEUES = text("SELECT id, name, stage, model, lane, wait_s FROM queues ORDER BY id")
 
 # The class keeps this lock apart from other advisory locks of the farm.
@@ -35,22 +38,25 @@ _PICK = text("""
     RETURNING r.id, r.fence, r.suspect, r.job_id
 """)
 
-# Which messages may be lost: older than the wait that is usual here, doubling with every repeat.
+# Which messages may be lost: older than the wait that is usual here, doubling with every repeat; after the end of an
+# incarnation, older than what a worker needs to claim what it has taken.
 _LOST = text("""
     WITH lost AS (
         SELECT id FROM renders
         WHERE queue_id = :queue AND state = :dispatched
-          AND sent_at < now() - make_interval(secs => LEAST(300, :after_s * power(2, LEAST(sends, 8) - 1)))
+          AND sent_at < now() - make_interval(secs => CASE sends WHEN 0 THEN LEAST(:after_s, :doubtful_s)
+              ELSE LEAST(300, :after_s * power(2, LEAST(sends, 8) - 1)) END)
         ORDER BY sent_at LIMIT :room FOR UPDATE SKIP LOCKED)
     UPDATE renders r SET sent_at = now(), sends = LEAST(r.sends, 100) + 1
     FROM lost WHERE r.id = lost.id
     RETURNING r.id, r.fence, r.suspect
 """)
 
-# The hints that a dead incarnation had in memory went with it; nobody knows which they were.
-_IMPATIENT = text("""
-    UPDATE renders r SET sends = 1 FROM queues q, workers w
-    WHERE r.queue_id = q.id AND r.state = :dispatched AND r.sends > 1
+# The hints that an incarnation had in memory went with it; nobody knows which they were. The length of the list does
+# not tell either: its messages may hold one render or many.
+_DOUBT = text("""
+    UPDATE renders r SET sends = 0 FROM queues q, workers w
+    WHERE r.queue_id = q.id AND r.state = :dispatched AND r.sends > 0
       AND w.id = ANY (CAST(:workers AS bigint[])) AND q.stage = ANY (w.stages) AND q.model = ANY (w.assigned_models)
 """)
 
@@ -112,13 +118,22 @@ def take_lost(connection: Connection, queue: int, *, after_s: float, room: int) 
         after_s: age of a first message; each repeat doubles it, up to 300 s. 0: all.
         room: at most so many.
     """
-    parameters = {"queue": queue, "after_s": after_s, "room": room, "dispatched": int(RenderState.DISPATCHED)}
+    parameters = {
+        "queue": queue,
+        "after_s": after_s,
+        "doubtful_s": DOUBTFUL_S,
+        "room": room,
+        "dispatched": int(RenderState.DISPATCHED),
+    }
     return [Pick(row.id, row.fence, row.suspect) for row in connection.execute(_LOST, parameters)]
 
 
 def expect_losses(connection: Connection, workers: list[int]) -> None:
-    """Lets messages of the queues that ended incarnations served count as lost after the least age again."""
-    connection.execute(_IMPATIENT, {"workers": workers, "dispatched": int(RenderState.DISPATCHED)})
+    """Lets messages of the queues that ended incarnations served count as lost once they are `DOUBTFUL_S` old.
+
+    A window at most goes out twice; of each render one message is claimed.
+    """
+    connection.execute(_DOUBT, {"workers": workers, "dispatched": int(RenderState.DISPATCHED)})
 
 
 def measure_waits(connection: Connection) -> None:

@@ -111,6 +111,26 @@ def test_a_repeat_waits_twice_as_long_as_the_one_before(
         assert bool(sweep(duties.republish)) == again, age_s
 
 
+@pytest.mark.parametrize("reason", ["exit -9", "drained"])
+def test_what_an_ended_worker_had_taken_is_sent_again_within_seconds(
+    repository: Repository, broker: Broker, duties: Duties, sweep: Sweep, reason: str
+) -> None:
+    submit(repository, 12)
+    ended, _ = register(repository), register(repository)
+    queue = repository.queues()[0]
+    dispatch(repository, broker, queue)
+    broker.mark_epoch()
+    # Small messages: the list looks long enough to hold all that is dispatched, and does not.
+    broker.redis.rpop(queue.name)
+    assert broker.length(queue.name) * CHUNK >= 12
+    repository.end_worker(ended, reason)
+    assert sweep(duties.republish) == ""
+    _do(repository, "UPDATE renders SET sent_at = now() - interval '6 s'")
+    assert sweep(duties.republish) == "sent 12 renders again"
+    _do(repository, "UPDATE renders SET sent_at = now() - interval '6 s'")
+    assert sweep(duties.republish) == "", "once for each end"
+
+
 # Objects
 
 
