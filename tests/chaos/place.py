@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 import psycopg
@@ -17,12 +17,10 @@ from tests.chaos.proxy import Switchboard
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from contextlib import AbstractContextManager
-    from random import Random
 
     from latentfarm.embedded.keeper import Keeper
     from tests.chaos.profile import Profile
-    from tests.chaos.roster import Target
+    from tests.chaos.roster import Roster
     from tests.chaos.truth import Truth
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,20 +28,10 @@ CLOCK = Path(__file__).resolve().parent / "clock"
 RESTART = Backoff(first=0.2, longest=1.0)
 
 
-class Targets(Protocol):
-    """Who hands out workers to faults."""
-
-    def take(self, rng: Random) -> AbstractContextManager[Target]:
-        """A worker for one fault."""
-
-    def ready(self) -> list[Target]:
-        """Workers that serve."""
-
-
 class Place:
     """Restarts what dies, as any process manager would, and ends everything in the end."""
 
-    roster: Targets
+    roster: Roster
 
     def __init__(self, folder: Path, profile: Profile, truth: Truth) -> None:
         self.folder = folder

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -49,22 +50,16 @@ class Target:
         return [self.child, self.parent]
 
 
-class Roster:
+class Roster(ABC):
     """Hands out workers to faults, each to one fault at a time."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
+    def __init__(self) -> None:
         self._lock = threading.Lock()
         self._taken: set[str] = set()
 
+    @abstractmethod
     def ready(self) -> list[Target]:
-        """Workers whose child serves."""
-        pids = {self._world.keeper(name).pid: name for name in self._names()}
-        rows = [row for row in self._world.rows(_READY) if row["pid"] in pids]
-        found = [(pids[row["pid"]], row, _child(row["pid"])) for row in rows]
-        return [
-            Target(name, row["id"], row["pid"], child, row["held"]) for name, row, child in found if child
-        ]
+        """Workers that serve."""
 
     @contextlib.contextmanager
     def take(self, rng: Random) -> Iterator[Target]:
@@ -93,6 +88,23 @@ class Roster:
                     return target
             time.sleep(0.1)
         raise Skipped(f"no worker was free within {FREE_S:.0f} s")
+
+
+class Workers(Roster):
+    """The farm's, as SQL knows them."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__()
+        self._world = world
+
+    def ready(self) -> list[Target]:
+        """Those whose child serves."""
+        pids = {self._world.keeper(name).pid: name for name in self._names()}
+        rows = [row for row in self._world.rows(_READY) if row["pid"] in pids]
+        found = [(pids[row["pid"]], row, _child(row["pid"])) for row in rows]
+        return [
+            Target(name, row["id"], row["pid"], child, row["held"]) for name, row, child in found if child
+        ]
 
     def _names(self) -> list[str]:
         return [f"worker{number}" for number in range(self._world.profile.workers)]

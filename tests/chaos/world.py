@@ -18,7 +18,7 @@ from latentfarm.embedded.stack import Stack
 from tests.chaos import trace
 from tests.chaos.engine import FOLDER
 from tests.chaos.place import ROOT, Place, until
-from tests.chaos.roster import Roster
+from tests.chaos.roster import Workers
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,7 +43,7 @@ class World(Place):
         self.steps = folder / "steps"
         self.steps.mkdir()
         self.stack = Stack(folder / "stack", self.supervisor)
-        self.roster = Roster(self)
+        self.roster = Workers(self)
         self._sql: psycopg.Connection[dict[str, Any]] | None = None
         self._sql_lock = threading.Lock()
         self.api_port = ports.choose(())

@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import secrets
 import sys
-import threading
-import time
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -14,12 +12,10 @@ import psutil
 from latentfarm.embedded import ports
 from latentfarm.embedded.valkey import Valkey
 from tests.chaos.place import Place, until
-from tests.chaos.roster import BUSY_S, FREE_S, Skipped, Target
+from tests.chaos.roster import Roster, Target
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
-    from random import Random
 
     from tests.chaos.profile import Profile
     from tests.chaos.truth import Truth
@@ -40,7 +36,7 @@ class Nodes(Place):
         data = folder / "redis"
         data.mkdir()
         self._valkey = Valkey(data, folder / "redis.log", ports.choose(()), secrets.token_hex(16))
-        self.roster = NodeRoster(self)
+        self.roster = Processes(self)
 
     def start(self) -> None:
         """See `Place.start`."""
@@ -80,13 +76,12 @@ class Nodes(Place):
         return []
 
 
-class NodeRoster:
-    """Hands out nodes; one with a child at work where there is any."""
+class Processes(Roster):
+    """The children of the nodes; one that is at work has left a file that says so."""
 
     def __init__(self, nodes: Nodes) -> None:
+        super().__init__()
         self._nodes = nodes
-        self._lock = threading.Lock()
-        self._taken: set[str] = set()
 
     def ready(self) -> list[Target]:
         """One target per child."""
@@ -97,29 +92,6 @@ class NodeRoster:
                 held = int((self._nodes.busy / str(child)).exists())
                 found.append(Target(name, 0, parent or 0, child, held))
         return found
-
-    @contextlib.contextmanager
-    def take(self, rng: Random) -> Iterator[Target]:
-        """As `Roster.take`."""
-        target = self._wait(rng)
-        try:
-            yield target
-        finally:
-            with self._lock:
-                self._taken.discard(target.name)
-
-    def _wait(self, rng: Random) -> Target:
-        began = time.monotonic()
-        while (waited := time.monotonic() - began) < FREE_S:
-            with self._lock:
-                free = [target for target in self.ready() if target.name not in self._taken]
-                choice = [target for target in free if target.held] or (free if waited > BUSY_S else [])
-                if choice:
-                    target = rng.choice(choice)
-                    self._taken.add(target.name)
-                    return target
-            time.sleep(0.1)
-        raise Skipped(f"no node was free within {FREE_S:.0f} s")
 
 
 def _children(parent: int | None) -> list[int]:
