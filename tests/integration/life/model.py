@@ -89,7 +89,8 @@ class Model:
         self.jobs: dict[UUID, Job] = {}
         self.renders: dict[int, Render] = {}
         self.alive: set[int] = set()
-        self.shown: dict[int, int] = {}
+        self.shown: set[Pair] = set()
+        """Stages that ended well and whose objects are there: their echo is accepted as well."""
 
     def add(self, job: Job, ids: Iterable[int]) -> None:
         """A job was accepted."""
@@ -132,8 +133,8 @@ class Model:
         """A stage ended well; False: refused, unless it is the echo of what was accepted before."""
         render = self.held(pair)
         if render is None:
-            return self.shown.get(pair[0]) == pair[1]
-        self.shown[render.id] = render.fence
+            return pair in self.shown
+        self.shown.add(pair)
         if render.stage is Stage.BASE and render.job.refined:
             render.move(S.QUEUED)
             render.stage, render.queue = Stage.REFINE, f"refine.tiny.{render.job.lane}"
@@ -197,6 +198,7 @@ class Model:
         render.suspect, render.due = suspect, verdict.delay_s == 0
         if verdict.rewind and render.stage is Stage.REFINE:
             render.stage, render.queue = Stage.BASE, f"base.tiny.{render.job.lane}"
+            self.shown = {pair for pair in self.shown if pair[0] != render.id}
 
     def cancelled(self, job_id: UUID) -> None:
         """All of a job that still lives ends."""
