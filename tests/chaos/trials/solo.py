@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 _LAST = "SELECT max(id) AS id FROM renders"
 _LEFT = "SELECT 1 FROM renders WHERE id <= %s AND state < 3 LIMIT 1"
-_GOES_ON = "SELECT 1 FROM renders WHERE id > %s AND state > 1 LIMIT 1"
+_AT_WORK = """
+    SELECT count(DISTINCT w.id) AS n FROM attempts a JOIN workers w ON w.id = a.worker_id
+    WHERE a.render_id > %s AND w.ended_at IS NULL AND w.ready AND w.lease_until > now()
+"""
 SETTLE_S = 150.0
 AGAIN = 3
 """So often a fault that found nothing to hit is drawn anew."""
@@ -64,7 +67,7 @@ class Solo:
         return bool(notes.get("connections", 1) and notes.get("renders", 1))
 
     def _settle(self, kind: str) -> None:
-        """Until all workers serve, all renders that were there have ended, and later ones are worked at.
+        """Until all renders that were there have ended, and each worker has claimed one that came later.
 
         Suspects run alone and are charged for a death: a second fault on one would be two faults at a time.
         """
@@ -76,7 +79,7 @@ class Solo:
                 f"settled after {kind}",
                 lambda: (
                     not world.rows(_LEFT, last)
-                    and world.rows(_GOES_ON, last)
+                    and world.rows(_AT_WORK, last)[0]["n"] == world.profile.workers
                     and len(world.roster.ready()) == world.profile.workers
                 ),
                 SETTLE_S,
