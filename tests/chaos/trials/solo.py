@@ -40,6 +40,7 @@ class Solo:
         self.unsettled: list[str] = []
         self._world = world
         self._seed = seed
+        self._last = 0
         self._kinds = [kind for kind in kinds for _ in range(times)]
         # Mixed, so that a farm that grows slower with time does not look as if one kind were to blame.
         Random(f"{seed}/solo").shuffle(self._kinds)
@@ -73,13 +74,13 @@ class Solo:
         """
         world = self._world
         try:
-            until("renders are there", lambda: world.rows(_LAST)[0]["id"], SETTLE_S)
-            last: int = world.rows(_LAST)[0]["id"]
+            # Each in a wait of its own: PostgreSQL may go on answering for a moment after it was killed.
+            until("renders are there", self._look, SETTLE_S)
             until(
                 f"settled after {kind}",
                 lambda: (
-                    not world.rows(_LEFT, last)
-                    and world.rows(_AT_WORK, last)[0]["n"] == world.profile.workers
+                    not world.rows(_LEFT, self._last)
+                    and world.rows(_AT_WORK, self._last)[0]["n"] == world.profile.workers
                     and len(world.roster.ready()) == world.profile.workers
                 ),
                 SETTLE_S,
@@ -87,3 +88,8 @@ class Solo:
         except TimeoutError as error:
             say(str(error))
             self.unsettled.append(kind)
+
+    def _look(self) -> bool:
+        """Notes which render is the latest; False when there is none."""
+        self._last = int(self._world.rows(_LAST)[0]["id"] or 0)
+        return self._last > 0
