@@ -29,8 +29,15 @@ def spread(values: list[float]) -> dict[str, Any]:
 
 
 def recovery(evidence: Evidence) -> dict[str, dict[str, Any]]:
-    """Per kind of fault: seconds from the fault to the return of each render that it interrupted, and on to
-    its next claim."""
+    """Per kind of fault: how long the renders that it interrupted took back to their queue, and on to their
+    next claim."""
+    back, claimed = returns(evidence)
+    return {kind: {"queued": spread(back[kind]), "claimed": spread(claimed[kind])} for kind in sorted(back)}
+
+
+def returns(evidence: Evidence) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    """Per kind of fault: seconds from the fault to the return of each render that it interrupted; and to its
+    next claim."""
     ends: dict[int, list[Any]] = defaultdict(list)
     starts: dict[tuple[int, int], Any] = {}
     fences: dict[int, list[int]] = defaultdict(list)
@@ -51,7 +58,7 @@ def recovery(evidence: Evidence) -> dict[str, dict[str, Any]]:
             if later:
                 again = starts[row["render_id"], min(later)]
                 claimed[fault["fault"]].append(again.timestamp() - fault["t"])
-    return {kind: {"queued": spread(back[kind]), "claimed": spread(claimed[kind])} for kind in sorted(back)}
+    return back, claimed
 
 
 def wasted(evidence: Evidence) -> float:
