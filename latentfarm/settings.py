@@ -68,7 +68,7 @@ class Settings(BaseSettings):
     )
     renew_s: float = Field(4.0, gt=0, description="Seconds between two renewals of the lease.")
     stall_s: float = Field(
-        15.0, gt=0, description="Least seconds without a step before a child counts as stalled."
+        12.0, gt=0, description="Least seconds without a step before a child counts as stalled."
     )
     load_s: float = Field(
         900.0, gt=0, description="Seconds that a child may take to load and warm its models."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 POISON = ("hang", "die", "nan", "oom", "sticky")
-"""The first takes 15 s to be noticed, four times: too long for the short run, which has the fault `hang`."""
+"""The first takes 12 s to be noticed, four times: too long for the short run, which has the fault `hang`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Profile:
         faults: how many, in the proportions of the protocol.
         counts: kind -> number in their place, for a run that is aimed at something.
         poison: share of renders that nobody can make; `poison_kinds`: which; `poison_within`: the part of the
-            window in which they come. A hang takes 15 s to be noticed, and does so four times.
+            window in which they come. A hang takes 12 s to be noticed, and does so four times.
         cancelled, twice: share of jobs that are taken back, and that are sent twice with one key.
         environment: variables of every member, in place of the usual ones.
     """
