@@ -100,6 +100,9 @@ class Life(Ground):
     @rule(death=DEATHS)
     def collect(self, death: Death) -> None:
         self.live(death, lambda: self.records.transact(self.duties.collect))
+        # Its grace is longer than a worker that was superseded may go on: who still uploads then is no worker.
+        told = self.rows.keys(visible=False)
+        self.hands = [(worker, item) for worker, item in self.hands if item.key in told]
 
     # Workers and their parents
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from latentfarm.retry import GiveUp, Retry, decide, decide_death
+from latentfarm.retry import POLICIES, GiveUp, Retry, decide, decide_death
 from latentfarm.states import JobState, RenderState, Stage, may_follow
 
 if TYPE_CHECKING:
@@ -150,7 +150,8 @@ class Model:
         render = self.held(pair)
         if render is None:
             return False
-        self._go(render, decide(error, tries=render.tries, starts=render.starts), render.suspect)
+        verdict = decide(error, tries=render.tries, starts=render.starts, alone=render.suspect)
+        self._go(render, verdict, render.suspect or POLICIES[error].isolates)
         return True
 
     def released(self, pair: Pair) -> bool:
