@@ -68,8 +68,9 @@ class Findings:
         day = time.strftime("%Y-%m-%d", time.gmtime())
         judged = [name for name in self.bounds if name in invariants.INVARIANTS]
         breached = sum(bool(self.bounds[name]["value"]) for name in judged)
-        lines = [f"\n### {self.name}: seed {self.seed}, {day}\n"]
-        lines += [f"{name}: {_brief(value)}.  " for name, value in self.figures.items()]
+        lines = [f"\n## Trial {self.name}: seed {self.seed}, {day}\n"]
+        for name, value in self.figures.items():
+            lines += _table(name, value) if _is_nested(value) else [f"{name}: {_brief(value)}.  "]
         lines += ["", "| asked | found | bound | met |", "|---|---|---|---|"]
         lines += [
             f"| {name} | {bound['value']} | {bound['bound']} | {'yes' if bound['met'] else 'no'} |"
@@ -83,7 +84,22 @@ class Findings:
         page.put(self.name, "\n".join(lines) + "\n")
 
 
+def _is_nested(value: Any) -> bool:
+    return isinstance(value, dict) and any(isinstance(item, dict) for item in value.values())
+
+
+def _table(name: str, value: dict[str, dict[str, Any]]) -> list[str]:
+    columns = list(dict.fromkeys(column for row in value.values() for column in row))
+    lines = ["", f"| {name} | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
+    for row, cells in value.items():
+        told = [_brief(cells[column]) if column in cells else "" for column in columns]
+        lines.append(f"| {row} | {' | '.join(told)} |")
+    return [*lines, ""]
+
+
 def _brief(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name} {_brief(item)}" for name, item in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(_brief, value)) or "none"
     return str(value)
