@@ -178,6 +178,8 @@ def _tell_refused(operation: _Operation, answer: Any) -> None:
     """
     if operation.kind == "claim":
         return  # Hints come twice, and late: a claim that finds nothing writes nothing.
-    event = "result_refused" if operation.kind in RESULTS else "write_refused"
     for render_id, fence in sorted(operation.pairs - answer):
-        get_logger().info(event, kind=operation.kind, render=render_id, fence=fence)
+        if operation.kind in RESULTS:
+            get_logger().info("result_refused", kind=operation.kind, render=render_id, fence=fence)
+        else:
+            get_logger().info("write_refused", kind=operation.kind, render=render_id, fence=fence)
