@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from tests.chaos.world import World
 
 KINDS = ("die", "oom", "hang", "nan")
+DEADLY = ("die", "hang")
 ROUNDS = 2
 CALM_S = 150.0
 POISON_S = 300.0
@@ -120,10 +121,12 @@ def _judge(findings: Findings, seen: Poisoned, phases: Phases, asked: int) -> No
             name: [round(rate, 2) for rate in phases.rates(name, seen.made)] for name in ("calm", "poison")
         },
         "busy share of the cores": {name: phases.cpu(name) for name in ("calm", "poison")},
-        "healthy renders lost with a process": seen.interrupted,
     }
     findings.least("poison renders", len(seen.starts), asked)
     findings.least("kinds of poison", len(seen.starts_by_kind), min(asked, len(KINDS)))
+    deadly = sum(seen.starts_by_kind.get(kind, 0) for kind in DEADLY)
+    findings.least("processes that ended with their renders", seen.killed, deadly)
+    findings.least("healthy renders in them", seen.interrupted, asked)
     findings.least("calm share of what the workers can do", round(calm / able, 3), FULL)
     findings.least("throughput of the others, share of calm", round(poisoned / calm, 3), SHARE)
     findings.most("healthy renders that did not succeed", seen.unmade, 0)

@@ -21,7 +21,7 @@ class Poisoned:
         ends: the same of poison; `starts`: how often each was claimed, `started`: when.
         made: when healthy renders succeeded.
         charged: healthy renders that were charged at any time, refunded or not.
-        interrupted: claims of healthy renders that ended because a process did.
+        interrupted: claims of healthy renders that ended because a process did; `killed`: such processes.
     """
 
     healthy: dict[int, int]
@@ -32,6 +32,7 @@ class Poisoned:
     made: list[float]
     charged: set[int]
     interrupted: int
+    killed: int
 
     @classmethod
     def of(cls, evidence: Evidence) -> Poisoned:
@@ -56,6 +57,7 @@ class Poisoned:
             charged={row["render_id"] for row in moves if row["tries"]}
             | {row["render_id"] for row in others if row["charged"]},
             interrupted=sum(row["outcome"] == "lost" for row in others),
+            killed=len({row["worker_id"] for row in evidence.attempts if row["outcome"] == "lost"}),
         )
 
     @property

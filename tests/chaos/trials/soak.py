@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 RENDERS = 20_000
 EVERY_S = 60.0
 LONGEST_S = 3 * 3600.0
-SLEEP_MS = 2
+ROW_MS = 16
+"""Of each step, for each render in it: some 14 renders in a second, so that it takes long enough for faults."""
 LEAST_OPEN = 128
 REFINED = 0.25
 """Share of jobs that go through both stages."""
@@ -41,6 +42,7 @@ MIB_PER_THOUSAND = 1.0
 INJECTED = 0.8
 """Least share of the faults that were due: some find nothing to hit."""
 ROLES = ("api", "scheduler", "worker", "child", "redis", "postgres", "s3")
+TABLES = 10
 PROFILE = Profile("soak", 0, 0, window_s=0.0, calm_s=300.0, collect_after_s=60.0)
 
 _DONE = "SELECT count(*) AS n FROM renders WHERE state > 2"
@@ -95,7 +97,7 @@ def _faults(seed: int, every_s: float) -> list[Fault]:
 def _source(seed: int) -> Source:
     def source(world: World, stopping: threading.Event) -> Iterator[Submission]:
         rng = Random(f"{seed}/users")
-        for submission in feed.feed(world, seed, LEAST_OPEN, stopping, f"sleep {SLEEP_MS}", num_images=8):
+        for submission in feed.feed(world, seed, LEAST_OPEN, stopping, f"row {ROW_MS}", num_images=8):
             yield _varied(submission, rng)
 
     return source
@@ -136,5 +138,7 @@ def _judge_slopes(findings: Findings, census: Census) -> None:
 
 
 def _judge_levels(findings: Findings, census: Census) -> None:
+    looked_at = {name for sample in census.samples for name in sample.get("tables", {})}
+    findings.least("tables looked at", len(looked_at), TABLES)
     for name, level in growth.levels(census.samples).items():
         findings.most(f"{name} (before: {level.before:g})", level.after, level.most)
