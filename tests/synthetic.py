@@ -5,7 +5,8 @@ Same claims, checkpoints, hand-over, uploads and commits as with the real one. T
 number of 64 bits that every step changes by the seed and the step's own number, and the picture shows it: a
 step that is left out or taken twice changes the bytes. What it does with a prompt:
 
-    sleep MS      each step takes so many milliseconds (default 1)
+    sleep MS      each step takes so many milliseconds (default 1), however many samples take it together
+    row MS        each step takes so many milliseconds more for each sample, as where one fills a device
     die           the process kills itself at the second step
     hang          the render loop stops for ever
     deaf          the child's Celery stops reading for ever, and all else goes on
@@ -169,7 +170,7 @@ class SyntheticEngine:
 
     def _turn(self, samples: list[_Sample]) -> None:
         started = time.perf_counter()
-        time.sleep(max(_sleep_s(sample.order) for sample in samples))
+        time.sleep(_turn_s([sample.order.spec.prompt for sample in samples]))
         self.counters.forwards += 1
         self.counters.rows += len(samples)
         self.counters.bucket_rows += len(samples)
@@ -226,9 +227,14 @@ class SyntheticEngine:
             self._listener.finished(order, Picture(to_pixels(sample.value), {"device": "synthetic"}))
 
 
-def _sleep_s(order: Order) -> float:
-    found = re.search(r"sleep (\d+)", order.spec.prompt)
-    return (int(found.group(1)) if found else 1) / 1000
+def _turn_s(prompts: Sequence[str]) -> float:
+    together = max(_told_ms(prompt, "sleep", 1) for prompt in prompts)
+    return (together + sum(_told_ms(prompt, "row", 0) for prompt in prompts)) / 1000
+
+
+def _told_ms(prompt: str, word: str, usual: int) -> int:
+    found = re.search(rf"\b{word} (\d+)", prompt)
+    return int(found.group(1)) if found else usual
 
 
 def _failure(prompt: str) -> RenderError | None:
