@@ -14,11 +14,11 @@ from psycopg.rows import dict_row
 from sqlalchemy import create_engine
 
 from latentfarm.embedded import ports
-from latentfarm.embedded.stack import Stack
 from tests.chaos import trace
 from tests.chaos.engine import FOLDER
 from tests.chaos.place import ROOT, Place, until
 from tests.chaos.roster import Workers
+from tests.chaos.store import TellingStack
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,7 +42,7 @@ class World(Place):
         super().__init__(folder, profile, truth)
         self.steps = folder / "steps"
         self.steps.mkdir()
-        self.stack = Stack(folder / "stack", self.supervisor)
+        self.stack = TellingStack(folder / "stack", self.supervisor)
         self.roster = Workers(self)
         self._sql: psycopg.Connection[dict[str, Any]] | None = None
         self._sql_lock = threading.Lock()

@@ -6,7 +6,8 @@ import math
 from typing import Any
 
 from tests.chaos.trials.census import EVERY_S
-from tests.chaos.trials.growth import MIB, Level, level, levels, slopes
+from tests.chaos.trials.flatness import Level, level, levels
+from tests.chaos.trials.growth import MIB, slopes
 
 LOOKS = 60
 PER_LOOK = 150
@@ -24,7 +25,7 @@ def samples(
             "role": role,
             "life": f"{number * lives // LOOKS}",
             "rss": size,
-            "uss": 100 * MIB,
+            "own": 100 * MIB,
             "files": 30 + int(files * number),
             "threads": 20,
         }
@@ -59,7 +60,7 @@ def test_a_life_that_was_too_short_is_not_judged() -> None:
 
 
 def test_shared_buffers_are_no_growth_of_a_session() -> None:
-    (found,) = slopes(samples(leak_mib=5.0, role="postgres"))
+    (found,) = slopes(samples(leak_mib=5.0, role="session"))
     assert found.mib == 0
 
 

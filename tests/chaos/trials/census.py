@@ -22,12 +22,14 @@ if TYPE_CHECKING:
     from tests.chaos.world import World
 
 EVERY_S = 10.0
+"""A look takes part of a second itself."""
 _DONE = "SELECT count(*) AS n FROM renders WHERE state > 2"
 _SESSIONS = "SELECT count(*) AS n FROM pg_stat_activity WHERE backend_type = 'client backend'"
 _TABLES = """
     SELECT relname AS name, n_dead_tup AS dead, pg_total_relation_size(relid) AS bytes
     FROM pg_stat_user_tables WHERE relname NOT LIKE 'chaos%' AND relname <> 'alembic_version'
 """
+_SESSION = "postgres: latentfarm latentfarm "
 Sample = dict[str, Any]
 
 
@@ -58,10 +60,16 @@ class Census(threading.Thread):
 
     def look(self) -> Sample:
         """One sample."""
-        found: Sample = {"t": round(time.time(), 1), "done": None, "processes": list(_processes(self._world))}
+        found: Sample = {
+            "store_bytes": self._world.stack.store_bytes(),
+            "t": round(time.time(), 1),
+            "done": None,
+            "processes": list(_processes(self._world)),
+        }
         with contextlib.suppress(psycopg.OperationalError):
             found["done"] = self._world.rows(_DONE)[0]["n"]
             found["sql_connections"] = self._world.rows(_SESSIONS)[0]["n"]
+            found["sql_files"] = len(list((self._world.folder / "stack/postgres/data").glob("base/*/*")))
             found["tables"] = {row["name"]: self._table(row) for row in self._world.rows(_TABLES)}
         with contextlib.suppress(redis.RedisError), self._world.redis() as client:
             found["redis_keys"] = client.dbsize()
@@ -86,24 +94,27 @@ def _processes(world: World) -> Iterator[Sample]:
             everyone = [process, *process.children(recursive=True)]
             for one in everyone:
                 with contextlib.suppress(psutil.Error):
-                    yield _process(_role(member, is_first=one is process), one)
+                    yield _process(_role(member, one, is_first=one is process), one)
 
 
-def _role(member: str, *, is_first: bool) -> str:
+def _role(member: str, process: psutil.Process, *, is_first: bool) -> str:
     """Processes of one role are alike."""
     if member.startswith("worker"):
         return "worker" if is_first else "child"
+    if member == "postgres" and process.cmdline()[0].startswith(_SESSION):
+        return "session"
     return member.rstrip("0123456789") if member != "s3" else member
 
 
 def _process(role: str, process: psutil.Process) -> Sample:
+    """`own`: resident without what others may map as well, and without files."""
     with process.oneshot():
-        memory = process.memory_full_info()
+        memory = process.memory_info()
         return {
             "role": role,
             "life": f"{process.pid}/{process.create_time():.2f}",
             "rss": memory.rss,
-            "uss": memory.uss,
+            "own": memory.rss - memory.shared,
             "files": process.num_fds(),
             "threads": process.num_threads(),
         }

@@ -5,6 +5,7 @@ What is sampled is in samples.jsonl in the folder; growth.py says what counts as
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import Counter
@@ -17,7 +18,8 @@ from tests.chaos.place import until
 from tests.chaos.profile import Profile
 from tests.chaos.run import say
 from tests.chaos.storm import Storm
-from tests.chaos.trials import feed, growth
+from tests.chaos.trials import feed, flatness, growth
+from tests.chaos.trials.census import EVERY_S as EVERY_LOOK_S
 from tests.chaos.trials.census import Census
 from tests.chaos.trials.findings import Findings
 from tests.chaos.trials.ground import ground
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.chaos.plan import Submission
+    from tests.chaos.trials.census import Sample
     from tests.chaos.trials.ground import Source
     from tests.chaos.world import World
 
@@ -41,8 +44,10 @@ REFINED = 0.25
 MIB_PER_THOUSAND = 1.0
 INJECTED = 0.8
 """Least share of the faults that were due: some find nothing to hit."""
-ROLES = ("api", "scheduler", "worker", "child", "redis", "postgres", "s3")
+ROLES = ("api", "scheduler", "worker", "child", "redis", "postgres", "session", "s3")
 TABLES = 10
+STORE_MIB = 640.0
+"""Twice what the store has in use, and the files that it maps; see store.py."""
 PROFILE = Profile("soak", 0, 0, window_s=0.0, calm_s=300.0, collect_after_s=60.0)
 
 _DONE = "SELECT count(*) AS n FROM renders WHERE state > 2"
@@ -72,6 +77,7 @@ def run(folder: Path, seed: int, *, renders: int = RENDERS, every_s: float = EVE
     findings.figures = _figures(storm, census, lasted_s)
     findings.least("renders", len(found.evidence.renders), renders)
     findings.least("faults", sum(storm.injected.values()), int(INJECTED * int(lasted_s / every_s)))
+    findings.least("samples", len(census.samples), int(INJECTED * lasted_s / EVERY_LOOK_S))
     findings.most("faults that broke off", len(storm.errors), 0)
     _judge_slopes(findings, census)
     _judge_levels(findings, census)
@@ -123,6 +129,8 @@ def _figures(storm: Storm, census: Census, lasted_s: float) -> dict[str, object]
         "faults broken off": storm.errors,
         "samples": len(census.samples),
         "lives judged": dict(lives),
+        "threads": {role: found.pair for role, found in flatness.threads(census.samples).items()},
+        "store, MiB resident": flatness.level(census.samples, _store_mib).pair,
     }
 
 
@@ -137,8 +145,18 @@ def _judge_slopes(findings: Findings, census: Census) -> None:
             findings.most(f"{role}: MiB in 1,000 renders", steepest.mib, MIB_PER_THOUSAND)
 
 
+def _store_mib(sample: Sample) -> float | None:
+    return next((one["rss"] / growth.MIB for one in sample["processes"] if one["role"] == "s3"), None)
+
+
 def _judge_levels(findings: Findings, census: Census) -> None:
     looked_at = {name for sample in census.samples for name in sample.get("tables", {})}
+    store = [size for size in map(_store_mib, census.samples) if size is not None]
+    findings.most("store: MiB resident", round(max(store, default=math.nan), 1), STORE_MIB)
+    files = max((sample.get("sql_files", 0) for sample in census.samples), default=0)
+    findings.most(
+        "postgres: files, of those that it has", flatness.most_files(census.samples, "postgres"), files
+    )
     findings.least("tables looked at", len(looked_at), TABLES)
-    for name, level in growth.levels(census.samples).items():
+    for name, level in flatness.levels(census.samples).items():
         findings.most(f"{name} (before: {level.before:g})", level.after, level.most)
