@@ -2,7 +2,8 @@
 
 It is written in Go and allocates buffers of 216 MiB when it starts, which become resident page by page as they
 fill; garbage lies there until there is as much of it as of what is in use. So its resident size grows for a long
-time where nothing leaks, and what is in use has to be asked for.
+time where nothing leaks, and what is in use has to be asked for. That moves in steps of 8 MiB and more, up and
+down: 234 MiB after 2,000 small objects in an idle store, 274 after 22,000, 259 after 30,000.
 """
 
 from __future__ import annotations
