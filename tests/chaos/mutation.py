@@ -53,7 +53,7 @@ MUTANTS = (
         _aimed("", "--poison", "0.05", "--poison-kinds", "die", renders=60),
         ("9 starts and tries", "1 stuck"),
     ),
-    Mutant("upload_after_commit", _aimed("s3_slow=1,child_kill=6"), ("4 objects",)),
+    Mutant("upload_after_commit", _aimed("s3_slow=1,child_kill=20", renders=300), ("4 objects",)),
     Mutant(
         "no_republish", _aimed("redis_flush=4,redis_drop=6", renders=300, window=10, calm=45), ("1 stuck",)
     ),

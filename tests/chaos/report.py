@@ -73,6 +73,8 @@ def section(outcome: Outcome) -> str:
         ("orphans after grace", len(breaches["6 orphans"]), "no bucket", "no bucket"),
         ("work done twice", f"{100 * figures['wasted']:.1f} %", _waste(early), _waste(late)),
     ]
+    if not outcome.plain:
+        rows = [(name, ours, "not run", "not run") for name, ours, _, _ in rows]
     lines = [
         f"\n## {outcome.profile.name}: seed {outcome.seed}, {day}\n",
         f"Faults: {faults}.\n",
