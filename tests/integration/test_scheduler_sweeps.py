@@ -131,6 +131,21 @@ def test_what_an_ended_worker_had_taken_is_sent_again_within_seconds(
     assert sweep(duties.republish) == "", "once for each end"
 
 
+def test_messages_of_suspects_do_not_multiply_with_every_death(
+    repository: Repository, broker: Broker, duties: Duties, sweep: Sweep
+) -> None:
+    submit(repository, 12)
+    ended, _ = register(repository), register(repository)
+    _do(repository, "UPDATE renders SET suspect = true")
+    dispatch(repository, broker, repository.queues()[0])
+    broker.mark_epoch()
+    repository.end_worker(ended, "exit -9")
+    _do(repository, "UPDATE renders SET sent_at = now() - interval '6 s'")
+    assert sweep(duties.republish) == ""
+    _do(repository, "UPDATE renders SET sent_at = now() - interval '61 s'")
+    assert sweep(duties.republish) == "sent 12 renders again"
+
+
 # Objects
 
 
