@@ -45,8 +45,8 @@ check: $(STAMP) ## Lint, formatting, types, who may import whom
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 
-bench: $(STAMP) ## Measure the figures that the README quotes
-	@$(BIN)/python -m benchmarks all
+bench: $(STAMP) ## Measure speed against rivals, all that needs no GPU; writes docs/benchmarks.md
+	@$(BIN)/python -m benchmarks speed --write
 
 parity: $(STAMP) ## Hold 250 drawn parameter sets against diffusers, through a whole farm
 	@$(BIN)/python -m benchmarks parity

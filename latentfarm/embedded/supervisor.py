@@ -61,6 +61,11 @@ class Supervisor:
                 reason = keeper.error or "no answer to the probe"
                 raise StartError(f"{keeper.name} did not become ready ({keeper.state}): {reason}")
 
+    def pids(self) -> dict[str, int]:
+        """The processes that run, by the name of their program."""
+        found = {name: keeper.pid for name, keeper in tuple(self._keepers.items())}
+        return {name: pid for name, pid in found.items() if pid is not None}
+
     def snapshot(self) -> list[Status]:
         """The state of every program, in the order in which they were added."""
         return [keeper.status() for keeper in tuple(self._keepers.values())]
