@@ -58,11 +58,16 @@ class Committer(threading.Thread):
             "fail": failing.fail,
             "release": failing.give_back,
             "claim": lambda connection, pairs: claiming.claim(connection, worker, pairs),
+            "look": claiming.still_to_be_had,
         }
 
     def claim(self, pairs: Sequence[Pair]) -> Future[list[Claimed]]:
         """Takes renders; the future has those that were still to be had."""
         return self._put("claim", set(pairs), list(pairs))
+
+    def look(self, pairs: Sequence[Pair]) -> Future[set[Pair]]:
+        """Writes nothing; the future has those that a claim would still find."""
+        return self._put("look", set(pairs), list(pairs))
 
     def finish(self, done: Done) -> Future[set[Pair]]:
         """Ends a render as succeeded; the future is empty when it was superseded."""
@@ -176,7 +181,7 @@ def _tell_refused(operation: _Operation, answer: Any) -> None:
 
     It does so before the answer is given, so that no line can be missing.
     """
-    if operation.kind == "claim":
+    if operation.kind in {"claim", "look"}:
         return  # Hints come twice, and late: a claim that finds nothing writes nothing.
     for render_id, fence in sorted(operation.pairs - answer):
         if operation.kind in RESULTS:

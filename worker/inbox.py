@@ -53,6 +53,17 @@ class Inbox:
                     return [hints.popleft() for _ in range(min(room, CHUNK, len(hints)))], False
             return [], False
 
+    def alone(self) -> list[Pair]:
+        """Suspects that wait until nothing is held."""
+        with self.changed:
+            return list(self._alone)
+
+    def forget(self, stale: set[Pair]) -> None:
+        """Drops hints of suspects that somebody else has taken meanwhile."""
+        with self.changed:
+            self._alone = deque(pair for pair in self._alone if pair not in stale)
+            self.changed.notify_all()
+
     def wants_bulk(self, held: int) -> bool:
         """Whether the bulk queues should be consumed: less than half of what could be held is at hand."""
         with self.changed:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
+from sqlalchemy.exc import SQLAlchemyError
 
 from latentfarm.errors import (
     CheckpointError,
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
     from worker.inbox import Inbox
 
 WAIT_S = 0.2
+LOOK_S = 1.0
+"""So often a worker that empties itself for a suspect makes sure that it is still to be had."""
 FETCHERS = 4
 GET_LIMIT_S = 600.0
 """So long a store may be away before a stage that needs something of it is given up."""
@@ -77,6 +81,7 @@ class Intake(threading.Thread):
         self._pictures = Pictures(self._fetch)
         self._fetchers = ThreadPoolExecutor(FETCHERS, thread_name_prefix="fetch")
         self._stopping = threading.Event()
+        self._looked_at = -LOOK_S
 
     def run(self) -> None:
         """Until stopped: claim when there is room."""
@@ -85,11 +90,25 @@ class Intake(threading.Thread):
             if pairs:
                 self._claim(pairs)
             elif alone:
+                self._look_again()
                 with self._holdings.changed:
                     self._holdings.changed.wait(WAIT_S)
             else:
                 with self._inbox.changed:
                     self._inbox.changed.wait(WAIT_S)
+
+    def _look_again(self) -> None:
+        """Drops hints of suspects that others have taken: nothing is claimed while one waits, and batches run empty."""
+        now = time.monotonic()
+        if now - self._looked_at < LOOK_S:
+            return
+        self._looked_at = now
+        waiting = self._inbox.alone()
+        try:
+            found = self._committer.look(waiting).result()
+        except (CancelledError, SQLAlchemyError):
+            return  # The worker drains; or it went into the log, and the claim will tell.
+        self._inbox.forget(set(waiting) - found)
 
     def _claim(self, pairs: list[tuple[int, int]]) -> None:
         try:

@@ -36,6 +36,12 @@ _CLAIM = text("""
     FROM taken t JOIN specs s ON s.id = t.spec_id JOIN jobs j ON j.id = t.job_id ORDER BY t.id
 """)
 
+_LOOK = text("""
+    SELECT r.id, r.fence FROM renders r
+    JOIN unnest(CAST(:ids AS bigint[]), CAST(:fences AS int[])) AS w(id, fence) ON w.id = r.id AND w.fence = r.fence
+    WHERE r.state = :dispatched
+""")
+
 _ATTEMPTS = text("""
     INSERT INTO attempts (render_id, fence, stage, queue_id, worker_id, waited_s)
     SELECT id, fence, stage, queue, :worker, EXTRACT(EPOCH FROM clock_timestamp() - sent)
@@ -96,6 +102,19 @@ def claim(connection: Connection, worker: int, pairs: Sequence[Pair]) -> list[Cl
         # The window has room again: the scheduler fills it now rather than at its next round.
         notify(connection, CHANNEL_WORK, queue)
     return claimed
+
+
+def still_to_be_had(connection: Connection, pairs: Sequence[Pair]) -> set[Pair]:
+    """Those of `pairs` (render id, fence) that are still dispatched under that fence. Locks nothing."""
+    rows = connection.execute(
+        _LOOK,
+        {
+            "ids": [pair[0] for pair in pairs],
+            "fences": [pair[1] for pair in pairs],
+            "dispatched": int(RenderState.DISPATCHED),
+        },
+    )
+    return {(row.id, row.fence) for row in rows}
 
 
 def _named(picture: dict[str, Any]) -> list[bytes]:

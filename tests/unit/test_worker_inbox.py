@@ -100,3 +100,14 @@ def test_draining_forgets_every_hint() -> None:
     _offer(inbox, 1, alone=True)
     inbox.clear()
     assert inbox.take(0) == ([], False)
+
+
+def test_suspects_that_others_have_taken_are_forgotten_and_let_the_rest_pass() -> None:
+    inbox = Inbox(8)
+    _offer(inbox, 3, alone=True)
+    _offer(inbox, 1, first=10)
+    assert inbox.alone() == [(1, 0), (2, 0), (3, 0)]
+    inbox.forget({(1, 0), (3, 0)})
+    assert inbox.alone() == [(2, 0)]
+    inbox.forget({(2, 0), (7, 0)})
+    assert _numbers(inbox.take(1)) == [10]
