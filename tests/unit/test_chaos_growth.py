@@ -14,13 +14,21 @@ PER_LOOK = 150
 
 
 def samples(
-    *, leak_mib: float = 0.0, files: float = 0.0, role: str = "child", lives: int = 1, bytes_more: float = 0.0
+    *,
+    leak_mib: float = 0.0,
+    files: float = 0.0,
+    role: str = "child",
+    lives: int = 1,
+    bytes_more: float = 0.0,
+    per_look: int = PER_LOOK,
+    fills_for: int = 3,
 ) -> list[dict[str, Any]]:
-    """A process of 200 MiB whose warm-up takes 20 MiB; it leaks so much in 1,000 renders."""
+    """A process of 200 MiB that fills a cache, 5 MiB at each look, and leaks so much in 1,000 renders."""
     found = []
     for number in range(LOOKS):
-        done = number * PER_LOOK
-        size = 200 * MIB + min(number, 3) * 5 * MIB + leak_mib * MIB * done / 1000 + (number % 3) * MIB / 4
+        done = number * per_look
+        filled = min(number, fills_for) * 5 * MIB
+        size = 200 * MIB + filled + leak_mib * MIB * done / 1000 + (number % 3) * MIB / 4
         process = {
             "role": role,
             "life": f"{number * lives // LOOKS}",
@@ -53,6 +61,14 @@ def test_a_leak_shows_in_the_lives_of_a_process_that_is_killed_now_and_then() ->
     found = slopes(samples(leak_mib=2.0, lives=3))
     assert len(found) == 3
     assert all(slope.mib > 1.5 for slope in found)
+
+
+def test_a_long_life_has_more_time_to_fill_its_caches_and_none_to_leak() -> None:
+    (short,), (long,) = slopes(samples(fills_for=20)), slopes(samples(fills_for=20, per_look=300))
+    assert short.mib > 1.0
+    assert abs(long.mib) < 0.2
+    (leaking,) = slopes(samples(fills_for=20, per_look=300, leak_mib=2.0))
+    assert 1.8 < leaking.mib < 2.2
 
 
 def test_a_life_that_was_too_short_is_not_judged() -> None:

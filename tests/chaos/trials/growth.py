@@ -19,6 +19,8 @@ WARM_S = 60.0
 LEAST_RENDERS = 1_000
 """Of the farm, within a life that is judged, after it was warm."""
 LEAST_SAMPLES = 8
+LONG_RENDERS = 10_000
+"""A longer life is judged by its second half: what leaks goes on leaking, and a cache that fills is full by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,9 @@ def _size(process: Sample, sample: Sample) -> float | None:
 
 def _slope(role: str, life: str, points: list[tuple[float, int, float]]) -> Slope | None:
     warm = [point for point in points if point[0] >= points[0][0] + WARM_S]
+    if warm and warm[-1][1] - warm[0][1] > LONG_RENDERS:
+        middle = (warm[0][1] + warm[-1][1]) / 2
+        warm = [point for point in warm if point[1] >= middle]
     if len(warm) < LEAST_SAMPLES or warm[-1][1] - warm[0][1] < LEAST_RENDERS:
         return None
     thousands = [done / 1000 for _, done, _ in warm]
