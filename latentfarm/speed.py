@@ -29,5 +29,10 @@ class Speed(BaseModel):
     compile: Literal["none", "regional", "whole"] = Field(
         "none", description="torch.compile of the UNet: its repeated blocks, or all of it."
     )
+    warm_sizes: tuple[tuple[int, int], ...] = Field(
+        (),
+        description="[height, width] of images whose shapes a worker on a GPU runs, and compiles, before it is"
+        " ready; other shapes are never compiled. The entry's `native_size` when empty.",
+    )
     channels_last: bool | None = Field(None, description="Memory layout; on CUDA when absent.")
     fused_projections: bool = Field(False, description="One matrix for q, k and v in the UNet's attention.")

@@ -78,6 +78,8 @@ def load(
     from worker.engine.decode import device_name
     from worker.engine.engine import StepEngine
     from worker.engine.model import LoadedModel, load_model
+    from worker.engine.warmup import compile_nothing_more, warm_up
+    from worker.warming import needs_warming, orders_of
 
     # Before any other thread exists: they inherit it, and the count is part of what makes bits equal.
     torch.set_num_threads(threads)
@@ -85,10 +87,15 @@ def load(
     unusable: dict[str, str] = {}
     for entry in entries:
         try:
-            models[entry.name] = load_model(entry, stages, device)
+            model = load_model(entry, stages, device)
+            if needs_warming(entry, device):
+                warm_up(model, orders_of(entry, model.pipelines))
+            models[entry.name] = model
         except ModelError as error:
             get_logger().error("model_unusable", model=entry.name, error=str(error))
             unusable[entry.name] = str(error)
+    if any(entry.speed.compile != "none" for entry in entries):
+        compile_nothing_more()
     versions = {"torch": torch.__version__, "diffusers": diffusers.__version__}
     info = {
         "device_name": device_name(torch.device(device)),

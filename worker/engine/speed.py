@@ -24,6 +24,8 @@ _KERNELS = {
     "cudnn": SDPBackend.CUDNN_ATTENTION,
     "math": SDPBackend.MATH,
 }
+_SHAPES = 1024
+"""Forms of one function that are kept compiled. Torch's 8 are too few: the ninth shape would fail its render."""
 _CUDA_ONLY = ("efficient", "cudnn", "xformers")
 
 
@@ -83,6 +85,9 @@ def _set_up_unet(speed: Speed, unet: Any, device: torch.device) -> None:
     elif speed.attention != "sdpa":
         # Not diffusers' set_attention_backend: SDXL's attention processors do not look at it.
         unet.forward = _under(unet.forward, _KERNELS[speed.attention])
+    if speed.compile != "none":
+        dynamo = torch._dynamo.config  # noqa: SLF001  the only place where torch has these
+        dynamo.recompile_limit = dynamo.accumulated_recompile_limit = _SHAPES
     if speed.compile == "regional":
         unet.compile_repeated_blocks(fullgraph=True, dynamic=False)
     elif speed.compile == "whole":

@@ -1,0 +1,104 @@
+"""What is compiled is settled before a worker is ready, and no shape fails for being the ninth.
+
+The compiler in these tests only counts what it is given: torch's own takes a minute for each shape here.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from diffusers import UNet2DConditionModel
+
+from latentfarm.speed import Speed
+from latentfarm.states import Stage
+from tests.rig import Rig
+from worker.engine.model import load_model
+from worker.engine.warmup import compile_nothing_more, row_counts, warm_up
+from worker.warming import needs_warming, orders_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from latentfarm.registry import ModelEntry
+    from tests.rig import MakeSpec
+
+
+@pytest.fixture
+def compiled(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """Grows by one with each graph that is compiled."""
+    graphs: list[int] = []
+
+    def count(graph: Any, _inputs: Any) -> Any:
+        graphs.append(1)
+        return graph.forward
+
+    counting = functools.partialmethod(UNet2DConditionModel.compile_repeated_blocks, backend=count)
+    monkeypatch.setattr(UNet2DConditionModel, "compile_repeated_blocks", counting)
+    before = torch._dynamo.config.recompile_limit, torch._dynamo.config.accumulated_recompile_limit
+    torch._dynamo.reset()
+    yield graphs
+    torch.compiler.set_stance("default")
+    torch._dynamo.reset()
+    torch._dynamo.config.recompile_limit, torch._dynamo.config.accumulated_recompile_limit = before
+
+
+@pytest.fixture
+def entry(tiny_entry: ModelEntry) -> ModelEntry:
+    return tiny_entry.model_copy(update={"speed": Speed(compile="regional"), "bucket": 2})
+
+
+@pytest.mark.parametrize(("bucket", "rows"), [(1, [2, 1]), (8, [1, 2, 4, 8]), (12, [1, 2, 4, 8, 12])])
+def test_every_number_of_rows_that_a_gpu_does_is_known(bucket: int, rows: list[int]) -> None:
+    assert row_counts(bucket) == rows
+
+
+def test_a_cpu_without_a_compiler_has_nothing_to_warm(tiny_entry: ModelEntry, entry: ModelEntry) -> None:
+    assert not needs_warming(tiny_entry, "cpu")
+    assert needs_warming(entry, "cpu")
+    assert needs_warming(tiny_entry, "cuda:0")
+
+
+def test_the_refiner_is_warmed_from_a_picture(entry: ModelEntry, compiled: list[int]) -> None:
+    orders = orders_of(entry, [Stage.REFINE])
+    warm_up(load_model(entry, [Stage.REFINE]), orders)
+    assert len(compiled) > 0
+
+
+def test_nothing_is_compiled_once_a_worker_is_warm(
+    entry: ModelEntry, make: MakeSpec, compiled: list[int]
+) -> None:
+    model = load_model(entry, [Stage.BASE])
+    warm_up(model, orders_of(entry, [Stage.BASE]))
+    compile_nothing_more()
+    known = len(compiled)
+    assert known > 0
+    with Rig(model) as rig:
+        spec = make(num_inference_steps=2, reproducible=True)
+        rig.picture(rig.submit(spec, seed=7))  # a shape that is warm
+        rig.picture(rig.submit(make(num_inference_steps=2, width=72, height=88), seed=7))  # one that is not
+    assert len(compiled) == known
+
+
+@pytest.mark.long
+def test_many_shapes_are_compiled_and_none_fails(entry: ModelEntry, compiled: list[int]) -> None:
+    sizes = tuple((64, 64 + 8 * index) for index in range(10))
+    many = entry.model_copy(
+        update={"speed": Speed(compile="regional", warm_sizes=sizes), "bucket": 1, "max_size": 512}
+    )
+    warm_up(load_model(many, [Stage.BASE]), orders_of(many, [Stage.BASE]))
+    assert len(compiled) >= 2 * len(sizes)
+
+
+@pytest.mark.long
+def test_warm_sizes_take_the_place_of_the_native_one(entry: ModelEntry, compiled: list[int]) -> None:
+    speed = Speed(compile="regional", warm_sizes=((64, 64), (64, 96)))
+    several = entry.model_copy(update={"speed": speed, "bucket": 1})
+    warm_up(load_model(several, [Stage.BASE]), orders_of(several, [Stage.BASE]))
+    two = len(compiled)
+    one = entry.model_copy(update={"bucket": 1})
+    torch._dynamo.reset()
+    warm_up(load_model(one, [Stage.BASE]), orders_of(one, [Stage.BASE]))
+    assert len(compiled) - two == two / 2

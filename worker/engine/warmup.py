@@ -1,0 +1,75 @@
+"""The first forward of each shape, before a worker says that it is ready.
+
+A compiler takes a minute for a shape, and a GPU looks for its kernels. Whoever came first would wait for it, and
+the parent would take it for a stall. What is compiled is settled here, for all of a worker's life: later shapes run as
+they are. Then a picture does not depend on what the worker happened to meet before, and nothing stops for a compiler.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING
+
+import torch
+
+from latentfarm.errors import RenderError
+from worker.engine.decode import finish
+from worker.engine.forward import forward
+from worker.engine.group import Group
+from worker.engine.prepare import prepare
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from worker.engine.model import LoadedModel
+    from worker.engine.order import Order
+    from worker.engine.sample import Sample
+
+_log = logging.getLogger(__name__)
+
+
+def warm_up(model: LoadedModel, orders: Iterable[Order]) -> None:
+    """Runs each order in every number of rows that a forward may have, and the VAE.
+
+    Whatever goes wrong with a shape, such as too little memory, is left to the render that meets it: it is told of
+    there, and the others go on.
+    """
+    started = time.perf_counter()
+    with torch.inference_mode():  # as in the engine: what is compiled under other rules is not used there
+        for order in orders:
+            try:
+                _run(order, model)
+            except (RenderError, torch.OutOfMemoryError) as error:
+                size = f"{order.spec.height} x {order.spec.width}"
+                _log.warning("%s, %s, %s is not warm: %s", model.name, order.stage.label, size, error)
+    _log.info("%s is warm after %.1f s", model.name, time.perf_counter() - started)
+
+
+def compile_nothing_more() -> None:
+    """From now on a shape that was not compiled runs as it is, in all threads of this process."""
+    torch.compiler.set_stance("eager_on_recompile")
+
+
+def _run(order: Order, model: LoadedModel) -> None:
+    sample = prepare(order, model)
+    for rows in row_counts(model.bucket):
+        _forward(sample, rows)
+    finish(sample)
+
+
+def _forward(sample: Sample, rows: int) -> None:
+    """One forward of a guided sample, or of one without guidance where there is no room for two rows."""
+    place = (0, 1) if rows > 1 else (0,)
+    for part in ("prompt_embeds", "pooled_embeds", "time_ids"):
+        tensor = getattr(sample, part)
+        setattr(sample, part, tensor[-1:].expand(len(place), *tensor.shape[1:]).contiguous())
+    forward(Group([sample], sample.model.bucket, 1, [place]), rows)
+
+
+def row_counts(bucket: int) -> list[int]:
+    """Rows of all forwards that a GPU does with this bucket; see `forward.shape_of`."""
+    if bucket == 1:
+        return [2, 1]
+    powers = [1 << power for power in range(bucket.bit_length())]
+    return sorted({*powers, bucket})
