@@ -41,7 +41,11 @@ class Running:
 
 @contextlib.contextmanager
 def farm(
-    folder: Path, settings: Mapping[str, str], *, workers: Sequence[str] = ("base,refine",)
+    folder: Path,
+    settings: Mapping[str, str],
+    *,
+    workers: Sequence[str] = ("base,refine",),
+    devices: str = "cpu",
 ) -> Iterator[Running]:
     """Services, API, scheduler and workers, until the block ends.
 
@@ -49,9 +53,10 @@ def farm(
         folder: for data and logs.
         settings: of all processes, over the defaults of production.
         workers: stages of each worker process, such as `base,refine`.
+        devices: as `python -m worker --devices` takes them.
     """
     with _only(settings), Stack(folder) as stack:
-        started = Farm(stack, ROOT, port=0, workers=workers, devices="cpu")
+        started = Farm(stack, ROOT, port=0, workers=workers, devices=devices)
         started.start()
         yield Running(started.url, {**settings, **started.environment()}, stack.supervisor.pids())
 
