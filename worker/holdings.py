@@ -41,6 +41,11 @@ class Holdings:
         with self.changed:
             return {(item.render_id, item.fence) for item in self._held.values()}
 
+    def has_suspect(self) -> bool:
+        """Whether one is held that must run alone."""
+        with self.changed:
+            return any(item.alone for item in self._held.values())
+
     def __len__(self) -> int:
         with self.changed:
             return len(self._held)

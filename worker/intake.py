@@ -86,7 +86,11 @@ class Intake(threading.Thread):
     def run(self) -> None:
         """Until stopped: claim when there is room."""
         while not self._stopping.is_set():
-            pairs, alone = self._inbox.take(len(self._holdings))
+            if self._holdings.has_suspect():
+                # Whatever else were held would share the blame for a death, or the suspect would bear it for all.
+                pairs, alone = [], True
+            else:
+                pairs, alone = self._inbox.take(len(self._holdings))
             if pairs:
                 self._claim(pairs)
             elif alone:

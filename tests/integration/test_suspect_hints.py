@@ -10,7 +10,7 @@ import pytest
 
 from latentfarm.messages import Message
 from latentfarm.states import Lane
-from tests.integration.device import Device, column, submit
+from tests.integration.device import Device, column, run, submit
 from worker import intake as module
 from worker.assembly import Assembled
 from worker.committer import Committer
@@ -45,6 +45,7 @@ class Bench:
 
     inbox: Inbox
     engine: NeverDone
+    holdings: Holdings
 
     def offer(self, *pairs: Pair, alone: bool = False) -> None:
         self.inbox.offer(Message(pairs, alone=alone), Lane.BULK)
@@ -66,7 +67,7 @@ def bench(repository: Repository, store: S3Store, monkeypatch: pytest.MonkeyPatc
     committer.start()
     intake = Intake(inbox, holdings, committer, store, Assembled(cast("Any", engine)), sick=lambda: None)
     intake.start()
-    yield Bench(inbox, engine)
+    yield Bench(inbox, engine, holdings)
     intake.stop()
     committer.close(WAIT_S)
 
@@ -107,3 +108,15 @@ def test_a_suspect_that_waits_lets_nothing_pass(repository: Repository, bench: B
     # It has looked, and has forgotten the other one alone.
     assert bench.inbox.alone() == [suspect]
     assert bench.engine.taken == [held[0]]
+
+
+def test_nothing_is_claimed_beside_a_suspect_that_runs(repository: Repository, bench: Bench) -> None:
+    suspect, next_one = _dispatched(repository, 2)
+    run(repository, "UPDATE renders SET suspect = true WHERE id = :id", id=suspect[0])
+    bench.offer(suspect, alone=True)
+    assert bench.claims(suspect[0])
+    bench.offer(next_one)
+    time.sleep(5 * module.WAIT_S)
+    assert bench.engine.taken == [suspect[0]]
+    bench.holdings.remove(suspect[0], suspect[1] + 1)
+    assert bench.claims(next_one[0])
