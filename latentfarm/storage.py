@@ -77,7 +77,7 @@ class S3Store:
         with _making:
             session = _session(access_key_id, secret_access_key)
             self.client = _client(session, endpoint_url, region, connections)
-            self._signer = _client(session, public_url or endpoint_url, region, 1)
+        self._public = (session, public_url or endpoint_url, region)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> S3Store:
@@ -90,6 +90,13 @@ class S3Store:
             secret_access_key=settings.s3_secret_access_key.get_secret_value(),
             public_url=settings.s3_public_url,
         )
+
+    @functools.cached_property
+    def _signer(self) -> S3Client:
+        """Made by the first link: most processes hand none out, and a client takes a tenth of a second."""
+        session, url, region = self._public
+        with _making:
+            return _client(session, url, region, 1)
 
     def put(self, key: str, data: bytes, content_type: str) -> ObjectRef:
         """See `ObjectStore.put`. The store itself refuses bytes that do not match the digest."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from latentfarm.errors import ModelError
 from latentfarm.logs import get_logger
+from worker.libraries import import_libraries
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,6 +72,7 @@ def load(
     listener: Listener,
 ) -> Assembled:
     """The step engine with every model that can be loaded; one that cannot does not stop the others."""
+    import_libraries()
     import diffusers
     import torch
     import transformers

@@ -29,7 +29,7 @@ from worker.committer import AWAY_S, Committer
 from worker.consumer import Consumer
 from worker.heartbeat import Heartbeat
 from worker.holdings import Holdings
-from worker.inbox import Inbox
+from worker.inbox import Inbox, capacity_for
 from worker.intake import Intake
 from worker.options import chosen_models
 from worker.outflow import Outflow
@@ -87,7 +87,7 @@ class Child:
             listener=self.outflow,
         )
         self.engine = self.assembled.engine
-        self.inbox = Inbox(max([2, *(entry.bucket for entry in models)]))
+        self.inbox = Inbox(capacity_for(entry.bucket for entry in models))
         self.intake = Intake(
             self.inbox,
             self.holdings,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 
 MEDIA_TYPES = {"png": "image/png", "webp": "image/webp", "jpeg": "image/jpeg"}
 DEFAULT_QUALITY = {"webp": 90, "jpeg": 95}
-_PNG_LEVEL = 1
-"""A third of the time of Pillow's default level for files a seventh larger."""
+PNG: dict[str, int] = {"compress_level": 1, "compress_type": zlib.Z_RLE}
+"""Of a photograph's 1024x1024 pixels a seventh of the time of Pillow's default level, for a file a twelfth larger."""
 
 
 def encode(picture: Picture, output: OutputSpec, provenance: Mapping[str, Any]) -> bytes:
@@ -49,7 +50,7 @@ def _options(output: OutputSpec, provenance: Mapping[str, Any]) -> dict[str, Any
         chunks = PngInfo()
         chunks.add_text(CHUNK, to_json(provenance))
         chunks.add_text(PARAMETERS, parameters_line(provenance))
-        return {"pnginfo": chunks, "compress_level": _PNG_LEVEL}
+        return {"pnginfo": chunks, **PNG}
     quality = output.quality or DEFAULT_QUALITY[output.format]
     options = {"quality": quality, "exif": to_exif(provenance)}
     return options | ({"subsampling": 0} if output.format == "jpeg" else {})

@@ -13,7 +13,22 @@ from latentfarm.messages import CHUNK
 from latentfarm.states import Lane
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from latentfarm.messages import Message, Pair
+
+
+def capacity_for(buckets: Iterable[int]) -> int:
+    """Bulk renders that a worker holds at once.
+
+    A guided render has two rows, so half as many as a bucket has rows are in a forward. Half as many again are
+    ready for the next one, and half as many are on their way out: encoded, put, committed. With fewer, forwards
+    would wait for the store.
+
+    Args:
+        buckets: rows of a forward, of each model that the worker serves.
+    """
+    return max([2, *(3 * bucket // 2 for bucket in buckets)])
 
 
 class Inbox:

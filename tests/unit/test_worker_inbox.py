@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from latentfarm.messages import CHUNK, Message
 from latentfarm.states import Lane
-from worker.inbox import Inbox
+from worker.inbox import Inbox, capacity_for
 
 if TYPE_CHECKING:
     from latentfarm.messages import Pair
@@ -23,6 +23,11 @@ def _offer(inbox: Inbox, count: int, lane: Lane = Lane.BULK, *, first: int = 1, 
 
 def _numbers(taken: tuple[list[Pair], bool]) -> list[int]:
     return [render_id for render_id, _ in taken[0]]
+
+
+@pytest.mark.parametrize(("buckets", "held"), [([8], 12), ([1], 2), ([], 2), ([8, 16], 24)])
+def test_a_worker_holds_what_runs_what_is_next_and_what_goes_out(buckets: list[int], held: int) -> None:
+    assert capacity_for(buckets) == held
 
 
 def test_an_empty_inbox_gives_nothing() -> None:

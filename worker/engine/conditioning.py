@@ -8,7 +8,7 @@ import torch
 
 from latentfarm.modes import Mode, mode_of
 from latentfarm.states import Stage
-from worker.engine.weighting import encode_branches, read_branches
+from worker.engine.prompts import encode
 
 if TYPE_CHECKING:
     from latentfarm.spec import RenderSpec
@@ -52,9 +52,9 @@ def condition(
     same arguments would be. It has one tokenizer, so the second prompts have no effect on it.
     """
     guided = guidance > 1 and pipe.unet.config.time_cond_proj_dim is None
-    positive, negative, pooled, negative_pooled = _encode(pipe, model, spec, stage, guided=guided)
+    positive, negative, pooled, negative_pooled = encode(pipe, model, spec, stage, guided=guided)
     ids, negative_ids = _time_ids(pipe, spec, stage, positive.dtype, _projection_width(pipe, pooled), size)
-    if guided:
+    if negative is not None and negative_pooled is not None:
         positive = torch.cat([negative, positive])
         pooled = torch.cat([negative_pooled, pooled])
         ids = torch.cat([negative_ids, ids])
@@ -62,30 +62,6 @@ def condition(
     embed = _guidance_embed(pipe, guidance, model)
     # The text encoders may be held in another precision than the UNet.
     return Conditioning(positive.to(place, model.dtype), pooled.to(place, model.dtype), ids.to(place), embed)
-
-
-def _encode(
-    pipe: Any, model: LoadedModel, spec: RenderSpec, stage: Stage, *, guided: bool
-) -> tuple[Any, ...]:
-    """What `encode_prompt` returns, or with weights what takes its place."""
-    wanted = model.adapters.of(spec, stage)
-    branches = read_branches(pipe, spec, guided=guided) if spec.prompt_weighting else []
-    with model.encoding, model.embeddings.rows_of(pipe, spec.embeddings):
-        for encoder in filter(None, (pipe.text_encoder, pipe.text_encoder_2)):
-            model.adapters.switch(encoder, wanted)
-        if spec.prompt_weighting:
-            return encode_branches(pipe, model, spec, branches, guided=guided)
-        encoded: tuple[Any, ...] = pipe.encode_prompt(
-            prompt=spec.prompt,
-            prompt_2=spec.prompt_2,
-            device=model.device,
-            num_images_per_prompt=1,
-            do_classifier_free_guidance=guided,
-            negative_prompt=spec.negative_prompt,
-            negative_prompt_2=spec.negative_prompt_2,
-            clip_skip=spec.clip_skip,
-        )
-    return encoded
 
 
 def _projection_width(pipe: Any, pooled: torch.Tensor) -> int:

@@ -15,6 +15,7 @@ from latentfarm.states import Stage
 from worker.engine.adapters import Adapters, load_adapters
 from worker.engine.embeddings import Embeddings, load_embeddings
 from worker.engine.pipelines import load_pipeline
+from worker.engine.prompts import PromptMemory
 from worker.engine.sources import Digests, source_of
 from worker.engine.speed import apply_speed, check_speed, notes_of_speed
 
@@ -36,6 +37,7 @@ class LoadedModel:
         encoding: held while prompts are encoded: the fast tokenizers are not safe in two threads.
         adapters: the LoRAs.
         embeddings: the textual inversions.
+        prompts: what was encoded last.
         speed_notes: what provenance says of options that change bits.
     """
 
@@ -48,6 +50,7 @@ class LoadedModel:
     encoding: threading.Lock = field(default_factory=threading.Lock)
     adapters: Adapters = field(default_factory=Adapters)
     embeddings: Embeddings = field(default_factory=Embeddings)
+    prompts: PromptMemory = field(default_factory=PromptMemory)
     speed_notes: dict[str, str] = field(default_factory=dict)
 
     def pipeline(self, stage: Stage) -> Any:
