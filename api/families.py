@@ -46,10 +46,16 @@ def queues(
     for queue in known:
         for state in sorted(LIVE):
             depth.add_metric((queue.name, state.label), found.get((queue.name, state), 0))
-        serving = sum(_serves(worker, queue) for worker in workers)
-        window.add_metric((queue.name,), WINDOW_CHUNKS * CHUNK * max(1, serving))
+        window.add_metric((queue.name,), _window(queue, workers))
         wait.add_metric((queue.name,), queue.wait_s)
     return [depth, window, wait]
+
+
+def _window(queue: Queue, workers: Sequence[Worker]) -> int:
+    """As dispatch reckons it: so much for each worker, more where it can hold many, and for one while there is none."""
+    least = WINDOW_CHUNKS * CHUNK
+    serving = [worker["info"] for worker in workers if _serves(worker, queue)]
+    return max(least, sum(max(least, 2 * int(info.get("capacity", 0))) for info in serving))
 
 
 def leases(workers: Sequence[Worker]) -> list[Metric]:

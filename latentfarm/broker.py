@@ -93,7 +93,8 @@ class Broker:
         groups = [together[start : start + chunk] for start in range(0, len(together), chunk)]
         groups += [[pick] for pick in picks if pick.alone]
         try:
-            with self.app.producer_pool.acquire(block=True, timeout=5) as producer:
+            # All of them in one round trip.
+            with self.app.producer_pool.acquire(block=True, timeout=5) as producer, producer.batch():
                 for group in groups:
                     self._publish(producer, queue, group)
         except (kombu.exceptions.KombuError, redis.exceptions.RedisError, OSError) as error:

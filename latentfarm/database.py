@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import select
+import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
 import psycopg.errors
 from sqlalchemy import Engine, create_engine, event, text
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, InvalidatePoolError, OperationalError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from psycopg.abc import PQGen
     from sqlalchemy import Connection
+    from sqlalchemy.pool import ConnectionPoolEntry
 
 CHANNEL_WORK = "latentfarm_work"
 """Payload: a queue id. Something is due there."""
@@ -27,6 +30,8 @@ ANSWER_S = 35.0
 """Seconds after which a connection that gives no answer counts as broken."""
 SOON_S = 20.0
 """The same where a lease depends on it: what hangs for longer would lose it."""
+REST_S = 1.0
+"""A pooled connection that was not used for so long is asked whether it is alive before it is used again."""
 _LESS_S = 5.0
 """So much earlier the server gives up a statement by itself, and says so."""
 
@@ -68,7 +73,6 @@ def connect(url: str, *, pool: int, application: str, answer_s: float = ANSWER_S
         pool_size=pool,
         max_overflow=0,
         pool_timeout=10,
-        pool_pre_ping=True,
         connect_args={
             "application_name": application,
             "connect_timeout": 5,
@@ -89,7 +93,32 @@ def connect(url: str, *, pool: int, application: str, answer_s: float = ANSWER_S
         return made
 
     event.listen(engine, "do_connect", patiently)
+    event.listen(engine, "checkin", _note_rest)
+    event.listen(engine, "checkout", _look_after_rest)
     return engine
+
+
+def _note_rest(_connection: object, record: ConnectionPoolEntry) -> None:
+    """A connection goes back into the pool."""
+    record.info["rests_since"] = time.monotonic()
+
+
+def _look_after_rest(connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
+    """Asks a connection that has rested whether it is alive; one that was used just now is asked nothing.
+
+    A server that has stopped or was started anew has closed it, which its socket tells without a round trip.
+
+    Raises:
+        InvalidatePoolError: it is not alive; the pool makes new ones.
+    """
+    rests_s = time.monotonic() - record.info.get("rests_since", time.monotonic())
+    if rests_s < REST_S and not select.select([connection.fileno()], [], [], 0)[0]:
+        return
+    try:
+        connection.execute("")
+        connection.rollback()
+    except psycopg.Error as error:
+        raise InvalidatePoolError from error
 
 
 def transact(engine: Engine, work: Callable[[Connection], T]) -> T:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
@@ -79,6 +80,7 @@ class Farm:
     Attributes:
         new_id: a parameter so that tests can count ids.
         pictures: only needed for specs that start from one.
+        known: queues that were seen before, by id: none is ever removed, and none becomes another.
         hurry: called with a queue's id after a commit, and must not wait: somebody else then calls
             `dispatch_now`. Without it `submit` does so itself, and is as slow as Redis is.
     """
@@ -89,6 +91,7 @@ class Farm:
     new_id: Callable[[], UUID]
     hurry: Callable[[int], None] | None = None
     pictures: Pictures | None = None
+    known: dict[int, Queue] = field(default_factory=dict)
 
     def submit(self, spec: RenderSpec, *, tenant: str = "", key: str | None = None) -> Submitted:
         """Validates a spec, stores the job, and sends its first renders when they are interactive.
@@ -133,12 +136,11 @@ class Farm:
 
     def dispatch_now(self, queue_id: int) -> None:
         """Saves the scheduler's reaction time. Not needed: what fails here the scheduler does."""
-        for queue in self.records.queues():
-            if queue.id == queue_id:
-                try:
-                    dispatch(self.records, self.sender, queue)
-                except (Conflict, ServiceUnavailable):
-                    return
+        if queue_id not in self.known:
+            self.known.update({queue.id: queue for queue in self.records.queues()})
+        if queue_id in self.known:
+            with suppress(Conflict, ServiceUnavailable):
+                dispatch(self.records, self.sender, self.known[queue_id])
 
     def cancel(self, job_id: UUID, *, tenant: str = "") -> Job:
         """Takes a job back, wherever its renders are; a job that has ended stays as it is.

@@ -87,7 +87,7 @@ class Child:
             listener=self.outflow,
         )
         self.engine = self.assembled.engine
-        self.inbox = Inbox(capacity_for(entry.bucket for entry in models))
+        self.inbox = Inbox(capacity_for(entry.bucket for entry in models), self.holdings.changed)
         self.intake = Intake(
             self.inbox,
             self.holdings,
@@ -123,7 +123,7 @@ class Child:
         self.engine.start()
         for part in (self.committer, self.progress, self.intake, self.watch, pulse, self.pacer):
             part.start()
-        announce(self.repository, self.worker, self.assembled.info)
+        announce(self.repository, self.worker, {**self.assembled.info, "capacity": self.inbox.capacity})
         get_logger().info("worker_ready", worker=self.worker, **self.assembled.info)
         self.consumer.run()
         self._drain()

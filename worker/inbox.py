@@ -9,13 +9,15 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING
 
-from latentfarm.messages import CHUNK
 from latentfarm.states import Lane
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from latentfarm.messages import Message, Pair
+
+CLAIM = 256
+"""Most renders of one claim. As many as there is room for, else: a commit costs the same for one as for many."""
 
 
 def capacity_for(buckets: Iterable[int]) -> int:
@@ -37,13 +39,16 @@ class Inbox:
     Args:
         capacity: renders that may be held at once for the bulk lane. Interactive ones may be held up to
             four times that, so that they never wait behind bulk work.
+        changed: notified when a hint comes; that of `Holdings`, so that whoever waits for a hint that finds room
+            hears of both.
     """
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, changed: threading.Condition | None = None) -> None:
         self.capacity = capacity
+        self._taken = 0
         self._lanes: dict[Lane, deque[Pair]] = {lane: deque() for lane in Lane}
         self._alone: deque[Pair] = deque()
-        self.changed = threading.Condition()
+        self.changed = changed or threading.Condition()
 
     def offer(self, message: Message, lane: Lane) -> None:
         """Adds the hints of a message."""
@@ -65,7 +70,9 @@ class Inbox:
             for lane, limit in ((Lane.INTERACTIVE, 4 * self.capacity), (Lane.BULK, self.capacity)):
                 hints, room = self._lanes[lane], limit - held
                 if hints and room > 0:
-                    return [hints.popleft() for _ in range(min(room, CHUNK, len(hints)))], False
+                    count = min(room, CLAIM, len(hints))
+                    self._taken += count
+                    return [hints.popleft() for _ in range(count)], False
             return [], False
 
     def alone(self) -> list[Pair]:
@@ -80,10 +87,15 @@ class Inbox:
             self.changed.notify_all()
 
     def wants_bulk(self, held: int) -> bool:
-        """Whether the bulk queues should be consumed: less than half of what could be held is at hand."""
+        """Whether the bulk queues should be consumed, for whoever asks every so often.
+
+        Less than half of what could be held must be at hand, or than twice what was taken since the last call: hints
+        that would wait for long are left to other workers, and one that is fast has enough until the next call.
+        """
         with self.changed:
             waiting = len(self._lanes[Lane.BULK]) + len(self._alone)
-            return waiting < max(1, self.capacity // 2) and held + waiting < 2 * self.capacity
+            least, self._taken = max(1, self.capacity // 2, 2 * self._taken), 0
+            return waiting < least and held < 2 * self.capacity
 
     def is_empty(self) -> bool:
         """Whether no hint waits."""

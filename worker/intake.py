@@ -86,20 +86,21 @@ class Intake(threading.Thread):
     def run(self) -> None:
         """Until stopped: claim when there is room."""
         while not self._stopping.is_set():
-            if self._holdings.has_suspect():
-                # Whatever else were held would share the blame for a death, or the suspect would bear it for all.
-                pairs, alone = [], True
-            else:
-                pairs, alone = self._inbox.take(len(self._holdings))
+            # One condition for hints and for room: neither may come unseen between the look and the wait.
+            with self._inbox.changed:
+                pairs, alone = self._take()
+                if not pairs:
+                    self._inbox.changed.wait(WAIT_S)
             if pairs:
                 self._claim(pairs)
             elif alone:
                 self._look_again()
-                with self._holdings.changed:
-                    self._holdings.changed.wait(WAIT_S)
-            else:
-                with self._inbox.changed:
-                    self._inbox.changed.wait(WAIT_S)
+
+    def _take(self) -> tuple[list[tuple[int, int]], bool]:
+        if self._holdings.has_suspect():
+            # Whatever else were held would share the blame for a death, or the suspect would bear it for all.
+            return [], True
+        return self._inbox.take(len(self._holdings))
 
     def _look_again(self) -> None:
         """Drops hints of suspects that others have taken: nothing is claimed while one waits, and batches run empty."""
@@ -108,6 +109,8 @@ class Intake(threading.Thread):
             return
         self._looked_at = now
         waiting = self._inbox.alone()
+        if not waiting:
+            return
         try:
             found = self._committer.look(waiting).result()
         except (CancelledError, SQLAlchemyError):

@@ -21,7 +21,9 @@ from worker.patience import Interrupted, patiently
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from concurrent.futures import Future
 
+    from latentfarm.messages import Pair
     from latentfarm.progress import ProgressPublisher
     from latentfarm.records import Claimed, ObjectRef
     from latentfarm.storage import ObjectStore
@@ -63,6 +65,8 @@ class Outflow:
         self._sick = sick
         self._pool = ThreadPoolExecutor(UPLOADERS, thread_name_prefix="outflow")
         self._closing = threading.Event()
+        self._uncommitted = 0
+        self._changed = threading.Condition()
         self.stage_s: dict[str, float] = defaultdict(float)
         self.odometer = Odometer()
 
@@ -90,34 +94,58 @@ class Outflow:
         if claimed is None:
             return
         try:
-            self._deliver(claimed, order, result)
-        except (CancelledError, Interrupted):
-            # The worker drains, and what is still held goes back to its queue; or somebody else has it.
-            get_logger().warning("result_not_delivered", render=order.render_id)
-            if self._holdings.get(order.render_id, order.fence) is None:
-                self.odometer.forget(order)
-        except RenderError as error:
-            self._fail(order, error)
-        except SQLAlchemyError as error:
-            first = (str(error).splitlines() or [type(error).__name__])[0]
-            self._fail(order, TransientError(f"could not be committed: {first}"))
-        except OSError as error:
-            # It stays held: the child drains and gives it back, and the next one has files of its own.
-            get_logger().error("machine_trouble", render=order.render_id, error=str(error))
-            self._sick()
+            answer = self._deliver(claimed, order, result)
         except Exception as error:  # noqa: BLE001 - the render must end, whatever went wrong here
-            self._fail(order, DefectError(f"could not be stored: {error!r}"))
-        else:
-            self._leave(order)
+            self._end(order, error)
+            return
+        started = time.perf_counter()
+        with self._changed:
+            self._uncommitted += 1
+        # No thread waits for a commit: then the next one takes as many results along as there are by then.
+        answer.add_done_callback(lambda answer: self._committed(order, answer, started))
 
-    def _deliver(self, claimed: Claimed, order: Order, result: Handover | Picture) -> None:
+    def _deliver(self, claimed: Claimed, order: Order, result: Handover | Picture) -> Future[set[Pair]]:
+        """Encodes, puts and hands to the committer; the future is empty when it was cancelled or superseded.
+
+        The object stays planned then, and the collector removes it.
+        """
         data, media_type, notes = self._timed("encode", lambda: _file(order, result))
         ref = self._timed("put", lambda: self._put(claimed, data, media_type))
         notes["first_step_at"] = self.odometer.first_step_at(order)
         done = Done(order.render_id, order.fence, ref, self.odometer.taken(order), notes)
         commit = self._committer.finish if isinstance(result, Picture) else self._committer.hand_over
-        # Refused when cancelled or superseded: the object stays planned then, and the collector removes it.
-        self._timed("commit", lambda: commit(done).result())
+        return commit(done)
+
+    def _committed(self, order: Order, answer: Future[set[Pair]], started: float) -> None:
+        """From the committer's thread."""
+        self.stage_s["commit"] += time.perf_counter() - started
+        try:
+            self._end(order, CancelledError() if answer.cancelled() else answer.exception())
+        finally:
+            with self._changed:
+                self._uncommitted -= 1
+                self._changed.notify_all()
+
+    def _end(self, order: Order, error: BaseException | None) -> None:
+        """What becomes of a render whose result was delivered, or was not."""
+        if error is None:
+            self._leave(order)
+        elif isinstance(error, CancelledError | Interrupted):
+            # The worker drains, and what is still held goes back to its queue; or somebody else has it.
+            get_logger().warning("result_not_delivered", render=order.render_id)
+            if self._holdings.get(order.render_id, order.fence) is None:
+                self.odometer.forget(order)
+        elif isinstance(error, RenderError):
+            self._fail(order, error)
+        elif isinstance(error, SQLAlchemyError):
+            first = (str(error).splitlines() or [type(error).__name__])[0]
+            self._fail(order, TransientError(f"could not be committed: {first}"))
+        elif isinstance(error, OSError):
+            # It stays held: the child drains and gives it back, and the next one has files of its own.
+            get_logger().error("machine_trouble", render=order.render_id, error=str(error))
+            self._sick()
+        else:
+            self._fail(order, DefectError(f"could not be stored: {error!r}"))
 
     def _put(self, claimed: Claimed, data: bytes, media_type: str) -> ObjectRef:
         def put() -> ObjectRef:
@@ -148,9 +176,11 @@ class Outflow:
         self._holdings.remove(order.render_id, order.fence)
 
     def close(self) -> None:
-        """Delivers what is finished; waits for no service that is away."""
+        """Delivers what is finished, and returns when it is committed; waits for no store that is away."""
         self._closing.set()
         self._pool.shutdown(wait=True)
+        with self._changed:
+            self._changed.wait_for(lambda: not self._uncommitted)
 
 
 def _file(order: Order, result: Handover | Picture) -> tuple[bytes, str, dict[str, Any]]:

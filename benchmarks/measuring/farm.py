@@ -14,7 +14,7 @@ from latentfarm.embedded.farm import Farm
 from latentfarm.embedded.stack import Stack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -39,6 +39,16 @@ class Running:
         return psycopg.connect(url, autocommit=True)
 
 
+class _Led(Farm):
+    """A farm some of whose services are reached by other addresses than their own."""
+
+    lead: Callable[[dict[str, str]], dict[str, str]] = dict
+
+    def environment(self) -> dict[str, str]:
+        """See `Farm.environment`."""
+        return self.lead(super().environment())
+
+
 @contextlib.contextmanager
 def farm(
     folder: Path,
@@ -46,6 +56,7 @@ def farm(
     *,
     workers: Sequence[str] = ("base,refine",),
     devices: str = "cpu",
+    lead: Callable[[dict[str, str]], dict[str, str]] = dict,
 ) -> Iterator[Running]:
     """Services, API, scheduler and workers, until the block ends.
 
@@ -54,9 +65,11 @@ def farm(
         settings: of all processes, over the defaults of production.
         workers: stages of each worker process, such as `base,refine`.
         devices: as `python -m worker --devices` takes them.
+        lead: from the settings of the services to those that the farm is given.
     """
     with _only(settings), Stack(folder) as stack:
-        started = Farm(stack, ROOT, port=0, workers=workers, devices=devices)
+        started = _Led(stack, ROOT, port=0, workers=workers, devices=devices)
+        started.lead = lead
         started.start()
         yield Running(started.url, {**settings, **started.environment()}, stack.supervisor.pids())
 

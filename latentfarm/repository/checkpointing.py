@@ -118,6 +118,8 @@ def show(connection: Connection, saved: Sequence[Saved]) -> set[Pair]:
 
 def newest(connection: Connection, renders: Sequence[int]) -> dict[int, ObjectRef]:
     """By render, the newest visible checkpoint of the stage that it is in."""
+    if not renders:
+        return {}
     rows = connection.execute(_NEWEST, {"ids": list(renders)})
     return {row.render_id: ObjectRef(row.key, bytes(row.sha256), row.size) for row in rows}
 

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
 
-from latentfarm.database import CHANNEL_WORK, notify
+from latentfarm.database import CHANNEL_WORK
 from latentfarm.keys import image_key, latents_key
 from latentfarm.records import Claimed, ObjectRef
 from latentfarm.references import INPUT_FIELDS
 from latentfarm.repository import checkpointing, inputs
 from latentfarm.repository.settling import mark_started
 from latentfarm.repository.yielding import leave_to_others
-from latentfarm.states import Lane, RenderState, Stage
+from latentfarm.states import JobState, Lane, RenderState, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +32,8 @@ _CLAIM = text("""
     taken AS (
         UPDATE renders r SET state = :running, fence = r.fence + 1, starts = r.starts + 1, owner = :worker
         FROM locked WHERE r.id = locked.id RETURNING r.*)
-    SELECT t.id, t.fence, t.job_id, t.ordinal, t.stage, t.seed, t.suspect, t.tries, t.queue_id, t.sent_at, s.body, j.lane
+    SELECT t.id, t.fence, t.job_id, t.ordinal, t.stage, t.seed, t.suspect, t.tries, t.queue_id, t.sent_at, s.body, j.lane,
+           j.state AS job_state
     FROM taken t JOIN specs s ON s.id = t.spec_id JOIN jobs j ON j.id = t.job_id ORDER BY t.id
 """)
 
@@ -42,18 +43,20 @@ _LOOK = text("""
     WHERE r.state = :dispatched
 """)
 
-_ATTEMPTS = text("""
-    INSERT INTO attempts (render_id, fence, stage, queue_id, worker_id, waited_s)
-    SELECT id, fence, stage, queue, :worker, EXTRACT(EPOCH FROM clock_timestamp() - sent)
-    FROM unnest(CAST(:ids AS bigint[]), CAST(:fences AS int[]), CAST(:stages AS smallint[]),
-                CAST(:queues AS int[]), CAST(:sent AS timestamptz[])) AS t(id, fence, stage, queue, sent)
-""")
-
-_PLAN = text("""
-    INSERT INTO objects (render_id, fence, kind, state, key)
-    SELECT id, fence, kind, 'planned', key
-    FROM unnest(CAST(:ids AS bigint[]), CAST(:fences AS int[]), CAST(:kinds AS text[]), CAST(:keys AS text[]))
-         AS t(id, fence, kind, key)
+# In one round trip: the attempts, the objects to come, and that the window has room again, so that the scheduler fills
+# it now rather than at its next round.
+_OPEN = text("""
+    WITH t AS (
+        SELECT * FROM unnest(CAST(:ids AS bigint[]), CAST(:fences AS int[]), CAST(:stages AS smallint[]),
+                             CAST(:queues AS int[]), CAST(:sent AS timestamptz[]), CAST(:kinds AS text[]),
+                             CAST(:keys AS text[]))
+        AS t(id, fence, stage, queue, sent, kind, key)),
+    opened AS (
+        INSERT INTO attempts (render_id, fence, stage, queue_id, worker_id, waited_s)
+        SELECT id, fence, stage, queue, :worker, EXTRACT(EPOCH FROM clock_timestamp() - sent) FROM t),
+    planned AS (
+        INSERT INTO objects (render_id, fence, kind, state, key) SELECT id, fence, kind, 'planned', key FROM t)
+    SELECT pg_notify(:channel, CAST(queue AS text)) FROM (SELECT DISTINCT queue FROM t) AS queues
 """)
 
 # Of a render's own base stage, or of the render that it refines.
@@ -93,14 +96,11 @@ def claim(connection: Connection, worker: int, pairs: Sequence[Pair]) -> list[Cl
         return []
     latents = _latents(connection, [row.id for row in rows if row.stage == Stage.REFINE])
     pictures = inputs.refs(connection, {sha256 for row in rows for sha256 in _named(row.body)})
-    states = checkpointing.newest(connection, [row.id for row in rows])
+    # The first claim of all has nothing to go on from.
+    states = checkpointing.newest(connection, [row.id for row in rows if row.fence > 1])
     claimed = [_claimed(row, latents.get(row.id), pictures, states.get(row.id)) for row in rows]
-    _open_attempts(connection, worker, rows)
-    _plan(connection, claimed)
-    mark_started(connection, [row.job_id for row in rows])
-    for queue in {row.queue_id for row in rows}:
-        # The window has room again: the scheduler fills it now rather than at its next round.
-        notify(connection, CHANNEL_WORK, queue)
+    _open(connection, worker, rows, claimed)
+    mark_started(connection, [row.job_id for row in rows if row.job_state == JobState.QUEUED])
     return claimed
 
 
@@ -160,26 +160,19 @@ def _latents(connection: Connection, ids: list[int]) -> dict[int, ObjectRef]:
     return {row.render_id: ObjectRef(row.key, bytes(row.sha256), row.size) for row in rows}
 
 
-def _open_attempts(connection: Connection, worker: int, rows: Sequence[Row[tuple[object, ...]]]) -> None:
+def _open(
+    connection: Connection, worker: int, rows: Sequence[Row[tuple[object, ...]]], claimed: Sequence[Claimed]
+) -> None:
     connection.execute(
-        _ATTEMPTS,
+        _OPEN,
         {
             "worker": worker,
+            "channel": CHANNEL_WORK,
             "ids": [row.id for row in rows],
             "fences": [row.fence for row in rows],
             "stages": [row.stage for row in rows],
             "queues": [row.queue_id for row in rows],
             "sent": [row.sent_at for row in rows],
-        },
-    )
-
-
-def _plan(connection: Connection, claimed: Sequence[Claimed]) -> None:
-    connection.execute(
-        _PLAN,
-        {
-            "ids": [item.render_id for item in claimed],
-            "fences": [item.fence for item in claimed],
             "kinds": ["latents" if item.key.endswith(".safetensors") else "image" for item in claimed],
             "keys": [item.key for item in claimed],
         },

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from sqlalchemy import text
 
 from latentfarm.records import Pick, Queue
-from latentfarm.repository.settling import change_queued
 from latentfarm.states import Lane, RenderState, Stage
 
 if TYPE_CHECKING:
@@ -18,24 +17,37 @@ DOUBTFUL_S = 5.0
 
 _QUEUES = text("SELECT id, name, stage, model, lane, wait_s FROM queues ORDER BY id")
 
-# The class keeps this lock apart from other advisory locks of the farm.
-_LOCK = text("SELECT pg_advisory_xact_lock(4711, :queue)")
+# The class keeps this lock apart from other advisory locks of the farm. The limit is set first: one round trip.
+_LOCK = text("SELECT set_config('lock_timeout', '2s', true), pg_advisory_xact_lock(4711, :queue)")
 
 _COUNT = text("SELECT count(*) FROM renders WHERE queue_id = :queue AND state = :dispatched")
 
-_WORKERS = text("""
-    SELECT count(*) FROM workers
+# What a worker has room for, it says once it is ready.
+_ROOM = text("""
+    SELECT count(*) AS workers,
+           coalesce(sum(GREATEST(:least, 2 * coalesce((info ->> 'capacity')::int, 0))), 0) AS window,
+           (SELECT count(*) FROM renders WHERE queue_id = :queue AND state = :dispatched) AS dispatched
+    FROM workers
     WHERE ended_at IS NULL AND lease_until > now() AND :stage = ANY (stages) AND :model = ANY (assigned_models)
 """)
 
+# The counters of the jobs go along, locked in id order as everywhere. They are named by arrays: a join would be planned for
+# a tenth of all renders, since nobody knows a LIMIT beforehand, and read every job that there ever was.
 _PICK = text("""
     WITH due AS (
         SELECT id FROM renders
         WHERE queue_id = :queue AND state = :queued AND due_at <= now()
-        ORDER BY priority DESC, due_at, id LIMIT :room FOR UPDATE SKIP LOCKED)
-    UPDATE renders r SET state = :dispatched, sent_at = now(), sends = 1
-    FROM due WHERE r.id = due.id
-    RETURNING r.id, r.fence, r.suspect, r.job_id
+        ORDER BY priority DESC, due_at, id LIMIT :room FOR UPDATE SKIP LOCKED),
+    picked AS (
+        UPDATE renders r SET state = :dispatched, sent_at = now(), sends = 1
+        FROM due WHERE r.id = due.id RETURNING r.id, r.fence, r.suspect, r.job_id),
+    counts AS (SELECT job_id, count(*) AS n FROM picked GROUP BY job_id),
+    locked AS (
+        SELECT id FROM jobs WHERE id = ANY (ARRAY(SELECT job_id FROM counts)) ORDER BY id FOR UPDATE),
+    counted AS (
+        UPDATE jobs j SET queued = j.queued - (SELECT n FROM counts c WHERE c.job_id = j.id)
+        WHERE j.id = ANY (ARRAY(SELECT id FROM locked)))
+    SELECT id, fence, suspect FROM picked ORDER BY id
 """)
 
 # Which messages may be lost: older than the wait that is usual here, doubling with every repeat; after the end of an
@@ -83,7 +95,6 @@ def lock_queue(connection: Connection, queue: int) -> None:
 
     Waits 2 s at most; then PostgreSQL raises LockNotAvailable.
     """
-    connection.execute(text("SET LOCAL lock_timeout = '2s'"))
     connection.execute(_LOCK, {"queue": queue})
 
 
@@ -93,10 +104,16 @@ def count_dispatched(connection: Connection, queue: int) -> int:
     return int(connection.execute(_COUNT, parameters).scalar_one())
 
 
-def count_workers(connection: Connection, queue: Queue) -> int:
-    """Live incarnations that serve the queue."""
-    parameters = {"stage": int(queue.stage), "model": queue.model}
-    return int(connection.execute(_WORKERS, parameters).scalar_one())
+def room(connection: Connection, queue: Queue, *, least: int) -> tuple[int, int]:
+    """Live incarnations that serve the queue, and how many renders its window still takes for them.
+
+    Args:
+        least: of the window, for each of them; more where it can hold many, and for one while there is none.
+    """
+    states = {"queue": queue.id, "dispatched": int(RenderState.DISPATCHED)}
+    served = {"stage": int(queue.stage), "model": queue.model, "least": least}
+    found = connection.execute(_ROOM, states | served).one()
+    return int(found.workers), max(least, int(found.window)) - int(found.dispatched)
 
 
 def pick(connection: Connection, queue: int, room: int) -> list[Pick]:
@@ -107,9 +124,7 @@ def pick(connection: Connection, queue: int, room: int) -> list[Pick]:
         "queued": int(RenderState.QUEUED),
         "dispatched": int(RenderState.DISPATCHED),
     }
-    rows = connection.execute(_PICK, parameters).all()
-    change_queued(connection, [row.job_id for row in rows], -1)
-    return [Pick(row.id, row.fence, row.suspect) for row in sorted(rows, key=lambda row: int(row.id))]
+    return [Pick(row.id, row.fence, row.suspect) for row in connection.execute(_PICK, parameters)]
 
 
 def take_lost(connection: Connection, queue: int, *, after_s: float, room: int) -> list[Pick]:

@@ -192,8 +192,7 @@ class Repository:
 
         def work(connection: Connection) -> tuple[list[Pick], int]:
             dispatching.lock_queue(connection, queue.id)
-            workers = dispatching.count_workers(connection, queue)
-            room = window_per_worker * max(1, workers) - dispatching.count_dispatched(connection, queue.id)
+            workers, room = dispatching.room(connection, queue, least=window_per_worker)
             return (dispatching.pick(connection, queue.id, room) if room > 0 else []), workers
 
         with _lock_timeout(f"another dispatcher holds {queue.name}"):

@@ -49,17 +49,16 @@ _HAND_OVER = text("""
     WHERE id = ANY (CAST(:ids AS bigint[]))
 """)
 
+# One document: an array of documents as texts would be escaped piece by piece.
 _SHOW = text("""
-    UPDATE objects o SET state = 'visible', sha256 = d.sha256, size = d.size, notes = CAST(d.notes AS jsonb)
-    FROM unnest(CAST(:ids AS bigint[]), CAST(:fences AS int[]), CAST(:shas AS bytea[]), CAST(:sizes AS bigint[]),
-                CAST(:notes AS text[])) AS d(id, fence, sha256, size, notes)
-    WHERE o.render_id = d.id AND o.fence = d.fence
-""")
-
-_CLOSE = text("""
+    WITH d AS (
+        SELECT * FROM jsonb_to_recordset(CAST(:done AS jsonb))
+        AS d(id bigint, fence int, sha256 text, size bigint, notes jsonb, steps smallint)),
+    shown AS (
+        UPDATE objects o SET state = 'visible', sha256 = decode(d.sha256, 'hex'), size = d.size, notes = d.notes
+        FROM d WHERE o.render_id = d.id AND o.fence = d.fence)
     UPDATE attempts a SET ended_at = now(), outcome = :outcome, steps = d.steps
-    FROM unnest(CAST(:ids AS bigint[]), CAST(:fences AS int[]), CAST(:steps AS smallint[])) AS d(id, fence, steps)
-    WHERE a.render_id = d.id AND a.fence = d.fence
+    FROM d WHERE a.render_id = d.id AND a.fence = d.fence
 """)
 
 
@@ -111,22 +110,25 @@ def _lock(
     pairs = {"ids": [item.render_id for item in done], "fences": [item.fence for item in done]}
     rows = connection.execute(_LOCK, {**pairs, "running": int(RenderState.RUNNING)}).all()
     held = {(row.id, row.fence) for row in rows}
-    replayed = {(row.render_id, row.fence) for row in connection.execute(_REPLAYED, pairs)}
-    return rows, held | replayed, [item for item in done if (item.render_id, item.fence) in held]
+    accepted, fresh = set(held), [item for item in done if (item.render_id, item.fence) in held]
+    if len(fresh) < len(done):
+        accepted |= {(row.render_id, row.fence) for row in connection.execute(_REPLAYED, pairs)}
+    return rows, accepted, fresh
 
 
 def _show(connection: Connection, done: Sequence[Done], outcome: str) -> None:
-    pairs = {"ids": [item.render_id for item in done], "fences": [item.fence for item in done]}
-    connection.execute(
-        _SHOW,
+    shown = [
         {
-            **pairs,
-            "shas": [item.ref.sha256 for item in done],
-            "sizes": [item.ref.size for item in done],
-            "notes": [json.dumps(item.notes) for item in done],
-        },
-    )
-    connection.execute(_CLOSE, {**pairs, "steps": [item.steps for item in done], "outcome": outcome})
+            "id": item.render_id,
+            "fence": item.fence,
+            "sha256": item.ref.sha256.hex(),
+            "size": item.ref.size,
+            "notes": item.notes,
+            "steps": item.steps,
+        }
+        for item in done
+    ]
+    connection.execute(_SHOW, {"done": json.dumps(shown), "outcome": outcome})
 
 
 def _tell_images(connection: Connection, rows: Sequence[Row[tuple[object, ...]]]) -> None:

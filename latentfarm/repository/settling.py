@@ -101,7 +101,10 @@ def change_queued(connection: Connection, jobs: Iterable[UUID], by: int) -> None
 
 def mark_started(connection: Connection, jobs: Iterable[UUID]) -> None:
     """Moves queued jobs to running, at the first claim of one of their renders."""
-    started = connection.execute(_START, {"ids": sorted(set(jobs))}).scalars().all()
+    jobs = set(jobs)
+    if not jobs:
+        return
+    started = connection.execute(_START, {"ids": sorted(jobs)}).scalars().all()
     for job_id in started:
         add_event(connection, job_id, f"job.{JobState.RUNNING.value}", {"state": JobState.RUNNING.value})
 

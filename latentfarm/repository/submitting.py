@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
-from latentfarm.database import CHANNEL_WORK, notify
+from latentfarm.database import CHANNEL_WORK
 from latentfarm.messages import queue_name
 from latentfarm.modes import first_stage
 from latentfarm.references import digests
@@ -49,18 +49,34 @@ _QUEUE = text("""
     SELECT id FROM added UNION ALL SELECT id FROM queues WHERE name = :name
 """)
 
-_JOB = text("""
+# Spec and queue in one round trip, as most jobs find both.
+_PLACES = text("""
+    WITH spec AS (
+        INSERT INTO specs (digest, body) VALUES (:digest, CAST(:body AS jsonb))
+        ON CONFLICT (digest) DO NOTHING RETURNING id),
+    queue AS (
+        INSERT INTO queues (name, stage, model, lane) VALUES (:name, :stage, :model, :lane)
+        ON CONFLICT (name) DO NOTHING RETURNING id)
+    SELECT coalesce((SELECT id FROM spec), (SELECT id FROM specs WHERE digest = :digest)) AS spec,
+           coalesce((SELECT id FROM queue), (SELECT id FROM queues WHERE name = :name)) AS queue
+""")
+
+_INSERT_JOB = """
     INSERT INTO jobs (id, tenant, kind, spec_id, lane, priority, state, seed, num_images, remaining, queued,
                       keep_latents, user_metadata, source_job_id, source)
     VALUES (:id, :tenant, :kind, :spec_id, :lane, :priority, :state, :seed, :n, :n, :n,
             :keep_latents, CAST(:metadata AS jsonb), :source_job_id, :source)
-""")
+"""
+_JOB = text(_INSERT_JOB)
 
-_RENDERS = text("""
-    INSERT INTO renders (job_id, spec_id, seed, ordinal, queue_id, stage, priority)
-    SELECT :job_id, :spec_id, (CAST(:seed AS numeric) + i) % 9007199254740992, i, :queue_id, :stage, :priority
-    FROM generate_series(0, :n - 1) AS i
-""")
+_WHOLE_JOB = text(f"""
+    WITH job AS ({_INSERT_JOB}),
+    made AS (
+        INSERT INTO renders (job_id, spec_id, seed, ordinal, queue_id, stage, priority)
+        SELECT :id, :spec_id, (CAST(:seed AS numeric) + i) % 9007199254740992, i, :queue_id, :stage, :priority
+        FROM generate_series(0, :n - 1) AS i)
+    SELECT pg_notify(:channel, CAST(CAST(:queue_id AS int) AS text)) WHERE CAST(:lane AS text) <> 'interactive'
+""")  # noqa: S608 - no input in it
 
 _KEY = text("""
     INSERT INTO idempotency (tenant, key, fingerprint, job_id) VALUES (:tenant, :key, :fingerprint, :job_id)
@@ -117,14 +133,25 @@ def add_job(connection: Connection, job_id: UUID, spec: RenderSpec, *, tenant: s
         InvalidInput: a picture that the spec names is no longer kept.
     """
     stage = first_stage(spec)
-    queue = queue_id(connection, stage, spec.model, spec.lane)
-    spec_id = add_spec(connection, spec.picture())
-    add_record(connection, job_id, spec, spec_id, tenant=tenant)
+    queue, spec_id = _places(connection, spec, stage)
+    values = _record(job_id, spec, spec_id, tenant, None)
+    # Interactive jobs are dispatched by whoever stores them, and found by the scheduler's next round should it die.
+    connection.execute(
+        _WHOLE_JOB, {**values, "queue_id": queue, "stage": int(stage), "channel": CHANNEL_WORK}
+    )
     inputs.use(connection, job_id, digests(spec))
-    renders = {"job_id": job_id, "queue_id": queue, "stage": int(stage), "priority": spec.priority}
-    connection.execute(_RENDERS, {**renders, "spec_id": spec_id, "seed": spec.seed, "n": spec.num_images})
-    notify(connection, CHANNEL_WORK, queue)
     return queue
+
+
+def _places(connection: Connection, spec: RenderSpec, stage: Stage) -> tuple[int, int]:
+    """The ids of queue and spec, which are made where they are new."""
+    picture = spec.picture()
+    named = {"name": queue_name(stage, spec.model, spec.lane), "stage": int(stage), "model": spec.model}
+    stored = {"digest": digest(picture), "body": _json(picture), "lane": spec.lane.value}
+    found = connection.execute(_PLACES, named | stored).one()
+    # What a racing transaction was adding is seen only by a further statement.
+    queue = queue_id(connection, stage, spec.model, spec.lane) if found.queue is None else found.queue
+    return queue, add_spec(connection, picture) if found.spec is None else found.spec
 
 
 def add_record(
@@ -142,8 +169,14 @@ def add_record(
         spec: complete, with a seed.
         refined: the job that it is made from, and from its `latents` or its `image`s.
     """
+    connection.execute(_JOB, _record(job_id, spec, spec_id, tenant, refined))
+
+
+def _record(
+    job_id: UUID, spec: RenderSpec, spec_id: int, tenant: str, refined: tuple[UUID, str] | None
+) -> dict[str, Any]:
     source_job_id, source = refined or (None, None)
-    values = {
+    return {
         "id": job_id,
         "tenant": tenant,
         "kind": "refine" if refined else "single",
@@ -158,7 +191,6 @@ def add_record(
         "source_job_id": source_job_id,
         "source": source,
     }
-    connection.execute(_JOB, values)
 
 
 def remember_key(

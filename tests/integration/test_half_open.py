@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
-from latentfarm import listening
+from latentfarm import database, listening
 from latentfarm.database import connect, is_away, notify, transact, was_unreachable
 from latentfarm.listening import Listener
 from latentfarm.storage import S3Store
@@ -57,13 +57,48 @@ def test_a_database_that_gives_no_answer_is_given_up(link: Link) -> None:
         engine.dispose()
 
 
-def test_a_pooled_connection_that_went_deaf_is_replaced(link: Link) -> None:
+def test_a_pooled_connection_that_went_deaf_while_it_rested_is_replaced(
+    link: Link, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "REST_S", 0.0)
     engine = connect(link.url, pool=1, application="tests", answer_s=ANSWER_S)
     ask = text("SELECT 1")
     try:
         assert transact(engine, lambda c: c.execute(ask).scalar_one()) == 1
         link.go_deaf()
         assert transact(engine, lambda c: c.execute(ask).scalar_one()) == 1
+    finally:
+        engine.dispose()
+
+
+def test_one_that_was_used_just_now_is_asked_nothing_and_given_up_once_it_is_deaf(
+    link: Link, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "REST_S", 60.0)
+    engine = connect(link.url, pool=1, application="tests", answer_s=ANSWER_S)
+    ask = text("SELECT 1")
+    try:
+        assert transact(engine, lambda c: c.execute(ask).scalar_one()) == 1
+        link.go_deaf()
+        with pytest.raises(OperationalError, match="no answer") as caught:
+            transact(engine, lambda c: c.execute(ask).scalar_one())
+        assert is_away(caught.value)
+        assert transact(engine, lambda c: c.execute(ask).scalar_one()) == 1
+    finally:
+        engine.dispose()
+
+
+def test_one_that_the_server_has_closed_is_replaced_however_short_it_rested(
+    repository: Repository, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "REST_S", 60.0)
+    engine = connect(settings.database_url, pool=1, application="tests", answer_s=ANSWER_S)
+    own = text("SELECT pg_backend_pid()")
+    try:
+        pid = transact(engine, lambda c: c.execute(own).scalar_one())
+        end = text("SELECT pg_terminate_backend(:pid, 5000)")
+        assert repository.transact(lambda c: c.execute(end, {"pid": pid}).scalar_one())
+        assert transact(engine, lambda c: c.execute(own).scalar_one()) != pid
     finally:
         engine.dispose()
 

@@ -222,6 +222,26 @@ def test_the_window_bounds_what_is_dispatched(repository: Repository) -> None:
     assert len(repository.pick(queue, window_per_worker=24)[0]) == 24
 
 
+def test_the_window_is_wider_for_a_worker_that_holds_many(repository: Repository) -> None:
+    submit(repository, 200)
+    worker = register(repository)
+    repository.mark_ready(worker, {"capacity": 40})
+    (queue,) = repository.queues()
+    assert len(repository.pick(queue, window_per_worker=24)[0]) == 80
+    repository.mark_ready(worker, {"capacity": 4})
+    assert repository.pick(queue, window_per_worker=24)[0] == []
+
+
+def test_picks_are_counted_off_each_job(repository: Repository) -> None:
+    jobs = [submit(repository, 3), submit(repository, 5)]
+    (queue,) = repository.queues()
+    repository.pick(queue, window_per_worker=4)
+    repository.pick(queue, window_per_worker=6)
+    left = text("SELECT id, queued FROM jobs")
+    counted = repository.transact(lambda c: {row.id: row.queued for row in c.execute(left)})
+    assert counted == {jobs[0]: 0, jobs[1]: 2}
+
+
 def test_priority_goes_first_within_a_lane(repository: Repository) -> None:
     submit(repository, 2)
     urgent = submit(repository, 1, priority=5)

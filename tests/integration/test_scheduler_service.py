@@ -17,7 +17,7 @@ from latentfarm.errors import Conflict, ServiceUnavailable
 from latentfarm.repository import dispatching, failing
 from latentfarm.repository.facade import Repository
 from latentfarm.repository.sweeping import try_duty
-from latentfarm.states import JobState
+from latentfarm.states import JobState, Lane
 from scheduler import service
 from scheduler.duties import Duties
 from scheduler.duty import Duty
@@ -88,7 +88,7 @@ def sweeping(swept: Iterable[tuple[Duties, list[Duty]]]) -> Iterator[None]:
 def test_a_new_job_is_dispatched_before_the_next_round(repository: Repository, broker: Broker) -> None:
     waits = []
     for number in range(5):
-        job_id = submit(repository, 1)
+        job_id = submit(repository, 1, lane=Lane.BULK)
         waits.append(until(lambda n=number: broker.length(repository.queues()[0].name) > n))  # type: ignore[misc]
         assert job(repository, job_id).state is JobState.QUEUED
     # The first may come before the listener does; a round a second would give half a second on average.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import logging
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -66,22 +65,48 @@ def send(broker: Broker, count: int) -> None:
         broker.app.send_task("latentfarm.deliver", args=[{}], queue=QUEUE)
 
 
-def test_an_acknowledgement_that_redis_does_not_take_gives_its_credit_back(
-    broker: Broker, reader: Reader, stack: Stack
-) -> None:
+def test_acknowledging_asks_nobody(broker: Broker, reader: Reader, stack: Stack) -> None:
     send(broker, CREDIT)
     reader.read(CREDIT)
     stack.services["redis"].hold()
     try:
         for message in reader.messages:
-            message.ack_log_error(logging.getLogger(__name__), reader.connection.connection_errors)
+            message.ack()
     finally:
         stack.services["redis"].release()
         stack.services["redis"].wait_ready()
-    assert not any(message.acknowledged for message in reader.messages)
     send(broker, 1)
     reader.read(CREDIT + 1)
     assert len(reader.messages) == CREDIT + 1
+
+
+def test_no_more_is_read_than_there_is_credit_for(broker: Broker, reader: Reader) -> None:
+    send(broker, 2 * CREDIT)
+    reader.read(CREDIT)
+    with pytest.raises(TimeoutError):
+        reader.connection.drain_events(timeout=0.5)  # type: ignore[no-untyped-call]
+    assert (len(reader.messages), broker.redis.llen(QUEUE)) == (CREDIT, CREDIT)
+
+
+def test_redis_is_told_of_no_delivery(broker: Broker, reader: Reader) -> None:
+    send(broker, 1)
+    reader.read(1)
+    assert (broker.redis.exists("unacked"), broker.redis.exists("unacked_index")) == (0, 0)
+
+
+@pytest.mark.parametrize("how", ["rejected", "the channel closes"])
+def test_what_was_delivered_and_not_taken_goes_back(broker: Broker, reader: Reader, how: str) -> None:
+    send(broker, CREDIT)
+    reader.read(CREDIT)
+    reader.messages[0].ack()
+    if how == "rejected":
+        reader.messages[1].reject(requeue=True)
+    else:
+        reader.connection.default_channel.qos.restore_unacked_once()
+    assert broker.redis.llen(QUEUE) == 1
+    item = broker.redis.rpop(QUEUE)
+    assert isinstance(item, bytes)
+    assert json.loads(item)["properties"] == reader.messages[1]._raw["properties"]
 
 
 def test_an_item_that_is_no_message_gives_its_credit_back(broker: Broker, reader: Reader) -> None:
@@ -90,9 +115,6 @@ def test_an_item_that_is_no_message_gives_its_credit_back(broker: Broker, reader
     send(broker, 1)
     reader.read(1)
     assert len(reader.messages) == 1
-    # Nor may it come again: what stays in this hash is sent anew every hour.
-    reader.messages[0].ack()
-    assert broker.redis.hlen("unacked") == 0
 
 
 def ruined(number: int) -> dict[str, Any]:

@@ -68,6 +68,14 @@ def test_queues_show_depth_and_window() -> None:
     assert 'latentfarm_queue_wait_seconds{queue="base.tiny.bulk"} 0.25' in shown
 
 
+def test_a_worker_that_holds_many_has_a_window_of_its_own() -> None:
+    known = [Queue(1, "base.tiny.bulk", Stage.BASE, "tiny", Lane.BULK)]
+    large = worker(2)
+    large["info"] = {**large["info"], "capacity": 64}
+    shown = text_of(*families.queues(known, [], [worker(1), large]))
+    assert 'latentfarm_queue_window{queue="base.tiny.bulk"} 152.0' in shown
+
+
 def test_workers_show_leases() -> None:
     cold = worker(2, ready=False, stages=[0], info={})
     shown = text_of(*families.leases([worker(1), cold]))

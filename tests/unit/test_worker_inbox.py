@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import threading
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latentfarm.messages import CHUNK, Message
+from latentfarm.messages import Message
 from latentfarm.states import Lane
-from worker.inbox import Inbox, capacity_for
+from worker.holdings import Holdings
+from worker.inbox import CLAIM, Inbox, capacity_for
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from latentfarm.messages import Pair
+    from latentfarm.records import Claimed
 
 
 def _offer(inbox: Inbox, count: int, lane: Lane = Lane.BULK, *, first: int = 1, alone: bool = False) -> None:
@@ -68,7 +74,7 @@ def test_never_more_than_there_is_room_for(capacity: int, held: int, bulk: int, 
     _offer(inbox, interactive, Lane.INTERACTIVE, first=1000)
     taken = _numbers(inbox.take(held))
     limit = 4 * capacity if taken and taken[0] >= 1000 else capacity
-    assert len(taken) <= max(0, min(CHUNK, limit - held))
+    assert len(taken) <= max(0, min(CLAIM, limit - held))
     assert bool(taken) == ((bulk > 0 and held < capacity) or (interactive > 0 and held < 4 * capacity))
 
 
@@ -90,6 +96,44 @@ def test_bulk_queues_are_left_alone_while_there_is_enough(*, waiting: int, held:
     inbox = Inbox(8)
     _offer(inbox, waiting)
     assert inbox.wants_bulk(held) == wanted
+
+
+def test_a_fast_worker_takes_more_before_it_has_used_up_all() -> None:
+    inbox = Inbox(8)
+    _offer(inbox, 30)
+    for _ in range(2):
+        inbox.take(0)
+    # 16 in one interval: 14 that wait are used up before the next look.
+    assert inbox.wants_bulk(8)
+    assert not inbox.wants_bulk(8)
+
+
+def test_as_many_are_claimed_at_once_as_there_is_room_for() -> None:
+    inbox = Inbox(64)
+    _offer(inbox, 100)
+    assert _numbers(inbox.take(4)) == list(range(1, 61))
+
+
+def test_whoever_waits_for_a_hint_that_finds_room_hears_of_both() -> None:
+    holdings = Holdings()
+    inbox = Inbox(2, holdings.changed)
+    holdings.add(cast("Claimed", SimpleNamespace(render_id=1, fence=1)))
+    heard: list[bool] = []
+
+    def wait() -> None:
+        with inbox.changed:
+            ready.set()
+            heard.append(inbox.changed.wait(20))
+
+    acts: list[Callable[[], None]] = [lambda: _offer(inbox, 1), lambda: holdings.remove(1, 1)]
+    for act in acts:
+        ready = threading.Event()
+        waiting = threading.Thread(target=wait)
+        waiting.start()
+        ready.wait()
+        act()
+        waiting.join()
+    assert heard == [True, True]
 
 
 def test_waiting_interactive_hints_do_not_stop_bulk() -> None:

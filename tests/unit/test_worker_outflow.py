@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import threading
 from concurrent.futures import Future
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
@@ -16,7 +18,7 @@ from latentfarm.spec import RenderSpec
 from latentfarm.states import Lane, Stage
 from worker.engine.order import Order, Picture
 from worker.holdings import Holdings
-from worker.outflow import Outflow
+from worker.outflow import UPLOADERS, Outflow
 
 if TYPE_CHECKING:
     from latentfarm.records import Claimed, Failure
@@ -58,6 +60,33 @@ def test_the_device_is_not_blamed(pixels: torch.Tensor, error_class: ErrorClass)
     (failure,) = committer.failures
     assert failure.error_class is error_class, failure.message
     assert len(holdings) == 0
+
+
+def test_results_do_not_wait_for_each_others_commits() -> None:
+    many, holdings = 4 * UPLOADERS, Holdings()
+    answers: list[Future[Any]] = []
+
+    def finish(_done: object) -> Future[Any]:
+        answer: Future[Any] = Future()
+        answers.append(answer)
+        return answer
+
+    store = SimpleNamespace(put=lambda key, data, _: ObjectRef(key, b"\0" * 32, len(data)))
+    outflow = Outflow(holdings, cast("Any", SimpleNamespace(finish=finish)), cast("Any", store), *NOBODY)
+    for number in range(many):
+        holdings.add(cast("Claimed", SimpleNamespace(render_id=number, fence=1, key="v1/x.png")))
+        outflow.finished(dataclasses.replace(ORDER, render_id=number), Picture(WHOLE, {}))
+    outflow._pool.shutdown(wait=True)
+    assert (len(answers), len(holdings)) == (many, many)
+    closing = threading.Thread(target=outflow.close)
+    closing.start()
+    for answer in answers[1:]:
+        answer.set_result({(1, 1)})
+    assert len(holdings) == 1
+    assert closing.is_alive()  # one of them is not committed yet
+    answers[0].set_result(set())
+    closing.join(20)
+    assert (len(holdings), closing.is_alive()) == (0, False)
 
 
 def test_a_superseded_result_is_not_sent_again_to_a_store_that_comes_back() -> None:

@@ -1,0 +1,140 @@
+"""How soon a job is at work, in an idle farm and in a busy one: `python -m benchmarks latency`."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+import httpx
+
+from benchmarks.control_plane import loading
+from benchmarks.control_plane.command import run
+from benchmarks.control_plane.probing import Prober
+from benchmarks.measuring.farm import farm
+from benchmarks.measuring.machine import commit_ms, machine
+from benchmarks.measuring.outcome import Outcome
+from benchmarks.measuring.turns import Spread, quantile
+from benchmarks.plain import running as plain
+from benchmarks.plain import storing
+
+if TYPE_CHECKING:
+    import argparse
+    from pathlib import Path
+
+ASKED = (
+    "From the transaction that stores a job to the one that claims it, in an idle farm, against a plain Celery app that"
+    " commits a job's row before it publishes and a row for its start; by the clock of the same database, one job at a"
+    " time, in turns. Then interactive images among bulk ones that keep every worker busy."
+)
+SIZES = {
+    "jobs": (200, "of each arm, in the idle farm"),
+    "bulk": (100_000, "renders that wait while interactive ones come"),
+    "interactive": (60, "images among them"),
+    "step": (0.2, "seconds of a step of the busy worker"),
+}
+REST_S = 0.02
+APART_S = 0.35
+"""Between two interactive images: no multiple of a step."""
+POOL = ("--pool", "solo")
+WHY = (
+    "Up to the claim the farm asks PostgreSQL 12 times (4 to store a job, 5 to pick it under its queue's lock and against"
+    " its window, 3 to claim it under a fence) and wakes 5 threads in 2 processes; plain Celery asks it twice and wakes 1."
+    " On a machine whose cores are busy each of these waits for its turn, and the ratio rises with the load."
+)
+
+
+def main(argv: list[str]) -> int:
+    """Measures, prints, and returns 1 when a bound is not met."""
+    return run("latency", __doc__, argv, SIZES, measure)
+
+
+@dataclass(slots=True)
+class Turns:
+    """One job to the farm, one to plain Celery, each when the one before has ended."""
+
+    prober: Prober
+    broker: str
+    jobs: list[str] = field(default_factory=list)
+    rows: list[int] = field(default_factory=list)
+    accepted_ms: list[float] = field(default_factory=list)
+    stored_ms: list[float] = field(default_factory=list)
+
+    def take(self, *, counts: bool) -> None:
+        """Both, once."""
+        job, accepted_ms = self.prober.submit(lane="interactive")
+        self.prober.wait(job)
+        time.sleep(REST_S)
+        database = self.prober.database
+        began = time.perf_counter()
+        row = storing.submit(database, self.broker, json.dumps(loading.spec(1)))
+        stored_ms = 1000 * (time.perf_counter() - began)
+        plain.wait_until(partial(storing.is_claimed, database, row))
+        time.sleep(REST_S)
+        if counts:
+            self.jobs.append(job)
+            self.rows.append(row)
+            self.accepted_ms.append(accepted_ms)
+            self.stored_ms.append(stored_ms)
+
+
+def measure(folder: Path, options: argparse.Namespace) -> Outcome:
+    """Idle, then busy."""
+    result = Outcome("latency", ASKED, {"machine": machine()})
+    _idle(result, folder, options)
+    _busy(result, folder, options)
+    return result
+
+
+def _idle(result: Outcome, folder: Path, options: argparse.Namespace) -> None:
+    with farm(folder / "idle", loading.settings(folder / "models")) as running, running.connect() as database:
+        broker = plain.broker_url(running.environment["LATENTFARM_REDIS_URL"])
+        where = storing.url(running.environment["LATENTFARM_DATABASE_URL"])
+        storing.make_tables(database)
+        with (
+            plain.worker({"PLAIN_BROKER": broker, "PLAIN_DATABASE": where}, POOL),
+            httpx.Client(base_url=running.url, timeout=60) as client,
+        ):
+            taken = Turns(Prober(client, database), broker)
+            for number in range(-10, options.jobs):  # the first ones prepare statements and connections
+                taken.take(counts=number >= 0)
+            ours, theirs = taken.prober.claims_ms(taken.jobs), storing.waits_ms(database, taken.rows)
+        result.figures["commit_ms"] = commit_ms(database)
+    result.figures["ms to the claim, farm"] = _told(ours)
+    result.figures["ms to the claim, plain Celery"] = _told(theirs)
+    result.notes.append(WHY)
+    result.figures["ms until the API has accepted a job"] = _told(taken.accepted_ms)
+    result.figures["ms until the plain app has published one"] = _told(taken.stored_ms)
+    result.most("idle, p50 / p50 of plain Celery", quantile(ours, 0.5) / quantile(theirs, 0.5), 1.5)
+    result.most("idle, p99 / p99 of plain Celery", quantile(ours, 0.99) / quantile(theirs, 0.99), 2.0)
+
+
+def _busy(result: Outcome, folder: Path, options: argparse.Namespace) -> None:
+    settings = loading.settings(folder / "busy-models", step_s=options.step)
+    with (
+        farm(folder / "busy", settings) as running,
+        running.connect() as database,
+        httpx.Client(base_url=running.url, timeout=60) as client,
+    ):
+        loading.submit(client, options.bulk)
+        prober = Prober(client, database)
+        busy = "SELECT FROM renders WHERE state = 2 HAVING count(*) >= 8"
+        plain.wait_until(lambda: database.execute(busy).fetchone() is not None)
+        jobs = []
+        for _ in range(options.interactive):
+            jobs.append(prober.submit(lane="interactive", num_inference_steps=2)[0])
+            time.sleep(APART_S)
+        for job in jobs:
+            prober.wait(job)
+        # The end of the first step is what a row tells of; it began a step before.
+        begun_s = [ended_s - options.step for ended_s in prober.first_steps_s(jobs)]
+    result.figures["bulk renders that wait"] = options.bulk
+    result.figures["s until an interactive image's first step begins"] = Spread.of(begun_s)
+    result.figures["s that a step takes"] = options.step
+    result.most("busy, p99 of s until the first step", quantile(begun_s, 0.99), options.step + 1.0)
+
+
+def _told(values: list[float]) -> str:
+    return ", ".join(f"p{round(100 * share)} {quantile(values, share):.3g}" for share in (0.5, 0.9, 0.99))
