@@ -11,10 +11,10 @@ from redis import Redis
 
 from benchmarks.control_plane import loading
 from benchmarks.control_plane.command import run
-from benchmarks.control_plane.processor import seconds_of
 from benchmarks.measuring.farm import farm
 from benchmarks.measuring.machine import commit_ms, machine
 from benchmarks.measuring.outcome import Outcome
+from benchmarks.measuring.processor import seconds_of
 from benchmarks.measuring.turns import Spread, ratio, take_turns
 from benchmarks.plain import running as plain
 from benchmarks.plain.handing_in import hand_in

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from benchmarks.measuring.farm import ROOT, farm
 from benchmarks.measuring.machine import machine
 from benchmarks.measuring.outcome import Outcome
+from benchmarks.measuring.processor import spent_s
 from benchmarks.measuring.turns import Spread, ratio, take_turns
-from benchmarks.rendering.processor import spent_s
 
 if TYPE_CHECKING:
     from benchmarks.measuring.farm import Running

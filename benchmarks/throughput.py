@@ -15,9 +15,9 @@ from benchmarks.equality.pool import hush
 from benchmarks.measuring.farm import ROOT, farm
 from benchmarks.measuring.machine import commit_ms, machine
 from benchmarks.measuring.outcome import Outcome
+from benchmarks.measuring.processor import spent_s
 from benchmarks.measuring.turns import Spread, ratio, take_turns
 from benchmarks.rendering.ordering import occupied, render
-from benchmarks.rendering.processor import spent_s
 from benchmarks.rendering.stock import Stock
 from benchmarks.rendering.wanted import mixed, uniform
 from worker.images import PNG

@@ -112,13 +112,20 @@ def _look_after_rest(connection: Any, record: ConnectionPoolEntry, _proxy: objec
         InvalidatePoolError: it is not alive; the pool makes new ones.
     """
     rests_s = time.monotonic() - record.info.get("rests_since", time.monotonic())
-    if rests_s < REST_S and not select.select([connection.fileno()], [], [], 0)[0]:
+    if rests_s < REST_S and not _has_news(connection.fileno()):
         return
     try:
         connection.execute("")
         connection.rollback()
     except psycopg.Error as error:
         raise InvalidatePoolError from error
+
+
+def _has_news(socket: int) -> bool:
+    """Whether there is something to read, the end among it. By poll: select takes no descriptor beyond 1,023."""
+    poll = select.poll()
+    poll.register(socket, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def transact(engine: Engine, work: Callable[[Connection], T]) -> T:

@@ -1,4 +1,4 @@
-"""docs/benchmarks.md: a section per benchmark, each between marks of its own."""
+"""Pages of results: a section per run, each between marks of its own."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ FOLDER = Path(__file__).resolve().parents[2] / "docs"
 PAGE = FOLDER / "benchmarks.md"
 
 
-def put(name: str, section: str) -> None:
-    """Puts a section in place of the one that the page has under this name."""
+def put(name: str, section: str, *, page: Path | None = None) -> None:
+    """Puts a section in place of the one that a page, docs/benchmarks.md, has under this name."""
+    page = page or PAGE
     begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->\n"
-    text = PAGE.read_text()
+    text = page.read_text()
     if begin not in text:
         text += f"\n{begin}{end}"
     before, _, rest = text.partition(begin)
-    PAGE.write_text(before + begin + section + end + rest.partition(end)[2])
+    page.write_text(before + begin + section + end + rest.partition(end)[2])

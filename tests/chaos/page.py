@@ -1,7 +1,8 @@
-"""docs/reliability.md: a section per run, each between marks of its own."""
+"""docs/reliability.md: a section per run."""
 
 from __future__ import annotations
 
+from benchmarks.measuring import page
 from tests.chaos.place import ROOT
 
 PAGE = ROOT / "docs" / "reliability.md"
@@ -9,9 +10,4 @@ PAGE = ROOT / "docs" / "reliability.md"
 
 def put(name: str, section: str) -> None:
     """Puts a section in place of the one that the page has under this name."""
-    begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->\n"
-    text = PAGE.read_text()
-    if begin not in text:
-        text += f"\n{begin}{end}"
-    before, _, rest = text.partition(begin)
-    PAGE.write_text(before + begin + section + end + rest.partition(end)[2])
+    page.put(name, section, page=PAGE)

@@ -102,3 +102,16 @@ def test_warm_sizes_take_the_place_of_the_native_one(entry: ModelEntry, compiled
     torch._dynamo.reset()
     warm_up(load_model(one, [Stage.BASE]), orders_of(one, [Stage.BASE]))
     assert len(compiled) - two == two / 2
+
+
+def test_a_shape_that_goes_wrong_is_left_to_the_render_that_meets_it(
+    tiny_entry: ModelEntry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = load_model(tiny_entry, [Stage.BASE])
+    orders = orders_of(tiny_entry, [Stage.BASE])
+
+    def fail(*_: object, **__: object) -> None:
+        raise ValueError("the compiler gave up")
+
+    monkeypatch.setattr(model.pipelines[Stage.BASE].unet, "forward", fail)
+    warm_up(model, orders)

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.rendering.processor import spent_s
+from benchmarks.measuring.processor import spent_s
 from benchmarks.rendering.slowed import slowed
 from benchmarks.rendering.wanted import FRACTION, mixed, uniform
 from latentfarm.noise import NoiseConfig

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from latentfarm.errors import RenderError
 from worker.engine.decode import finish
+from worker.engine.faults import is_device
 from worker.engine.forward import forward
 from worker.engine.group import Group
 from worker.engine.prepare import prepare
@@ -34,13 +34,18 @@ def warm_up(model: LoadedModel, orders: Iterable[Order]) -> None:
 
     Whatever goes wrong with a shape, such as too little memory, is left to the render that meets it: it is told of
     there, and the others go on.
+
+    Raises:
+        Exception: the device cannot be trusted any more.
     """
     started = time.perf_counter()
     with torch.inference_mode():  # as in the engine: what is compiled under other rules is not used there
         for order in orders:
             try:
                 _run(order, model)
-            except (RenderError, torch.OutOfMemoryError) as error:
+            except Exception as error:
+                if is_device(error):
+                    raise
                 size = f"{order.spec.height} x {order.spec.width}"
                 _log.warning("%s, %s, %s is not warm: %s", model.name, order.stage.label, size, error)
     _log.info("%s is warm after %.1f s", model.name, time.perf_counter() - started)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 
 def spent_s(pids: Iterable[int]) -> float:
@@ -22,3 +22,8 @@ def spent_s(pids: Iterable[int]) -> float:
                     times = process.cpu_times()
                     found += times.user + times.system
     return found
+
+
+def seconds_of(pids: Mapping[str, int]) -> dict[str, float]:
+    """The same by name; those that are gone are left out."""
+    return {name: spent_s([pid]) for name, pid in pids.items() if psutil.pid_exists(pid)}
