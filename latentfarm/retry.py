@@ -57,7 +57,6 @@ POLICIES: dict[ErrorClass, Policy] = {
     ErrorClass.POISON: Policy(
         "The process died or hung; all that was in it is tried again alone.",
         alone=True,
-        telling=True,
         blames_device=True,
         isolates=True,
         at_once=True,
@@ -125,10 +124,11 @@ def decide(
     return Retry(delay_s, charge, rewind=policy.rewinds)
 
 
-def decide_death(*, alone: bool, tries: int, starts: int, elsewhere: bool = False) -> Retry | GiveUp:
+def decide_death(*, alone: bool, tries: int, starts: int) -> Retry | GiveUp:
     """What follows the death of a process for one render that was in it.
 
     Only a render that was alone in the process can be blamed for the death; neighbours become
-    suspects, run alone next, and are charged nothing.
+    suspects, run alone next, and are charged nothing. Deaths on two devices do not end it, as errors do: a
+    process can be killed from outside (a hand, an out-of-memory killer), and nothing left of it tells.
     """
-    return decide(ErrorClass.POISON, tries=tries, starts=starts, alone=alone, elsewhere=elsewhere)
+    return decide(ErrorClass.POISON, tries=tries, starts=starts, alone=alone)

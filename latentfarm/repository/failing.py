@@ -160,14 +160,8 @@ def rescue(connection: Connection, workers: Sequence[int], reason: str, *, blame
     taken = checkpointing.taken(connection, [(row.id, row.fence) for row in rows])
     ends: list[Render] = []
     backs: list[Render] = []
-    elsewhere = blaming.failed_elsewhere(connection, [row.id for row in rows if row.tries])
     for row in rows:
-        decision = decide_death(
-            alone=row.suspect and blame,
-            tries=row.tries,
-            starts=row.starts,
-            elsewhere=row.id in elsewhere,
-        )
+        decision = decide_death(alone=row.suspect and blame, tries=row.tries, starts=row.starts)
         error_class = ErrorClass.POISON.value if row.suspect and blame else None
         steps = taken.get((row.id, row.fence))
         _close(connection, row, "lost", error_class, reason, steps, charge=decision.charge)

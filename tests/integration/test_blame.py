@@ -72,14 +72,16 @@ def test_one_device_alone_tries_three_times(repository: Repository) -> None:
     assert state(repository, render) == FAILED
 
 
-def test_deaths_alone_on_two_devices_end_a_render(repository: Repository) -> None:
+def test_deaths_alone_end_a_render_at_the_third_and_not_by_two_devices(repository: Repository) -> None:
+    """A hand, or an out-of-memory killer, can end two processes in which it ran alone."""
     one, other = Device(repository, "cuda:0"), Device(repository, "cuda:1")
     (render,) = submit(repository)
     one.die(render)
     assert tries(repository, render) == [0], "nobody knew that it ran alone"
     one.die(render)
-    assert tries(repository, render) == [1]
     other.die(render)
+    assert tries(repository, render) == [2]
+    one.die(render)
     assert state(repository, render) == FAILED
 
 

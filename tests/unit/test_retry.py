@@ -44,7 +44,6 @@ def test_a_second_device_ends_a_render_when_both_failures_tell_of_it(
         ErrorClass.MEMORY,
         ErrorClass.DEVICE,
         ErrorClass.NON_FINITE,
-        ErrorClass.POISON,
         ErrorClass.DEFECT,
     }
     assert telling == TELLING
