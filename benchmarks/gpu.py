@@ -7,7 +7,6 @@ CUDA device it says so; `--device cpu --model models/tiny/base --size 64` tries 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import sys
 import tempfile
 import time
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from benchmarks.card.arms import Work, engine, pixels_of, stock
-from benchmarks.card.clock import watched
+from benchmarks.card.clock import busy, decode_s
 from benchmarks.card.weights import engine_model, stock_pipeline
 from benchmarks.measuring.outcome import Outcome
 from benchmarks.measuring.turns import Spread, ratio, take_turns
@@ -62,9 +61,14 @@ def _options(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--size", type=int, default=1024, help="pixels, either side")
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--batch", type=int, default=8, help="images in one forward of the engine")
-    parser.add_argument("--images", type=int, default=16, help="of each arm in each round")
+    parser.add_argument(
+        "--images", type=int, default=32, help="of the engine in each round; the slower arms make fewer"
+    )
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--attention", choices=["sdpa", "flash", "cudnn"], default="sdpa")
     parser.add_argument("--compile", choices=["none", "regional", "whole"], default="regional")
+    parser.add_argument("--fused", action=argparse.BooleanOptionalAction, default=True, help="projections")
+    parser.add_argument("--graphs", action=argparse.BooleanOptionalAction, default=True, help="CUDA graphs")
     parser.add_argument("--dtype", choices=["bfloat16", "float16", "float32"], default="bfloat16")
     parser.add_argument("--stock-dtype", choices=["bfloat16", "float16", "float32"], default="float16")
     parser.add_argument("--json", action="store_true", help="print nothing but the last line")
@@ -80,13 +84,13 @@ def measure_engine(options: argparse.Namespace) -> Outcome:
     many = stock_pipeline(model, model.dtype)
     outcome = Outcome("gpu engine", ASKED, _setup(options))
     started = time.perf_counter()
-    warm_up(model, orders_of(entry, model.pipelines))
+    warm_up(model, orders_of(entry, model.pipelines), record=entry.speed.cuda_graphs)
     if entry.speed.compile != "none":
         compile_nothing_more()
     outcome.figures["warm after s"] = round(time.perf_counter() - started, 1)
     _rates(outcome, options, entry, {"one": one, "many": many}, model)
     del one, many
-    _shares(outcome, Work(_spec(entry, options), options.images), model)
+    _shares(outcome, options, entry, model)
     _mixed(outcome, options, entry, model)
     _same_bits(outcome, options, entry, model)
     return outcome
@@ -105,7 +109,7 @@ def measure_farm(options: argparse.Namespace) -> Outcome:
     work = Work(spec, options.images)
     with tempfile.TemporaryDirectory(prefix="weights-") as folder:
         weights = Path(options.model).resolve() if options.model else save(model, Path(folder))
-        warm_up(model, orders_of(entry, model.pipelines))
+        warm_up(model, orders_of(entry, model.pipelines), record=entry.speed.cuda_graphs)
         alone = [engine(model, work) for _ in range(options.rounds)]
         del model
         if options.device == "cuda":
@@ -118,7 +122,13 @@ def measure_farm(options: argparse.Namespace) -> Outcome:
 
 def _entry(options: argparse.Namespace) -> ModelEntry:
     sizes = tuple(_sides(options.size, share) for share in MIXED)
-    speed = Speed(compile=options.compile, fused_projections=options.device != "cpu", warm_sizes=tuple(sizes))
+    speed = Speed(
+        compile=options.compile,
+        attention=options.attention,
+        fused_projections=options.fused and options.device == "cuda",
+        cuda_graphs=options.graphs and options.device == "cuda",
+        warm_sizes=tuple(sizes),
+    )
     return ModelEntry(
         name="card",
         base=options.model or "/nowhere",
@@ -138,6 +148,9 @@ def _setup(options: argparse.Namespace) -> dict[str, Any]:
         "work": f"{options.size} x {options.size}, {options.steps} Euler steps, guidance on, {options.dtype}",
         "batch": options.batch,
         "compile": options.compile,
+        "attention": options.attention,
+        "fused projections": options.fused,
+        "CUDA graphs": options.graphs,
     }
 
 
@@ -168,34 +181,38 @@ def _rates(
     pipelines: dict[str, Any],
     model: LoadedModel,
 ) -> None:
-    work = Work(_spec(entry, options), options.images)
-    few = dataclasses.replace(work, images=max(2, options.images // 4))
+    spec = _spec(entry, options)
+    work, few = Work(spec, options.images), Work(spec, max(1, options.images // 10))
+    half = Work(spec, max(options.batch, options.images // 2))
     arms: dict[str, Callable[[], float]] = {
         "stock, one by one": lambda: stock(pipelines["one"], few, 1),
-        "stock, in batches": lambda: stock(pipelines["many"], work, options.batch),
+        "stock, in batches": lambda: stock(pipelines["many"], half, options.batch),
         "engine": lambda: engine(model, work),
     }
-    found = take_turns(arms, options.rounds, warm=1)
+    stock(pipelines["one"], Work(spec, 1), 1)
+    stock(pipelines["many"], Work(spec, options.batch), options.batch)
+    engine(model, Work(spec, options.batch))
+    found = take_turns(arms, options.rounds, warm=0)
     outcome.figures |= {f"{name}, images/s": Spread.of(values) for name, values in found.items()}
     one, many, ours = found.values()
     outcome.least(f"engine / stock {options.stock_dtype} one by one", ratio(ours, one), 2.5)
     outcome.least("engine / stock at the engine's batch", ratio(ours, many), 1.25)
 
 
-def _shares(outcome: Outcome, work: Work, model: LoadedModel) -> None:
-    with watched(model) as clock:
-        started = time.perf_counter()
-        engine(model, work)
-        unet, vae = clock.seconds("unet"), clock.seconds("vae")
-        wall = time.perf_counter() - started
-    outcome.most("card idle, share", round(max(0.0, 1 - (unet + vae) / wall), 4), 0.03)
-    outcome.most("VAE, share of the card's time", round(vae / (unet + vae), 4), 0.08)
+def _shares(outcome: Outcome, options: argparse.Namespace, entry: ModelEntry, model: LoadedModel) -> None:
+    work = Work(_spec(entry, options), 2 * options.batch)
+    side = options.size // 8
+    vae = decode_s(model, torch.randn(1, 4, side, side, device=model.device))
+    seen = busy(model, lambda: engine(model, work))
+    outcome.figures["VAE, s per image"] = round(vae, 4)
+    outcome.most("card idle, share", round(seen.idle, 4), 0.03)
+    outcome.most("VAE, share of the card's time", round(vae * work.images / seen.kernels, 4), 0.08)
 
 
 def _mixed(outcome: Outcome, options: argparse.Namespace, entry: ModelEntry, model: LoadedModel) -> None:
     """All sizes together, against the rates of each by itself, weighted by what they ask of the card."""
     specs = [_spec(entry, options, sides=_sides(options.size, share)) for share in MIXED]
-    each = max(1, options.images // 2)
+    each = options.batch
     graphs = _graphs()
     alone = [engine(model, Work(spec, each)) for spec in specs]
     started = time.perf_counter()
@@ -214,7 +231,8 @@ def _same_bits(outcome: Outcome, options: argparse.Namespace, entry: ModelEntry,
     (alone,) = pixels_of(model, [(fixed, 7)])
     crowded = [pixels_of(model, [*others[:place], (fixed, 7), *others[place:]])[place] for place in (0, 3)]
     outcome.most("reproducible, differing channels", _differing(alone, crowded), 0)
-    free, bound = (engine(model, Work(spec, options.images)) for spec in (_spec(entry, options), fixed))
+    images = max(1, options.images // 2)
+    free, bound = (engine(model, Work(spec, images)) for spec in (_spec(entry, options), fixed))
     outcome.figures["reproducible, times the free rate"] = round(bound / free, 3)
 
 

@@ -42,9 +42,10 @@ ARMS: dict[str, dict[str, Any]] = {
     "attention = efficient": {"attention": "efficient"},
     "attention = cudnn": {"attention": "cudnn"},
     "attention = math": {"attention": "math"},
-    "channels_last = false": {"channels_last": False},
+    "channels_last": {"channels_last": True},
     "fused_projections": {"fused_projections": True},
     "compile = regional": {"compile": "regional"},
+    "cuda_graphs": {"cuda_graphs": True},
 }
 
 

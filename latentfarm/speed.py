@@ -27,12 +27,21 @@ class Speed(BaseModel):
         "sdpa", description="Kernel of the UNet's attention; `sdpa` lets torch choose."
     )
     compile: Literal["none", "regional", "whole"] = Field(
-        "none", description="torch.compile of the UNet: its repeated blocks, or all of it."
+        "none",
+        description="torch.compile of the UNet: its blocks for all sizes at once, or all of it for each size; and of the"
+        " VAE's decoder.",
+    )
+    cuda_graphs: bool = Field(
+        False,
+        description="Record the UNet's forwards at the warm sizes and launch each at once: on CUDA, for images"
+        " rendered alone and for small ones. Keeps the memory of one forward.",
     )
     warm_sizes: tuple[tuple[int, int], ...] = Field(
         (),
-        description="[height, width] of images whose shapes a worker on a GPU runs, and compiles, before it is"
-        " ready; other shapes are never compiled. The entry's `native_size` when empty.",
+        description="[height, width] of images whose shapes a worker on a GPU runs, compiles and records before"
+        " it is ready. The entry's `native_size` when empty.",
     )
-    channels_last: bool | None = Field(None, description="Memory layout; on CUDA when absent.")
+    channels_last: bool | None = Field(
+        None, description="Memory layout; when absent, on CUDA with `compile`."
+    )
     fused_projections: bool = Field(False, description="One matrix for q, k and v in the UNet's attention.")

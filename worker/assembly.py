@@ -91,7 +91,7 @@ def load(
         try:
             model = load_model(entry, stages, device)
             if needs_warming(entry, device):
-                warm_up(model, orders_of(entry, model.pipelines))
+                warm_up(model, orders_of(entry, model.pipelines), record=entry.speed.cuda_graphs)
             models[entry.name] = model
         except ModelError as error:
             get_logger().error("model_unusable", model=entry.name, error=str(error))

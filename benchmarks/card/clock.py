@@ -1,64 +1,83 @@
-"""How long the card is busy with the UNet and with the VAE."""
+"""How busy the card is: what its own profiler saw, not what the host's threads believe."""
 
 from __future__ import annotations
 
-import contextlib
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from latentfarm.states import Stage
+from worker.engine.decode import decode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
 
     from worker.engine.model import LoadedModel
 
-
-@dataclass(slots=True)
-class Clock:
-    """Spans of the card's own time: pairs of events on CUDA, of readings elsewhere."""
-
-    cuda: bool
-    spans: dict[str, list[tuple[Any, Any]]] = field(default_factory=dict)
-
-    def timed(self, part: str, work: Any) -> Any:
-        """The same function, timed."""
-
-        def run(*arguments: Any, **named: Any) -> Any:
-            began = self._now()
-            try:
-                return work(*arguments, **named)
-            finally:
-                self.spans.setdefault(part, []).append((began, self._now()))
-
-        return run
-
-    def seconds(self, part: str) -> float:
-        """Over all spans of a part. Waits for the card."""
-        if self.cuda:
-            torch.cuda.synchronize()
-            return float(sum(began.elapsed_time(ended) for began, ended in self.spans.get(part, ()))) / 1000
-        return float(sum(ended - began for began, ended in self.spans.get(part, ())))
-
-    def _now(self) -> Any:
-        if not self.cuda:
-            return time.perf_counter()
-        event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
-        event.record()
-        return event
+_DECODES = 5
 
 
-@contextlib.contextmanager
-def watched(model: LoadedModel) -> Iterator[Clock]:
-    """Times the base's UNet and the VAE until the block ends."""
-    pipe = model.pipelines[Stage.BASE]
-    clock = Clock(model.device.type == "cuda")
-    unet, decode = pipe.unet.forward, pipe.vae.decode
-    pipe.unet.forward, pipe.vae.decode = clock.timed("unet", unet), clock.timed("vae", decode)
-    try:
-        yield clock
-    finally:
-        pipe.unet.forward, pipe.vae.decode = unet, decode
+@dataclass(frozen=True, slots=True)
+class Busy:
+    """Seconds from the first kernel to the last, and those of them in which one ran."""
+
+    wall: float
+    kernels: float
+
+    @property
+    def idle(self) -> float:
+        """A share, 0 to 1."""
+        return 1 - self.kernels / self.wall
+
+
+def busy(model: LoadedModel, work: Callable[[], object]) -> Busy:
+    """Watches the device while `work` runs; on a CPU all of it counts as busy."""
+    started = time.perf_counter()
+    if model.device.type != "cuda":
+        work()
+        wall = time.perf_counter() - started
+        return Busy(wall, wall)
+    from torch.profiler import ProfilerActivity, profile
+
+    with profile(activities=[ProfilerActivity.CUDA], acc_events=True) as seen:
+        work()
+        torch.cuda.synchronize()
+    results: Any = seen.profiler
+    spans = sorted(
+        (event.start_ns(), event.start_ns() + event.duration_ns())
+        for event in results.kineto_results.events()
+        if str(event.device_type()).endswith("CUDA")
+    )
+    return Busy((max(end for _, end in spans) - spans[0][0]) / 1e9, _covered(spans) / 1e9)
+
+
+def _covered(spans: list[tuple[int, int]]) -> int:
+    """Length of the union: kernels of several streams overlap."""
+    total, reached = 0, spans[0][0]
+    for start, end in spans:
+        total += max(0, end - max(start, reached))
+        reached = max(reached, end)
+    return total
+
+
+def decode_s(model: LoadedModel, latents: torch.Tensor) -> float:
+    """Seconds of one decode while nothing else runs.
+
+    Args:
+        latents: `[1, 4, height / 8, width / 8]` on the model's device.
+    """
+    pipe: Any = next(iter(model.pipelines.values()))
+    with torch.inference_mode():
+        decode(pipe, latents)
+        _wait(model)
+        started = time.perf_counter()
+        for _ in range(_DECODES):
+            decode(pipe, latents)
+        _wait(model)
+    return (time.perf_counter() - started) / _DECODES
+
+
+def _wait(model: LoadedModel) -> None:
+    if model.device.type == "cuda":
+        torch.cuda.synchronize()

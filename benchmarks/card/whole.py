@@ -64,7 +64,9 @@ def save(model: LoadedModel, folder: Path) -> Path:
 def _registry(entry: ModelEntry, weights: Path) -> str:
     speed = {
         "compile": entry.speed.compile,
+        "attention": entry.speed.attention,
         "fused_projections": entry.speed.fused_projections,
+        "cuda_graphs": entry.speed.cuda_graphs,
         "warm_sizes": [list(entry.native_size)],
     }
     fields = {

@@ -38,6 +38,7 @@ REFUSED: dict[str, dict[str, Any]] = {
     "attention": {"attention": "xformers"},
     "compile": {"compile": "regional", "fused_projections": False},
     "fused_projections": {"fused_projections": True},
+    "cuda_graphs": {"cuda_graphs": True},
 }
 
 

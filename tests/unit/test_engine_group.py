@@ -191,7 +191,7 @@ def test_a_seat_follows_from_the_sample_alone(wishes: list[tuple[int, bool, int]
         ([2, 1], 8, True, CUDA, 8),
         ([2, 1], 8, False, CUDA, 4),
         ([2, 2, 1], 6, False, CUDA, 6),
-        ([1], 8, False, CUDA, 1),
+        ([1], 8, False, CUDA, 2),
         ([2], 1, True, CUDA, 2),
         ([1], 1, True, CPU, 1),
         ([2], 1, False, CUDA, 2),

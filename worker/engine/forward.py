@@ -17,7 +17,7 @@ def shape_of(group: Group, device: torch.device) -> int:
 
     A reproducible sample runs in forwards of its model's one shape only: then its rows do not
     depend on who else is there. Otherwise a CPU computes no padding, and a GPU keeps to powers
-    of two, so that few shapes are ever met.
+    of two, so that few shapes are ever met; never to one row, which a compiler takes for a case of its own.
     """
     if group.limit == 1:
         return group.rows
@@ -25,7 +25,7 @@ def shape_of(group: Group, device: torch.device) -> int:
         return max(group.limit, group.rows)
     if device.type == "cpu":
         return group.rows
-    return max(group.rows, min(group.limit, 1 << (group.rows - 1).bit_length()))
+    return max(group.rows, min(group.limit, max(2, 1 << (group.rows - 1).bit_length())))
 
 
 def forward(group: Group, rows: int) -> list[torch.Tensor]:
@@ -50,17 +50,17 @@ def forward(group: Group, rows: int) -> list[torch.Tensor]:
         # Of tensors in several memory layouts `cat` makes one by who is there, and kernels follow it.
         inputs = inputs.contiguous()
     seats = _seats(group, rows)
-    noise = unet(
-        _seat(inputs, seats),
-        _seat(times.to(model.device), seats),
-        encoder_hidden_states=_seat(torch.cat([sample.prompt_embeds for sample in samples]), seats),
-        timestep_cond=_seat(torch.cat(embeds), seats) if embeds else None,
-        added_cond_kwargs={
-            "text_embeds": _seat(torch.cat([sample.pooled_embeds for sample in samples]), seats),
-            "time_ids": _seat(torch.cat([sample.time_ids for sample in samples]), seats),
-        },
-        return_dict=False,
-    )[0]
+    arguments = {
+        "sample": inputs,
+        "timestep": times.to(model.device),
+        "encoder_hidden_states": torch.cat([sample.prompt_embeds for sample in samples]),
+        "text_embeds": torch.cat([sample.pooled_embeds for sample in samples]),
+        "time_ids": torch.cat([sample.time_ids for sample in samples]),
+    }
+    if embeds:
+        arguments["timestep_cond"] = torch.cat(embeds)
+    seated = {name: _seat(tensor, seats) for name, tensor in arguments.items()}
+    noise = model.graphs.run(unet, seated)
     return [_rows(noise, place) for place in group.places]
 
 

@@ -14,6 +14,7 @@ from latentfarm.errors import ModelError
 from latentfarm.states import Stage
 from worker.engine.adapters import Adapters, load_adapters
 from worker.engine.embeddings import Embeddings, load_embeddings
+from worker.engine.graphs import Graphs
 from worker.engine.pipelines import load_pipeline
 from worker.engine.prompts import PromptMemory
 from worker.engine.sources import Digests, source_of
@@ -38,6 +39,7 @@ class LoadedModel:
         adapters: the LoRAs.
         embeddings: the textual inversions.
         prompts: what was encoded last.
+        graphs: recorded forwards of the UNets.
         speed_notes: what provenance says of options that change bits.
     """
 
@@ -51,6 +53,7 @@ class LoadedModel:
     adapters: Adapters = field(default_factory=Adapters)
     embeddings: Embeddings = field(default_factory=Embeddings)
     prompts: PromptMemory = field(default_factory=PromptMemory)
+    graphs: Graphs = field(default_factory=Graphs)
     speed_notes: dict[str, str] = field(default_factory=dict)
 
     def pipeline(self, stage: Stage) -> Any:

@@ -49,16 +49,13 @@ def load_pipeline(
 
 
 def place(pipeline: Any, device: torch.device) -> Any:
-    """Puts a pipeline on its device, in the layout and precision that the engine relies on."""
+    """Puts a pipeline on its device, in the precision that the engine relies on."""
     vae = pipeline.vae
     if vae.dtype == torch.float16 and vae.config.force_upcast:
         # Stock casts this VAE to float32 and back around each decode; here it is shared by
         # threads, so it is held in float32: the same numbers without the flip.
         vae.to(torch.float32)
     pipeline.to(device)
-    if device.type == "cuda":
-        pipeline.unet.to(memory_format=torch.channels_last)
-        vae.to(memory_format=torch.channels_last)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 

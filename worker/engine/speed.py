@@ -11,6 +11,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from latentfarm.errors import ModelError
 from worker.engine.offload import Turns, stream
+from worker.engine.regions import allow_many_forms, compile_decoder, compile_unet
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,8 +25,6 @@ _KERNELS = {
     "cudnn": SDPBackend.CUDNN_ATTENTION,
     "math": SDPBackend.MATH,
 }
-_SHAPES = 1024
-"""Forms of one function that are kept compiled. Torch's 8 are too few: the ninth shape would fail its render."""
 _CUDA_ONLY = ("efficient", "cudnn", "xformers")
 
 
@@ -47,9 +46,14 @@ def check_speed(entry: ModelEntry, device: torch.device) -> None:
         raise ModelError(f"{place}.attention: the package xformers is not installed")
     if speed.compile != "none" and speed.offload != "none":
         raise ModelError(f"{place}.compile: does not go with offload, which moves what was compiled")
+    if speed.cuda_graphs and device.type != "cuda":
+        raise ModelError(f"{place}.cuda_graphs: needs CUDA, this worker runs on {device.type}")
+    if speed.cuda_graphs and speed.offload != "none":
+        raise ModelError(f"{place}.cuda_graphs: does not go with offload, which moves what was recorded")
     for option, on in (
         ("compile", speed.compile != "none"),
         ("fused_projections", speed.fused_projections),
+        ("cuda_graphs", speed.cuda_graphs),
     ):
         if on and entry.loras:
             raise ModelError(f"{place}.{option}: does not go with LoRAs, which are switched between forwards")
@@ -85,17 +89,17 @@ def _set_up_unet(speed: Speed, unet: Any, device: torch.device) -> None:
     elif speed.attention != "sdpa":
         # Not diffusers' set_attention_backend: SDXL's attention processors do not look at it.
         unet.forward = _under(unet.forward, _KERNELS[speed.attention])
-    if speed.compile != "none":
-        dynamo = torch._dynamo.config  # noqa: SLF001  the only place where torch has these
-        dynamo.recompile_limit = dynamo.accumulated_recompile_limit = _SHAPES
     if speed.compile == "regional":
-        unet.compile_repeated_blocks(fullgraph=True, dynamic=False)
+        compile_unet(unet)
     elif speed.compile == "whole":
+        allow_many_forms()
         unet.compile(fullgraph=True, dynamic=False)
 
 
 def _set_up_vae(speed: Speed, vae: Any, device: torch.device) -> None:
     _lay_out(speed, vae, device)
+    if speed.compile != "none":
+        compile_decoder(vae)
     if speed.vae_tiling:
         vae.enable_tiling()
     if speed.vae_slicing:
@@ -103,7 +107,9 @@ def _set_up_vae(speed: Speed, vae: Any, device: torch.device) -> None:
 
 
 def _lay_out(speed: Speed, network: Any, device: torch.device) -> None:
-    wanted = device.type == "cuda" if speed.channels_last is None else speed.channels_last
+    # Only a compiler keeps the layout: torch's own normalisation on CUDA copies into the other one and back.
+    helps = device.type == "cuda" and speed.compile != "none"
+    wanted = helps if speed.channels_last is None else speed.channels_last
     network.to(memory_format=torch.channels_last if wanted else torch.contiguous_format)
 
 

@@ -29,8 +29,11 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-def warm_up(model: LoadedModel, orders: Iterable[Order]) -> None:
+def warm_up(model: LoadedModel, orders: Iterable[Order], *, record: bool = False) -> None:
     """Runs each order in every number of rows that a forward may have, and the VAE.
+
+    Args:
+        record: keep a CUDA graph of each forward.
 
     Whatever goes wrong with a shape, such as too little memory, is left to the render that meets it: it is told of
     there, and the others go on.
@@ -39,6 +42,7 @@ def warm_up(model: LoadedModel, orders: Iterable[Order]) -> None:
         Exception: the device cannot be trusted any more.
     """
     started = time.perf_counter()
+    model.graphs.recording = record
     with torch.inference_mode():  # as in the engine: what is compiled under other rules is not used there
         for order in orders:
             try:
@@ -48,6 +52,7 @@ def warm_up(model: LoadedModel, orders: Iterable[Order]) -> None:
                     raise
                 size = f"{order.spec.height} x {order.spec.width}"
                 _log.warning("%s, %s, %s is not warm: %s", model.name, order.stage.label, size, error)
+    model.graphs.recording = False
     _log.info("%s is warm after %.1f s", model.name, time.perf_counter() - started)
 
 
@@ -73,8 +78,11 @@ def _forward(sample: Sample, rows: int) -> None:
 
 
 def row_counts(bucket: int) -> list[int]:
-    """Rows of all forwards that a GPU does with this bucket; see `forward.shape_of`."""
+    """Rows of all forwards that a GPU does with this bucket; see `forward.shape_of`.
+
+    The most come first: a compiler that leaves rows open tunes for the first that it sees.
+    """
     if bucket == 1:
         return [2, 1]
-    powers = [1 << power for power in range(bucket.bit_length())]
-    return sorted({*powers, bucket})
+    powers = [1 << power for power in range(1, bucket.bit_length())]
+    return sorted({*powers, bucket}, reverse=True)
