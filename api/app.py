@@ -3,6 +3,7 @@
 import queue
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 
@@ -37,6 +38,9 @@ from latentfarm.repository.facade import Repository
 from latentfarm.settings import Settings
 from latentfarm.storage import S3Store
 
+if TYPE_CHECKING:
+    from latentfarm.records import Picked
+
 
 def create_app(settings: Settings, fetcher: Fetcher | None = None) -> FastAPI:
     """An API that connects to its services when it starts, and not before.
@@ -65,7 +69,7 @@ def _services(settings: Settings, fetcher: Fetcher) -> Services:
     broker = Broker(settings.redis_url)
     registry = load_registry(settings.models_file)
     store = S3Store.from_settings(settings)
-    accepted: queue.SimpleQueue[int | None] = queue.SimpleQueue()
+    accepted: queue.SimpleQueue[int | Picked | None] = queue.SimpleQueue()
     pictures = Resolver(repository, store, fetcher)
     farm = Farm(repository, broker, registry, new_id, hurry=accepted.put, pictures=pictures)
     hub = EventHub(settings.database_url, repository, broker.redis)
@@ -78,7 +82,7 @@ def _services(settings: Settings, fetcher: Fetcher) -> Services:
         farm=farm,
         refining=Refining(farm, repository),
         uploads=Uploads(repository, store, new_id, settings.upload_s),
-        hurry=Hurry(accepted, farm.dispatch_now),
+        hurry=Hurry(accepted, farm.send_now),
         hub=hub,
         readiness=Readiness(
             {

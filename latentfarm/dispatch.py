@@ -11,10 +11,12 @@ from latentfarm.messages import CHUNK
 
 if TYPE_CHECKING:
     from latentfarm.broker import Sender
-    from latentfarm.records import Pick, Queue
+    from latentfarm.records import Pick, Picked, Queue
 
 WINDOW_CHUNKS = 3
 """Chunks per live worker that may be dispatched at once in one queue."""
+WINDOW = WINDOW_CHUNKS * CHUNK
+"""Renders, the same."""
 LOST_AFTER_S = 5.0
 """Least age at which a message may count as lost."""
 PATIENT_S = 60.0
@@ -48,10 +50,20 @@ def dispatch(records: Records, sender: Sender, queue: Queue) -> int:
     Raises:
         ServiceUnavailable: Redis took no messages. The renders stay dispatched and are sent again.
     """
-    picks, workers = records.pick(queue, window_per_worker=WINDOW_CHUNKS * CHUNK)
+    picks, workers = records.pick(queue, window_per_worker=WINDOW)
     if picks:
         sender.send(queue.name, picks, chunk=chunk_size(len(picks), workers))
     return len(picks)
+
+
+def send(sender: Sender, picked: Picked) -> None:
+    """Sends what was picked and committed.
+
+    Raises:
+        ServiceUnavailable: as `dispatch`.
+    """
+    if picked.picks:
+        sender.send(picked.queue.name, picked.picks, chunk=chunk_size(len(picked.picks), picked.workers))
 
 
 def republish(records: Records, sender: Sender, queue: Queue, *, flushed: bool) -> int:

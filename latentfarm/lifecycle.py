@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from latentfarm.dispatch import Records, dispatch
+from latentfarm.dispatch import WINDOW, Records, dispatch, send
 from latentfarm.errors import (
     Conflict,
     IdempotencyMismatch,
@@ -18,6 +18,7 @@ from latentfarm.errors import (
     ServiceUnavailable,
 )
 from latentfarm.mode_rules import fit_pictures
+from latentfarm.records import Picked
 from latentfarm.spec import SEED_RANGE
 from latentfarm.states import Lane
 from latentfarm.validation import complete
@@ -39,6 +40,18 @@ class JobRecords(Records, Protocol):
         self, job_id: UUID, spec: RenderSpec, *, tenant: str, key: str | None = None, fingerprint: bytes = b""
     ) -> tuple[int | None, tuple[bytes, UUID] | None]:
         """Stores a job, or finds whose the key is."""
+
+    def add_and_pick(
+        self,
+        job_id: UUID,
+        spec: RenderSpec,
+        *,
+        tenant: str,
+        key: str | None,
+        fingerprint: bytes,
+        window_per_worker: int,
+    ) -> tuple[int | Picked | None, tuple[bytes, UUID] | None]:
+        """The same, and takes what there is room for out of its queue."""
 
     def known_key(self, tenant: str, key: str) -> tuple[bytes, UUID] | None:
         """Fingerprint and job of an Idempotency-Key, if it came before."""
@@ -81,15 +94,15 @@ class Farm:
         new_id: a parameter so that tests can count ids.
         pictures: only needed for specs that start from one.
         known: queues that were seen before, by id: none is ever removed, and none becomes another.
-        hurry: called with a queue's id after a commit, and must not wait: somebody else then calls
-            `dispatch_now`. Without it `submit` does so itself, and is as slow as Redis is.
+        hurry: called after a commit with what was picked, or with a queue's id, and must not wait: somebody
+            else then calls `send_now`. Without it `submit` does so itself, and is as slow as Redis is.
     """
 
     records: JobRecords
     sender: Sender
     registry: Registry
     new_id: Callable[[], UUID]
-    hurry: Callable[[int], None] | None = None
+    hurry: Callable[[int | Picked], None] | None = None
     pictures: Pictures | None = None
     known: dict[int, Queue] = field(default_factory=dict)
 
@@ -111,22 +124,32 @@ class Farm:
         if full.seed is None:
             full = full.model_copy(update={"seed": secrets.randbelow(SEED_RANGE)})
         job_id = self.new_id()
-        queue_id, known = self.records.add_job(job_id, full, tenant=tenant, key=key, fingerprint=fingerprint)
-        return self.accepted(job_id, full.lane, queue_id, known, fingerprint)
+        stored, known = self._store(job_id, full, tenant=tenant, key=key, fingerprint=fingerprint)
+        return self.accepted(job_id, full.lane, stored, known, fingerprint)
+
+    def _store(
+        self, job_id: UUID, spec: RenderSpec, *, tenant: str, key: str | None, fingerprint: bytes
+    ) -> tuple[int | Picked | None, tuple[bytes, UUID] | None]:
+        """An interactive job leaves the backlog in the same transaction, where there is room."""
+        if spec.lane is not Lane.INTERACTIVE:
+            return self.records.add_job(job_id, spec, tenant=tenant, key=key, fingerprint=fingerprint)
+        return self.records.add_and_pick(
+            job_id, spec, tenant=tenant, key=key, fingerprint=fingerprint, window_per_worker=WINDOW
+        )
 
     def accepted(
         self,
         job_id: UUID,
         lane: Lane,
-        queue_id: int | None,
+        stored: int | Picked | None,
         known: tuple[bytes, UUID] | None,
         fingerprint: bytes,
     ) -> Submitted:
         """What follows once the records have answered: a new job is sent, or a known one told of."""
         if known is not None:
             return replayed(known, fingerprint)
-        if lane is Lane.INTERACTIVE and queue_id is not None:
-            (self.hurry or self.dispatch_now)(queue_id)
+        if lane is Lane.INTERACTIVE and stored is not None:
+            (self.hurry or self.send_now)(stored)
         return Submitted(job_id, replayed=False)
 
     def _with_pictures(self, spec: RenderSpec, tenant: str) -> RenderSpec:
@@ -134,13 +157,20 @@ class Farm:
             raise NotSupported("image", "this farm keeps no pictures", "leave it out")
         return self.pictures.resolve(spec, tenant=tenant, fit=partial(_fit, self.registry.get(spec.model)))
 
-    def dispatch_now(self, queue_id: int) -> None:
-        """Saves the scheduler's reaction time. Not needed: what fails here the scheduler does."""
-        if queue_id not in self.known:
-            self.known.update({queue.id: queue for queue in self.records.queues()})
-        if queue_id in self.known:
-            with suppress(Conflict, ServiceUnavailable):
-                dispatch(self.records, self.sender, self.known[queue_id])
+    def send_now(self, stored: int | Picked) -> None:
+        """Saves the scheduler's reaction time. Not needed: what fails here the scheduler does.
+
+        Args:
+            stored: what was picked, or the id of a queue to pick from.
+        """
+        with suppress(Conflict, ServiceUnavailable):
+            if isinstance(stored, Picked):
+                send(self.sender, stored)
+                return
+            if stored not in self.known:
+                self.known.update({queue.id: queue for queue in self.records.queues()})
+            if stored in self.known:
+                dispatch(self.records, self.sender, self.known[stored])
 
     def cancel(self, job_id: UUID, *, tenant: str = "") -> Job:
         """Takes a job back, wherever its renders are; a job that has ended stays as it is.

@@ -160,6 +160,15 @@ class Queue:
 
 
 @dataclass(frozen=True, slots=True)
+class Picked:
+    """What was taken out of a queue's backlog and is to be sent, and how many live workers serve it."""
+
+    queue: Queue
+    picks: tuple[Pick, ...]
+    workers: int
+
+
+@dataclass(frozen=True, slots=True)
 class Image:
     """One image of a job as users see it.
 

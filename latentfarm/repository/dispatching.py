@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
-from latentfarm.records import Pick, Queue
+from latentfarm.records import Pick, Picked, Queue
 from latentfarm.states import Lane, RenderState, Stage
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from sqlalchemy import Connection, RowMapping
 
 DOUBTFUL_S = 5.0
@@ -30,6 +32,12 @@ _ROOM = text("""
     FROM workers
     WHERE ended_at IS NULL AND lease_until > now() AND :stage = ANY (stages) AND :model = ANY (assigned_models)
 """)
+
+# In one round trip. The count may miss what another dispatcher has committed since this statement began, and then the
+# window holds that much more for once; who waits for the lock first, as `_LOCK` does, pays a trip for it.
+_TRY = text(f"""
+    SELECT pg_try_advisory_xact_lock(4711, :queue) AS mine, room.* FROM ({_ROOM.text}) AS room
+""")  # noqa: S608 - no input in it
 
 # The counters of the jobs go along, locked in id order as everywhere. They are named by arrays: a join would be planned for
 # a tenth of all renders, since nobody knows a LIMIT beforehand, and read every job that there ever was.
@@ -110,10 +118,22 @@ def room(connection: Connection, queue: Queue, *, least: int) -> tuple[int, int]
     Args:
         least: of the window, for each of them; more where it can hold many, and for one while there is none.
     """
-    states = {"queue": queue.id, "dispatched": int(RenderState.DISPATCHED)}
-    served = {"stage": int(queue.stage), "model": queue.model, "least": least}
-    found = connection.execute(_ROOM, states | served).one()
+    found = connection.execute(_ROOM, _of(queue, least)).one()
     return int(found.workers), max(least, int(found.window)) - int(found.dispatched)
+
+
+def try_pick(connection: Connection, queue: Queue, *, least: int) -> Picked | None:
+    """As `lock_queue`, `room` and `pick`, but does not wait: None when another dispatcher is at the queue."""
+    found = connection.execute(_TRY, _of(queue, least)).one()
+    if not found.mine:
+        return None
+    free = max(least, int(found.window)) - int(found.dispatched)
+    return Picked(queue, tuple(pick(connection, queue.id, free) if free > 0 else ()), int(found.workers))
+
+
+def _of(queue: Queue, least: int) -> dict[str, Any]:
+    states = {"queue": queue.id, "dispatched": int(RenderState.DISPATCHED)}
+    return states | {"stage": int(queue.stage), "model": queue.model, "least": least}
 
 
 def pick(connection: Connection, queue: int, room: int) -> list[Pick]:

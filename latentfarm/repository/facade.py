@@ -10,6 +10,9 @@ from sqlalchemy.exc import OperationalError
 
 from latentfarm.database import transact
 from latentfarm.errors import Conflict
+from latentfarm.messages import queue_name
+from latentfarm.modes import first_stage
+from latentfarm.records import Queue
 from latentfarm.repository import (
     cancelling,
     dispatching,
@@ -30,7 +33,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine, RowMapping
 
     from latentfarm.messages import Pair
-    from latentfarm.records import Event, Image, Job, Pick, Queue, Refinement, Shape, Source
+    from latentfarm.records import Event, Image, Job, Pick, Picked, Refinement, Shape, Source
     from latentfarm.spec import RenderSpec
     from latentfarm.states import RenderState, Stage
 
@@ -73,6 +76,30 @@ class Repository:
             lambda c: submitting.add_job(c, job_id, spec, tenant=tenant), job_id, tenant, key, fingerprint
         )
 
+    def add_and_pick(
+        self,
+        job_id: UUID,
+        spec: RenderSpec,
+        *,
+        tenant: str,
+        key: str | None,
+        fingerprint: bytes,
+        window_per_worker: int,
+    ) -> tuple[int | Picked | None, tuple[bytes, UUID] | None]:
+        """As `add_job`, and takes out of the same queue what there is room for, in the same transaction.
+
+        Returns:
+            (what is to be sent, None); the queue's id in its place while another dispatcher is at it.
+        """
+
+        def add(connection: Connection) -> int | Picked:
+            queue_id, stage = submitting.add_job(connection, job_id, spec, tenant=tenant), first_stage(spec)
+            name = queue_name(stage, spec.model, spec.lane)
+            queue = Queue(queue_id, name, stage, spec.model, spec.lane)
+            return dispatching.try_pick(connection, queue, least=window_per_worker) or queue_id
+
+        return self._once(add, job_id, tenant, key, fingerprint)
+
     def add_refined(
         self,
         job_id: UUID,
@@ -89,13 +116,13 @@ class Repository:
 
     def _once(
         self,
-        add: Callable[[Connection], int],
+        add: Callable[[Connection], T],
         job_id: UUID,
         tenant: str,
         key: str | None,
         fingerprint: bytes,
-    ) -> tuple[int | None, tuple[bytes, UUID] | None]:
-        def work(connection: Connection) -> tuple[int | None, tuple[bytes, UUID] | None]:
+    ) -> tuple[T | None, tuple[bytes, UUID] | None]:
+        def work(connection: Connection) -> tuple[T | None, tuple[bytes, UUID] | None]:
             if key is not None:
                 known = submitting.remember_key(connection, tenant, key, fingerprint, job_id)
                 if known is not None:

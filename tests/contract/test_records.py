@@ -9,6 +9,8 @@ import pytest
 
 from latentfarm.errors import Conflict
 from latentfarm.ids import new_id
+from latentfarm.records import Picked
+from latentfarm.repository import dispatching
 from latentfarm.spec import RefinerSpec, RenderSpec
 from latentfarm.states import JobState, Lane, Stage
 
@@ -68,6 +70,42 @@ def test_a_pick_is_bounded_by_the_window_and_picked_once(records: JobRecords) ->
     second, _ = records.pick(queue, window_per_worker=100)
     assert len({pick.render_id for pick in [*first, *second]}) == 20
     assert records.count_dispatched(queue) == 20
+
+
+def add_and_pick(records: JobRecords, least: int) -> Picked:
+    stored, known = records.add_and_pick(
+        new_id(), SPEC, tenant="t", key=None, fingerprint=b"", window_per_worker=least
+    )
+    assert known is None
+    assert isinstance(stored, Picked)
+    return stored
+
+
+def test_a_job_leaves_the_backlog_with_the_transaction_that_stores_it(records: JobRecords) -> None:
+    stored = add_and_pick(records, least=100)
+    assert (stored.queue.name, len(stored.picks), stored.workers) == ("base.tiny.interactive", 20, 0)
+    assert records.count_dispatched(stored.queue) == 20
+    assert records.pick(stored.queue, window_per_worker=100)[0] == []
+
+
+def test_what_waited_before_it_goes_first_and_no_more_than_the_window_takes(records: JobRecords) -> None:
+    add(records)
+    first = [pick.render_id for pick in records.pick(records.queues()[0], window_per_worker=5)[0]]
+    stored = add_and_pick(records, least=12)
+    assert [pick.render_id for pick in stored.picks] == [first[-1] + n for n in range(1, 8)]
+    assert add_and_pick(records, least=12).picks == ()
+
+
+def test_a_job_does_not_wait_for_another_dispatcher(repository: Repository) -> None:
+    add(repository)
+    (queue,) = repository.queues()
+    with repository.engine.begin() as other:
+        dispatching.lock_queue(other, queue.id)
+        stored, _ = repository.add_and_pick(
+            new_id(), SPEC, tenant="t", key=None, fingerprint=b"", window_per_worker=100
+        )
+        assert stored == queue.id
+    assert repository.count_dispatched(queue) == 0
 
 
 def test_lost_ones_are_bounded_by_age_and_room(records: JobRecords) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from latentfarm.errors import Conflict, IdempotencyMismatch, InvalidInput, NotFound, ServiceUnavailable
 from latentfarm.lifecycle import Farm
-from latentfarm.records import Job, Pick, Queue
+from latentfarm.records import Job, Pick, Picked, Queue
 from latentfarm.registry import ModelEntry, Registry
 from latentfarm.spec import SEED_RANGE, RenderSpec
 from latentfarm.states import Lane, Stage
@@ -32,6 +32,7 @@ class Records:
     cancelled: list[UUID] = field(default_factory=list)
     picked: list[int] = field(default_factory=list)
     locked: bool = False
+    elsewhere: bool = False
 
     def add_job(
         self, job_id: UUID, spec: RenderSpec, *, tenant: str, key: str | None = None, fingerprint: bytes = b""
@@ -42,6 +43,21 @@ class Records:
             self.keys[tenant, key] = (fingerprint, job_id)
         self.jobs[job_id] = (tenant, spec)
         return 2, None
+
+    def add_and_pick(
+        self,
+        job_id: UUID,
+        spec: RenderSpec,
+        *,
+        tenant: str,
+        key: str | None,
+        fingerprint: bytes,
+        window_per_worker: int,
+    ) -> tuple[int | Picked | None, tuple[bytes, UUID] | None]:
+        queue_id, known = self.add_job(job_id, spec, tenant=tenant, key=key, fingerprint=fingerprint)
+        if queue_id is None or self.elsewhere:
+            return queue_id, known
+        return Picked(self.queues()[1], (Pick(1, 0, alone=False),), 1), None
 
     def known_key(self, tenant: str, key: str) -> tuple[bytes, UUID] | None:
         return self.keys.get((tenant, key))
@@ -125,6 +141,14 @@ def test_interactive_renders_are_sent_at_once_to_their_own_queue(farm: Farm, sen
     assert sender.queues == ["queue2"]
 
 
+def test_while_another_dispatcher_is_at_the_queue_it_is_picked_from_after_it(
+    farm: Farm, records: Records, sender: Sender
+) -> None:
+    records.elsewhere = True
+    farm.submit(SPEC)
+    assert (sender.queues, records.picked) == (["queue2"], [2])
+
+
 def test_bulk_renders_wait_for_the_scheduler(farm: Farm, sender: Sender) -> None:
     farm.submit(SPEC.model_copy(update={"lane": Lane.BULK}))
     assert sender.queues == []
@@ -134,7 +158,8 @@ def test_bulk_renders_wait_for_the_scheduler(farm: Farm, sender: Sender) -> None
 def test_trouble_after_the_commit_is_the_schedulers(
     farm: Farm, records: Records, sender: Sender, trouble: str
 ) -> None:
-    sender.away, records.locked = trouble == "redis", trouble == "lock"
+    sender.away = trouble == "redis"
+    records.elsewhere = records.locked = trouble == "lock"
     assert farm.submit(SPEC).job_id in records.jobs
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from latentfarm.records import Picked
 from latentfarm.repository.facade import Repository
 from tests.integration.life.outside import Crash, Fuse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from uuid import UUID
 
     from sqlalchemy import Connection, Engine
@@ -66,14 +67,41 @@ class Mortal(Repository):
         self._then = lambda _: self.stored(job_id)
         return super().add_job(job_id, spec, tenant=tenant, key=key, fingerprint=fingerprint)
 
+    def add_and_pick(
+        self,
+        job_id: UUID,
+        spec: RenderSpec,
+        *,
+        tenant: str,
+        key: str | None,
+        fingerprint: bytes,
+        window_per_worker: int,
+    ) -> tuple[int | Picked | None, tuple[bytes, UUID] | None]:
+        """A job comes in, and what is due in its queue leaves the backlog with it."""
+
+        def added(answer: tuple[int | Picked | None, tuple[bytes, UUID] | None]) -> None:
+            self.stored(job_id)
+            assert isinstance(answer[0], Picked)
+            self._picked(answer[0].queue, answer[0].picks)
+
+        self._then = added
+        return super().add_and_pick(
+            job_id,
+            spec,
+            tenant=tenant,
+            key=key,
+            fingerprint=fingerprint,
+            window_per_worker=window_per_worker,
+        )
+
+    def _picked(self, queue: Queue, picks: Sequence[Pick]) -> None:
+        """All that is due: the window is larger than the model ever is."""
+        assert {pick.render_id for pick in picks} == {r.id for r in self._model.due(queue.name)}
+        self._model.dispatched((pick.render_id, pick.fence) for pick in picks)
+
     def pick(self, queue: Queue, *, window_per_worker: int) -> tuple[list[Pick], int]:
-        """Dispatch takes what is due, all of it: the window is larger than the model ever is."""
-
-        def picked(answer: tuple[list[Pick], int]) -> None:
-            assert {pick.render_id for pick in answer[0]} == {r.id for r in self._model.due(queue.name)}
-            self._model.dispatched((pick.render_id, pick.fence) for pick in answer[0])
-
-        self._then = picked
+        """Dispatch takes what is due."""
+        self._then = lambda answer: self._picked(queue, answer[0])
         return super().pick(queue, window_per_worker=window_per_worker)
 
     def mark_cancelled(self, job_id: UUID, *, tenant: str) -> bool:
