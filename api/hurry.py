@@ -2,12 +2,15 @@
 
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from latentfarm.logs import get_logger
 from latentfarm.records import Picked
+
+STOP_S = 3.0
+"""Longer would keep an API from ending while Redis hangs; what it leaves the scheduler sends, some seconds later."""
 
 
 class Hurry(threading.Thread):
@@ -28,20 +31,19 @@ class Hurry(threading.Thread):
         self._send = send
 
     def stop(self) -> None:
-        """Ends the thread after what it is at."""
+        """Ends the thread once it has sent what it was told of, or after `STOP_S`."""
         self._told.put(None)
+        self.join(STOP_S)
 
     def run(self) -> None:
         """Until `stop`."""
-        while (first := self._told.get()) is not None:
-            together = {first}
-            # A hundred submits that came meanwhile need one look at their queue.
+        ending = False
+        while not ending:
+            together = [self._told.get()]
             while not self._told.empty():
-                following = self._told.get()
-                if following is None:
-                    return
-                together.add(following)
-            for one in together:
+                together.append(self._told.get())
+            ending = None in together
+            for one in joined([one for one in together if one is not None]):
                 self._try(one)
 
     def _try(self, one: int | Picked) -> None:
@@ -50,3 +52,14 @@ class Hurry(threading.Thread):
         except SQLAlchemyError as error:
             queue_id = one.queue.id if isinstance(one, Picked) else one
             get_logger().warning("not_dispatched", queue=queue_id, error=type(error).__name__)
+
+
+def joined(told: Sequence[int | Picked]) -> list[int | Picked]:
+    """The same in fewer: a hundred submits that came meanwhile need one send, and one look at their queue."""
+    picked: dict[int, Picked] = {}
+    for one in told:
+        if isinstance(one, Picked):
+            before = picked.get(one.queue.id)
+            picks = one.picks if before is None else before.picks + one.picks
+            picked[one.queue.id] = Picked(one.queue, picks, one.workers)
+    return [*picked.values(), *dict.fromkeys(one for one in told if not isinstance(one, Picked))]

@@ -51,7 +51,7 @@ class JobRecords(Records, Protocol):
         fingerprint: bytes,
         window_per_worker: int,
     ) -> tuple[int | Picked | None, tuple[bytes, UUID] | None]:
-        """The same, and takes what there is room for out of its queue."""
+        """The same, and dispatches its renders if nothing else waits in their queue."""
 
     def known_key(self, tenant: str, key: str) -> tuple[bytes, UUID] | None:
         """Fingerprint and job of an Idempotency-Key, if it came before."""

@@ -34,7 +34,7 @@ class Speed(BaseModel):
     cuda_graphs: bool = Field(
         False,
         description="Record the UNet's forwards at the warm sizes and launch each at once: on CUDA, for images"
-        " rendered alone and for small ones. Keeps the memory of one forward.",
+        " rendered alone and for small ones. Keeps the memory of the largest forward.",
     )
     warm_sizes: tuple[tuple[int, int], ...] = Field(
         (),

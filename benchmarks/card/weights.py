@@ -9,7 +9,7 @@ import torch
 
 from latentfarm.states import Stage
 from worker.engine.model import LoadedModel, load_model
-from worker.engine.speed import apply_speed, notes_of_speed
+from worker.engine.speed import apply_speed, least_rows, notes_of_speed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,7 +35,7 @@ def engine_model(entry: ModelEntry, device: str, *, full: bool, tokenizers: Path
     model.name = entry.name
     del model.pipelines[Stage.REFINE]  # what is compared is the base, as MLPerf does
     apply_speed(entry.speed, model.pipelines.values(), model.device)
-    model.speed_notes = notes_of_speed(entry.speed)
+    model.speed_notes, model.least_rows = notes_of_speed(entry.speed), least_rows(entry.speed)
     return model
 
 

@@ -11,6 +11,7 @@ from latentfarm.states import Lane, RenderState, Stage
 
 if TYPE_CHECKING:
     from typing import Any
+    from uuid import UUID
 
     from sqlalchemy import Connection, RowMapping
 
@@ -33,10 +34,26 @@ _ROOM = text("""
     WHERE ended_at IS NULL AND lease_until > now() AND :stage = ANY (stages) AND :model = ANY (assigned_models)
 """)
 
-# In one round trip. The count may miss what another dispatcher has committed since this statement began, and then the
-# window holds that much more for once; who waits for the lock first, as `_LOCK` does, pays a trip for it.
-_TRY = text(f"""
-    SELECT pg_try_advisory_xact_lock(4711, :queue) AS mine, room.* FROM ({_ROOM.text}) AS room
+# What has just been stored, in one round trip. Only its own rows are locked: a submit must not wait for the jobs of others. The
+# count may miss what another dispatcher has committed since the statement began; then the window holds that much
+# more, for once.
+_OWN = text(f"""
+    WITH room AS MATERIALIZED (
+        SELECT pg_try_advisory_xact_lock(4711, :queue) AS mine, r.*,
+               EXISTS (SELECT FROM renders WHERE queue_id = :queue AND state = :queued AND job_id <> :job) AS others
+        FROM ({_ROOM.text}) AS r),
+    due AS (
+        SELECT id FROM renders WHERE job_id = :job AND state = :queued ORDER BY id LIMIT (
+            SELECT CASE WHEN mine AND NOT others THEN GREATEST(0, GREATEST(:least, r.window) - dispatched) ELSE 0 END
+            FROM room AS r) FOR UPDATE),
+    picked AS (
+        UPDATE renders r SET state = :dispatched, sent_at = now(), sends = 1
+        FROM due WHERE r.id = due.id RETURNING r.id, r.fence, r.suspect),
+    counted AS (
+        UPDATE jobs SET queued = queued - (SELECT count(*) FROM picked)
+        WHERE id = :job AND EXISTS (SELECT FROM picked))
+    SELECT r.mine AND NOT r.others AS mine, r.workers, p.id, p.fence, p.suspect
+    FROM room AS r LEFT JOIN picked AS p ON true ORDER BY p.id
 """)  # noqa: S608 - no input in it
 
 # The counters of the jobs go along, locked in id order as everywhere. They are named by arrays: a join would be planned for
@@ -122,13 +139,21 @@ def room(connection: Connection, queue: Queue, *, least: int) -> tuple[int, int]
     return int(found.workers), max(least, int(found.window)) - int(found.dispatched)
 
 
-def try_pick(connection: Connection, queue: Queue, *, least: int) -> Picked | None:
-    """As `lock_queue`, `room` and `pick`, but does not wait: None when another dispatcher is at the queue."""
-    found = connection.execute(_TRY, _of(queue, least)).one()
-    if not found.mine:
+def pick_own(connection: Connection, queue: Queue, job: UUID, *, least: int) -> Picked | None:
+    """Marks renders of a job that this transaction has stored as dispatched, while there is room.
+
+    Args:
+        least: as in `room`.
+
+    Returns:
+        None when others wait in the queue, or another dispatcher is at it: then it is for `pick` to choose.
+    """
+    values = _of(queue, least) | {"job": job, "queued": int(RenderState.QUEUED)}
+    rows = connection.execute(_OWN, values).all()
+    if not rows[0].mine:
         return None
-    free = max(least, int(found.window)) - int(found.dispatched)
-    return Picked(queue, tuple(pick(connection, queue.id, free) if free > 0 else ()), int(found.workers))
+    picks = tuple(Pick(row.id, row.fence, row.suspect) for row in rows if row.id is not None)
+    return Picked(queue, picks, int(rows[0].workers))
 
 
 def _of(queue: Queue, least: int) -> dict[str, Any]:

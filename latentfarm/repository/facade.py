@@ -86,17 +86,18 @@ class Repository:
         fingerprint: bytes,
         window_per_worker: int,
     ) -> tuple[int | Picked | None, tuple[bytes, UUID] | None]:
-        """As `add_job`, and takes out of the same queue what there is room for, in the same transaction.
+        """As `add_job`, and dispatches its renders in the same transaction while there is room for them.
 
         Returns:
-            (what is to be sent, None); the queue's id in its place while another dispatcher is at it.
+            (what is to be sent, None); in its place the queue's id while others wait in it, or a
+            dispatcher is at it.
         """
 
         def add(connection: Connection) -> int | Picked:
             queue_id, stage = submitting.add_job(connection, job_id, spec, tenant=tenant), first_stage(spec)
             name = queue_name(stage, spec.model, spec.lane)
             queue = Queue(queue_id, name, stage, spec.model, spec.lane)
-            return dispatching.try_pick(connection, queue, least=window_per_worker) or queue_id
+            return dispatching.pick_own(connection, queue, job_id, least=window_per_worker) or queue_id
 
         return self._once(add, job_id, tenant, key, fingerprint)
 

@@ -135,7 +135,7 @@ def add_job(connection: Connection, job_id: UUID, spec: RenderSpec, *, tenant: s
     stage = first_stage(spec)
     queue, spec_id = _places(connection, spec, stage)
     values = _record(job_id, spec, spec_id, tenant, None)
-    # Interactive jobs are dispatched by whoever stores them, and found by the scheduler's next round should it die.
+    # Interactive jobs are dispatched by whoever stores them; the scheduler finds what is left should it die.
     connection.execute(
         _WHOLE_JOB, {**values, "queue_id": queue, "stage": int(stage), "channel": CHANNEL_WORK}
     )

@@ -88,12 +88,24 @@ def test_a_job_leaves_the_backlog_with_the_transaction_that_stores_it(records: J
     assert records.pick(stored.queue, window_per_worker=100)[0] == []
 
 
-def test_what_waited_before_it_goes_first_and_no_more_than_the_window_takes(records: JobRecords) -> None:
-    add(records)
-    first = [pick.render_id for pick in records.pick(records.queues()[0], window_per_worker=5)[0]]
+def test_no_more_leaves_the_backlog_than_the_window_takes(records: JobRecords) -> None:
     stored = add_and_pick(records, least=12)
-    assert [pick.render_id for pick in stored.picks] == [first[-1] + n for n in range(1, 8)]
-    assert add_and_pick(records, least=12).picks == ()
+    assert len(stored.picks) == 12
+    assert [pick.render_id for pick in stored.picks] == sorted(pick.render_id for pick in stored.picks)
+    rest, _ = records.pick(stored.queue, window_per_worker=100)
+    assert len(rest) == 8
+    assert add_and_pick(records, least=20).picks == ()
+
+
+def test_a_job_does_not_overtake_what_waits_in_its_queue(records: JobRecords) -> None:
+    add(records)
+    stored, _ = records.add_and_pick(
+        new_id(), SPEC, tenant="t", key=None, fingerprint=b"", window_per_worker=100
+    )
+    (queue,) = records.queues()
+    assert stored == queue.id
+    assert records.count_dispatched(queue) == 0
+    assert len(records.pick(queue, window_per_worker=100)[0]) == 40
 
 
 def test_a_job_does_not_wait_for_another_dispatcher(repository: Repository) -> None:

@@ -41,5 +41,9 @@ def test_graphs_change_no_bit_and_need_no_size_that_is_warm() -> None:
     warm_up(model, orders_of(ENTRY, [Stage.BASE]), record=True)
     assert len(model.graphs) > 0
     recorded = pictures(model, warm, warm, warm, other)
+    replays = model.graphs.replays
+    assert replays > 0
+    pictures(model, other)
+    assert model.graphs.replays == replays, "a size that is not warm"
     for one, same in zip(plain, recorded, strict=True):
         assert torch.equal(one, same)

@@ -191,7 +191,7 @@ def test_a_seat_follows_from_the_sample_alone(wishes: list[tuple[int, bool, int]
         ([2, 1], 8, True, CUDA, 8),
         ([2, 1], 8, False, CUDA, 4),
         ([2, 2, 1], 6, False, CUDA, 6),
-        ([1], 8, False, CUDA, 2),
+        ([1], 8, False, CUDA, 1),
         ([2], 1, True, CUDA, 2),
         ([1], 1, True, CPU, 1),
         ([2], 1, False, CUDA, 2),
@@ -201,3 +201,9 @@ def test_shapes(rows: list[int], limit: int, reproducible: bool, device: torch.d
     stubs = [Stub(i, rows=count) for i, count in enumerate(rows)]
     stubs[-1].reproducible = reproducible
     assert shape_of(Group(cast("list[Sample]", stubs), limit, len(stubs), []), device) == shape
+
+
+def test_with_a_compiler_a_gpu_has_two_rows_at_least() -> None:
+    one = Group(cast("list[Sample]", [Stub(0, rows=1)]), 8, 1, [])
+    assert shape_of(one, CUDA, least=2) == 2
+    assert shape_of(one, CPU, least=2) == 1

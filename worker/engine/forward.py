@@ -12,12 +12,15 @@ if TYPE_CHECKING:
     from worker.engine.seating import Rows
 
 
-def shape_of(group: Group, device: torch.device) -> int:
+def shape_of(group: Group, device: torch.device, least: int = 1) -> int:
     """Rows of the forward, padding included.
 
     A reproducible sample runs in forwards of its model's one shape only: then its rows do not
     depend on who else is there. Otherwise a CPU computes no padding, and a GPU keeps to powers
-    of two, so that few shapes are ever met; never to one row, which a compiler takes for a case of its own.
+    of two, so that few shapes are ever met.
+
+    Args:
+        least: rows on a GPU; see `LoadedModel.least_rows`.
     """
     if group.limit == 1:
         return group.rows
@@ -25,7 +28,7 @@ def shape_of(group: Group, device: torch.device) -> int:
         return max(group.limit, group.rows)
     if device.type == "cpu":
         return group.rows
-    return max(group.rows, min(group.limit, max(2, 1 << (group.rows - 1).bit_length())))
+    return max(group.rows, min(group.limit, max(least, 1 << (group.rows - 1).bit_length())))
 
 
 def forward(group: Group, rows: int) -> list[torch.Tensor]:

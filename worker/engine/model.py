@@ -18,7 +18,7 @@ from worker.engine.graphs import Graphs
 from worker.engine.pipelines import load_pipeline
 from worker.engine.prompts import PromptMemory
 from worker.engine.sources import Digests, source_of
-from worker.engine.speed import apply_speed, check_speed, notes_of_speed
+from worker.engine.speed import apply_speed, check_speed, least_rows, notes_of_speed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -41,6 +41,8 @@ class LoadedModel:
         prompts: what was encoded last.
         graphs: recorded forwards of the UNets.
         speed_notes: what provenance says of options that change bits.
+        least_rows: of a forward on a GPU; 2 with a compiler, which takes one row for a case of its own and would
+            compile everything once more for it.
     """
 
     name: str
@@ -55,6 +57,7 @@ class LoadedModel:
     prompts: PromptMemory = field(default_factory=PromptMemory)
     graphs: Graphs = field(default_factory=Graphs)
     speed_notes: dict[str, str] = field(default_factory=dict)
+    least_rows: int = 1
 
     def pipeline(self, stage: Stage) -> Any:
         """The pipeline of a stage.
@@ -101,6 +104,7 @@ def load_model(
         pipelines={},
         hashes=hashes,
         speed_notes=notes_of_speed(entry.speed),
+        least_rows=least_rows(entry.speed),
     )
     # What is offloaded never needs room for all of it on the device.
     place = model.device if entry.speed.offload == "none" else torch.device("cpu")

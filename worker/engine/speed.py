@@ -122,6 +122,11 @@ def _under(forward: Any, kernel: SDPBackend) -> Any:
     return run
 
 
+def least_rows(speed: Speed) -> int:
+    """See `LoadedModel.least_rows`."""
+    return 1 if speed.compile == "none" else 2
+
+
 def notes_of_speed(speed: Speed) -> dict[str, str]:
     """What provenance says: options that change bits, where they are not the defaults."""
     plain = type(speed)()

@@ -106,7 +106,8 @@ class Stepper:
             self._step(sample, noise)
 
     def _forward(self, group: Group) -> list[torch.Tensor]:
-        rows = shape_of(group, group.samples[0].model.device)
+        model = group.samples[0].model
+        rows = shape_of(group, model.device, model.least_rows)
         try:
             return forward(group, rows)
         except Exception as error:

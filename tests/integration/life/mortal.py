@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from latentfarm.messages import queue_name
+from latentfarm.modes import first_stage
 from latentfarm.records import Picked
 from latentfarm.repository.facade import Repository
+from latentfarm.states import RenderState
 from tests.integration.life.outside import Crash, Fuse
 
 if TYPE_CHECKING:
@@ -77,12 +80,16 @@ class Mortal(Repository):
         fingerprint: bytes,
         window_per_worker: int,
     ) -> tuple[int | Picked | None, tuple[bytes, UUID] | None]:
-        """A job comes in, and what is due in its queue leaves the backlog with it."""
+        """A job comes in, and leaves the backlog at once unless something waits in its queue."""
 
         def added(answer: tuple[int | Picked | None, tuple[bytes, UUID] | None]) -> None:
+            name = queue_name(first_stage(spec), spec.model, spec.lane)
+            renders = self._model.renders.values()
+            others = any(render.queue == name and render.state is RenderState.QUEUED for render in renders)
             self.stored(job_id)
-            assert isinstance(answer[0], Picked)
-            self._picked(answer[0].queue, answer[0].picks)
+            assert isinstance(answer[0], Picked) == (not others)
+            if isinstance(answer[0], Picked):
+                self._picked(answer[0].queue, answer[0].picks)
 
         self._then = added
         return super().add_and_pick(
