@@ -40,7 +40,7 @@ APART_S = 0.35
 """Between two interactive images: no multiple of a step."""
 POOL = ("--pool", "solo")
 WHY = (
-    "Up to the claim the farm asks PostgreSQL 9 times (6 to store a job and pick it under its queue's lock and against"
+    "Up to the claim the farm asks PostgreSQL 8 times (5 to store a job and dispatch it under its queue's lock and against"
     " its window, 3 to claim it under a fence) and wakes 5 threads in 2 processes; plain Celery asks it twice and wakes 1."
     " On a machine whose cores are busy each of these waits for its turn, and the ratio rises with the load."
 )
