@@ -37,21 +37,16 @@ class JobRecords(Records, Protocol):
     """What these use cases need of SQL, besides what dispatch needs."""
 
     def add_job(
-        self, job_id: UUID, spec: RenderSpec, *, tenant: str, key: str | None = None, fingerprint: bytes = b""
-    ) -> tuple[int | None, tuple[bytes, UUID] | None]:
-        """Stores a job, or finds whose the key is."""
-
-    def add_and_pick(
         self,
         job_id: UUID,
         spec: RenderSpec,
         *,
         tenant: str,
-        key: str | None,
-        fingerprint: bytes,
-        window_per_worker: int,
+        key: str | None = None,
+        fingerprint: bytes = b"",
+        window_per_worker: int | None = None,
     ) -> tuple[int | Picked | None, tuple[bytes, UUID] | None]:
-        """The same, and dispatches its renders if nothing else waits in their queue."""
+        """Stores a job, or finds whose the key is; dispatches its renders too where a window is given."""
 
     def known_key(self, tenant: str, key: str) -> tuple[bytes, UUID] | None:
         """Fingerprint and job of an Idempotency-Key, if it came before."""
@@ -124,18 +119,12 @@ class Farm:
         if full.seed is None:
             full = full.model_copy(update={"seed": secrets.randbelow(SEED_RANGE)})
         job_id = self.new_id()
-        stored, known = self._store(job_id, full, tenant=tenant, key=key, fingerprint=fingerprint)
-        return self.accepted(job_id, full.lane, stored, known, fingerprint)
-
-    def _store(
-        self, job_id: UUID, spec: RenderSpec, *, tenant: str, key: str | None, fingerprint: bytes
-    ) -> tuple[int | Picked | None, tuple[bytes, UUID] | None]:
-        """An interactive job leaves the backlog in the same transaction, where there is room."""
-        if spec.lane is not Lane.INTERACTIVE:
-            return self.records.add_job(job_id, spec, tenant=tenant, key=key, fingerprint=fingerprint)
-        return self.records.add_and_pick(
-            job_id, spec, tenant=tenant, key=key, fingerprint=fingerprint, window_per_worker=WINDOW
+        # An interactive job leaves the backlog in the same transaction, where there is room.
+        window = WINDOW if full.lane is Lane.INTERACTIVE else None
+        stored, known = self.records.add_job(
+            job_id, full, tenant=tenant, key=key, fingerprint=fingerprint, window_per_worker=window
         )
+        return self.accepted(job_id, full.lane, stored, known, fingerprint)
 
     def accepted(
         self,

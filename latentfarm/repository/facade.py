@@ -62,39 +62,34 @@ class Repository:
         return transact(self.engine, work)
 
     def add_job(
-        self, job_id: UUID, spec: RenderSpec, *, tenant: str, key: str | None = None, fingerprint: bytes = b""
-    ) -> tuple[int | None, tuple[bytes, UUID] | None]:
-        """Stores a job with its renders, or finds that its Idempotency-Key came before.
-
-        Returns:
-            (queue id, None) for a new job, (None, (fingerprint, job id)) for a known key.
-
-        Raises:
-            Conflict: a request with the same key is still at it after 2 s.
-        """
-        return self._once(
-            lambda c: submitting.add_job(c, job_id, spec, tenant=tenant), job_id, tenant, key, fingerprint
-        )
-
-    def add_and_pick(
         self,
         job_id: UUID,
         spec: RenderSpec,
         *,
         tenant: str,
-        key: str | None,
-        fingerprint: bytes,
-        window_per_worker: int,
+        key: str | None = None,
+        fingerprint: bytes = b"",
+        window_per_worker: int | None = None,
     ) -> tuple[int | Picked | None, tuple[bytes, UUID] | None]:
-        """As `add_job`, and dispatches its renders in the same transaction while there is room for them.
+        """Stores a job with its renders, or finds that its Idempotency-Key came before.
+
+        Args:
+            window_per_worker: dispatch the renders in the same transaction, while there is room for them and
+                nothing else waits in their queue; None: leave them to `pick`.
 
         Returns:
-            (what is to be sent, None); in its place the queue's id while others wait in it, or a
-            dispatcher is at it.
+            (queue id, None) for a new job, or what is to be sent in place of the id; (None, (fingerprint,
+            job id)) for a known key.
+
+        Raises:
+            Conflict: a request with the same key is still at it after 2 s.
         """
 
         def add(connection: Connection) -> int | Picked:
-            queue_id, stage = submitting.add_job(connection, job_id, spec, tenant=tenant), first_stage(spec)
+            queue_id = submitting.add_job(connection, job_id, spec, tenant=tenant)
+            if window_per_worker is None:
+                return queue_id
+            stage = first_stage(spec)
             name = queue_name(stage, spec.model, spec.lane)
             queue = Queue(queue_id, name, stage, spec.model, spec.lane)
             return dispatching.pick_own(connection, queue, job_id, least=window_per_worker) or queue_id

@@ -72,36 +72,32 @@ def test_a_pick_is_bounded_by_the_window_and_picked_once(records: JobRecords) ->
     assert records.count_dispatched(queue) == 20
 
 
-def add_and_pick(records: JobRecords, least: int) -> Picked:
-    stored, known = records.add_and_pick(
-        new_id(), SPEC, tenant="t", key=None, fingerprint=b"", window_per_worker=least
-    )
+def add_at_once(records: JobRecords, least: int) -> Picked:
+    stored, known = records.add_job(new_id(), SPEC, tenant="t", window_per_worker=least)
     assert known is None
     assert isinstance(stored, Picked)
     return stored
 
 
 def test_a_job_leaves_the_backlog_with_the_transaction_that_stores_it(records: JobRecords) -> None:
-    stored = add_and_pick(records, least=100)
+    stored = add_at_once(records, least=100)
     assert (stored.queue.name, len(stored.picks), stored.workers) == ("base.tiny.interactive", 20, 0)
     assert records.count_dispatched(stored.queue) == 20
     assert records.pick(stored.queue, window_per_worker=100)[0] == []
 
 
 def test_no_more_leaves_the_backlog_than_the_window_takes(records: JobRecords) -> None:
-    stored = add_and_pick(records, least=12)
+    stored = add_at_once(records, least=12)
     assert len(stored.picks) == 12
     assert [pick.render_id for pick in stored.picks] == sorted(pick.render_id for pick in stored.picks)
     rest, _ = records.pick(stored.queue, window_per_worker=100)
     assert len(rest) == 8
-    assert add_and_pick(records, least=20).picks == ()
+    assert add_at_once(records, least=20).picks == ()
 
 
 def test_a_job_does_not_overtake_what_waits_in_its_queue(records: JobRecords) -> None:
     add(records)
-    stored, _ = records.add_and_pick(
-        new_id(), SPEC, tenant="t", key=None, fingerprint=b"", window_per_worker=100
-    )
+    stored, _ = records.add_job(new_id(), SPEC, tenant="t", window_per_worker=100)
     (queue,) = records.queues()
     assert stored == queue.id
     assert records.count_dispatched(queue) == 0
@@ -113,9 +109,7 @@ def test_a_job_does_not_wait_for_another_dispatcher(repository: Repository) -> N
     (queue,) = repository.queues()
     with repository.engine.begin() as other:
         dispatching.lock_queue(other, queue.id)
-        stored, _ = repository.add_and_pick(
-            new_id(), SPEC, tenant="t", key=None, fingerprint=b"", window_per_worker=100
-        )
+        stored, _ = repository.add_job(new_id(), SPEC, tenant="t", window_per_worker=100)
         assert stored == queue.id
     assert repository.count_dispatched(queue) == 0
 

@@ -35,28 +35,22 @@ class Records:
     elsewhere: bool = False
 
     def add_job(
-        self, job_id: UUID, spec: RenderSpec, *, tenant: str, key: str | None = None, fingerprint: bytes = b""
-    ) -> tuple[int | None, tuple[bytes, UUID] | None]:
-        if key is not None and (tenant, key) in self.keys:
-            return None, self.keys[tenant, key]
-        if key is not None:
-            self.keys[tenant, key] = (fingerprint, job_id)
-        self.jobs[job_id] = (tenant, spec)
-        return 2, None
-
-    def add_and_pick(
         self,
         job_id: UUID,
         spec: RenderSpec,
         *,
         tenant: str,
-        key: str | None,
-        fingerprint: bytes,
-        window_per_worker: int,
+        key: str | None = None,
+        fingerprint: bytes = b"",
+        window_per_worker: int | None = None,
     ) -> tuple[int | Picked | None, tuple[bytes, UUID] | None]:
-        queue_id, known = self.add_job(job_id, spec, tenant=tenant, key=key, fingerprint=fingerprint)
-        if queue_id is None or self.elsewhere:
-            return queue_id, known
+        if key is not None and (tenant, key) in self.keys:
+            return None, self.keys[tenant, key]
+        if key is not None:
+            self.keys[tenant, key] = (fingerprint, job_id)
+        self.jobs[job_id] = (tenant, spec)
+        if window_per_worker is None or self.elsewhere:
+            return 2, None
         return Picked(self.queues()[1], (Pick(1, 0, alone=False),), 1), None
 
     def known_key(self, tenant: str, key: str) -> tuple[bytes, UUID] | None:

@@ -64,35 +64,29 @@ class Mortal(Repository):
         return self.transact(work)
 
     def add_job(
-        self, job_id: UUID, spec: RenderSpec, *, tenant: str, key: str | None = None, fingerprint: bytes = b""
-    ) -> tuple[int | None, tuple[bytes, UUID] | None]:
-        """A job comes in."""
-        self._then = lambda _: self.stored(job_id)
-        return super().add_job(job_id, spec, tenant=tenant, key=key, fingerprint=fingerprint)
-
-    def add_and_pick(
         self,
         job_id: UUID,
         spec: RenderSpec,
         *,
         tenant: str,
-        key: str | None,
-        fingerprint: bytes,
-        window_per_worker: int,
+        key: str | None = None,
+        fingerprint: bytes = b"",
+        window_per_worker: int | None = None,
     ) -> tuple[int | Picked | None, tuple[bytes, UUID] | None]:
-        """A job comes in, and leaves the backlog at once unless something waits in its queue."""
+        """A job comes in; an interactive one leaves the backlog at once unless something waits in its queue."""
 
         def added(answer: tuple[int | Picked | None, tuple[bytes, UUID] | None]) -> None:
             name = queue_name(first_stage(spec), spec.model, spec.lane)
             renders = self._model.renders.values()
             others = any(render.queue == name and render.state is RenderState.QUEUED for render in renders)
             self.stored(job_id)
-            assert isinstance(answer[0], Picked) == (not others)
+            at_once = window_per_worker is not None and not others
+            assert isinstance(answer[0], Picked) == at_once
             if isinstance(answer[0], Picked):
                 self._picked(answer[0].queue, answer[0].picks)
 
         self._then = added
-        return super().add_and_pick(
+        return super().add_job(
             job_id,
             spec,
             tenant=tenant,
