@@ -124,7 +124,7 @@ def lock_queue(connection: Connection, queue: int) -> None:
 
 
 def count_dispatched(connection: Connection, queue: int) -> int:
-    """How many renders have a message out; never more than the window."""
+    """How many renders have a message out; the window, and rarely a little more."""
     parameters = {"queue": queue, "dispatched": int(RenderState.DISPATCHED)}
     return int(connection.execute(_COUNT, parameters).scalar_one())
 
