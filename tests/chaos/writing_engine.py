@@ -71,7 +71,7 @@ def _watch(ledger: Ledger) -> None:
     original = Committer._put
 
     def put(self: Committer, kind: str, pairs: set[Pair], records: list[Any]) -> Future[Any]:
-        if kind == "claim":  # A hint; what it finds is no write of an owner.
+        if kind in ("claim", "look"):  # Of hints; what they find is no write of an owner.
             return original(self, kind, pairs, records)
         asked_at = time.time()
         for pair in pairs:
