@@ -19,6 +19,9 @@ WildcardName = Annotated[
 ]
 WildcardValue = Annotated[str, StringConstraints(min_length=1, max_length=1_024)]
 FieldName = Annotated[str, StringConstraints(min_length=1, max_length=64)]
+MAX_ID = 200
+"""Characters of a row's id."""
+RowMetadata = Annotated[dict[MetadataKey, MetadataValue], Field(max_length=16)]
 SOURCES = ("rows", "prompts", "upload", "key")
 
 
@@ -102,7 +105,5 @@ class DatasetRequest(StrictModel):
     )
     quality: QualityPolicies = Field(QualityPolicies(), description="What becomes of images that look wrong.")
     start_after: AwareDatetime | None = Field(None, description="Rendering begins then; at once when absent.")
-    metadata: dict[MetadataKey, MetadataValue] = Field(
-        {}, max_length=16, description="The user's own strings, kept with the run."
-    )
+    metadata: RowMetadata = Field({}, description="The user's own strings, kept with the run.")
     priority: int = Field(0, ge=-10, le=10, description="Rank within the lane; higher goes first.")
