@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _BATCH = 1_000
+_BUFFER_BYTES = 1024**2
 MAX_GROUP_BYTES = 256 * 1024**2
 """Of a row group, uncompressed: columns of one are decoded together, whatever the size of a batch."""
 
@@ -27,8 +28,8 @@ def read_parquet(file: BinaryIO) -> Iterator[Row]:
     import pyarrow.parquet as pq
 
     try:
-        # Not pre-buffered: that would hold the compressed bytes of whole row groups.
-        table = pq.ParquetFile(file, pre_buffer=False)
+        # Either default would hold the compressed bytes of a whole column of a row group.
+        table = pq.ParquetFile(file, pre_buffer=False, buffer_size=_BUFFER_BYTES)
         check_header(table.schema_arrow.names)
         _check_groups(table.metadata)
         number = 0

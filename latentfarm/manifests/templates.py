@@ -42,7 +42,7 @@ class Templates:
         self._request = request
         self._seed = seed
         self._drawn = request.template == "random"
-        self._parse = lru_cache(maxsize=4_096)(_parsed)
+        self._parse = lru_cache(maxsize=64)(_parsed)  # a tree of a long template takes megabytes
         self._counter = Counter(request.wildcards, self._parse, drawn=self._drawn)
         self._counted = lru_cache(maxsize=4_096)(self._counter.of)
 

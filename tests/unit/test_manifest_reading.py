@@ -112,10 +112,12 @@ def test_a_line_without_an_end_is_let_go_as_it_comes() -> None:
 
 
 @pytest.mark.parametrize("form", ["jsonl", "csv", "text"])
-@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
-def test_a_byte_order_mark_is_refused(form: Format, encoding: str) -> None:
+@pytest.mark.parametrize(
+    ("encoding", "name"), [("utf-8-sig", "UTF-8"), ("utf-16", "UTF-16"), ("utf-32", "UTF-32")]
+)
+def test_a_byte_order_mark_is_refused(form: Format, encoding: str, name: str) -> None:
     with pytest.raises(
-        ManifestError, match="line 1: manifest: begins with a byte order mark of UTF-"
+        ManifestError, match=f"line 1: manifest: begins with a byte order mark of {name} "
     ) as caught:
         rows(form, "prompt\na".encode(encoding), chunk=1)
     assert caught.value.line == 1
