@@ -58,6 +58,7 @@ def test_a_part_may_be_drawn_where_the_rest_is_gone_through() -> None:
     made = templates()
     assert made.count("{~a|b|c} {d|e}") == 2
     assert [text[-1] for text in made.expand("{~a|b|c} {d|e}", 0)] == ["d", "e"]
+    assert made.count("__~color__ {d|e}") == len(list(made.expand("__~color__ {d|e}", 0))) == 2
 
 
 def test_what_is_drawn_follows_from_seed_row_and_template() -> None:
