@@ -5,7 +5,8 @@ LatentfarmError
 │   ├── NotSupported        a field whose feature is not built
 │   ├── UnknownModel
 │   ├── IdempotencyMismatch
-│   └── MalformedJson       no JSON, or JSON that readers could understand in two ways
+│   ├── MalformedJson       no JSON, or JSON that readers could understand in two ways
+│   └── ManifestError       a row of a dataset's manifest, or the whole of it
 ├── Conflict                a request that races another one
 ├── SourceGone              what a job is to be refined from is not there
 ├── NotFound
@@ -94,6 +95,31 @@ class MalformedJson(InvalidInput):
     """Text that is no JSON, or that two readers could understand in two ways."""
 
     code = "malformed_json"
+
+
+class ManifestError(InvalidInput):
+    """A manifest that cannot be taken; `line` is where it is wrong, None: as a whole.
+
+    Args:
+        line: counted from 1; of Parquet and inline rows the row.
+        code: of what is wrong with the row, where that has one of its own.
+    """
+
+    def __init__(
+        self, field: str, message: str, allowed: str = "", *, line: int | None = None, code: str = "invalid"
+    ) -> None:
+        super().__init__(field, message, allowed)
+        self.line = line
+        self.code = code
+
+    @classmethod
+    def at(cls, line: int, error: InvalidInput) -> ManifestError:
+        """What is wrong with one row."""
+        return cls(error.field, error.message, error.allowed, line=line, code=error.code)
+
+    def __str__(self) -> str:
+        place = "" if self.line is None else f"line {self.line}: "
+        return place + super().__str__()
 
 
 class Conflict(LatentfarmError):  # noqa: N818 - named as HTTP names it

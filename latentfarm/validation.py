@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 JPEG_PROMPT_CHARS = 3_500
 """Of all prompts together: a JPEG's EXIF holds 64 KiB, and the provenance must fit."""
-_PROMPTS = ("prompt", "prompt_2", "negative_prompt", "negative_prompt_2")
+PROMPTS = ("prompt", "prompt_2", "negative_prompt", "negative_prompt_2")
 
 
 def complete(spec: RenderSpec, entry: ModelEntry) -> RenderSpec:
@@ -37,8 +37,7 @@ def complete(spec: RenderSpec, entry: ModelEntry) -> RenderSpec:
             field and what is allowed.
     """
     _refuse_unbuilt(spec)
-    _check_texts(spec)
-    check_weighting(spec)
+    check_prompts(spec)
     if spec.num_images > entry.max_images:
         raise InvalidInput("num_images", f"{spec.num_images} images in one job", f"1 to {entry.max_images}")
     spec = with_defaults(spec, entry)
@@ -59,8 +58,13 @@ def _refuse_unbuilt(spec: RenderSpec) -> None:
         raise NotSupported("output.quality", "a PNG has no quality", "leave it out")
 
 
-def _check_texts(spec: RenderSpec) -> None:
-    texts = {field: getattr(spec, field) or "" for field in _PROMPTS}
+def check_prompts(spec: RenderSpec) -> None:
+    """All of `complete` that reads prompts: specs that differ in these alone need the rest once.
+
+    Raises:
+        InvalidInput: names the prompt, or what has no room for it.
+    """
+    texts = {field: getattr(spec, field) or "" for field in PROMPTS}
     for field, text in texts.items():
         if "\0" in text:
             raise InvalidInput(field, "holds a NUL character")
@@ -71,6 +75,7 @@ def _check_texts(spec: RenderSpec) -> None:
             f"a JPEG has no room for the provenance of {together} characters of prompts",
             f"jpeg up to {JPEG_PROMPT_CHARS} characters; png, webp",
         )
+    check_weighting(spec)
 
 
 def _check_size(spec: RenderSpec, entry: ModelEntry) -> None:

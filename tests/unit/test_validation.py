@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from latentfarm import validation
 from latentfarm.errors import InvalidInput, NotSupported
 from latentfarm.registry import ModelEntry
 from latentfarm.spec import OutputSpec, RefinerSpec, RenderSpec
@@ -249,3 +250,22 @@ def test_a_model_that_would_divide_by_zero_is_refused_by_its_own_config_too(tmp_
     with pytest.raises(InvalidInput, match="rescale_betas_zero_snr"):
         complete(spec(), model)
     complete(spec(rescale_betas_zero_snr=False), model)
+
+
+def test_prompts_are_read_in_one_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What datasets stand on: specs that differ in their prompts alone need everything else once."""
+    read = list[str]()
+
+    class Watched(RenderSpec):
+        def __getattribute__(self, name: str) -> Any:
+            if name in validation.PROMPTS:
+                read.append(name)
+            return super().__getattribute__(name)
+
+    given = {"model": "toy", "prompt": "a", "refiner": {"mode": "image"}, "output": {"format": "jpeg"}}
+    complete(Watched.model_validate(given), ENTRY)
+    assert set(read) == set(validation.PROMPTS)
+    read.clear()
+    monkeypatch.setattr(validation, "check_prompts", lambda _: None)
+    complete(Watched.model_validate(given), ENTRY)
+    assert read == []

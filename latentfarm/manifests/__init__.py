@@ -1,0 +1,1 @@
+"""Manifests of datasets: read as a stream, expanded, checked, and spooled as samples."""
