@@ -17,14 +17,14 @@ EXTENSIONS = {"png": "png", "webp": "webp", "jpeg": "jpg"}
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """How an image came about. Tells of one run, so it is written beside a shard and never into it.
+    """How an image came about. Differs from run to run, so that all but the hashes stay beside the samples.
 
     Attributes:
         worker: name of the incarnation that made the last stage.
         device: as provenance has it, such as `NVIDIA H100 80GB HBM3`.
         model_hash: of the base, or of the refiner where that worked alone; hex, empty where not known.
         refiner_hash: of the refiner where one took part; hex, else empty.
-        versions: of the libraries, by name.
+        versions: of the libraries, as provenance has them.
         started_at: of the first claim; with a time zone.
         finished_at: of the image; with a time zone.
         seconds: on a device, all stages.
@@ -36,7 +36,7 @@ class Facts:
     device: str = ""
     model_hash: str = ""
     refiner_hash: str = ""
-    versions: Mapping[str, str] = field(default_factory=dict)
+    versions: str = ""
     started_at: datetime | None = None
     finished_at: datetime | None = None
     seconds: float | None = None
@@ -89,3 +89,15 @@ class Piece:
     def caption(self) -> str:
         """What the image should show."""
         return str(self.picture["prompt"])
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """What is odd about it: of `uniform`, `dark`, `duplicate` and `non_finite`."""
+        quality = self.quality
+        found = {
+            "uniform": quality is not None and quality.uniform,
+            "dark": quality is not None and quality.dark,
+            "duplicate": self.duplicate_of is not None,
+            "non_finite": self.facts.non_finite,
+        }
+        return tuple(name for name, odd in found.items() if odd)

@@ -94,8 +94,7 @@ class Sealed:
     Attributes:
         images: that it holds.
         image_bytes: of their files, together.
-        first: lowest ordinal that it holds; None where it holds none.
-        last: highest.
+        ordinals: of these images, rising.
         marked: images by mark: `uniform`, `dark`, `duplicate`, `non_finite`.
         files: the samples, then the index.
     """
@@ -103,8 +102,7 @@ class Sealed:
     shard: Shard
     images: int
     image_bytes: int
-    first: int | None
-    last: int | None
+    ordinals: tuple[int, ...]
     marked: dict[str, int]
     files: tuple[ShardFile, ...]
 
@@ -119,8 +117,10 @@ class Sealed:
                 "part": self.shard.part,
                 "images": self.images,
                 "image_bytes": self.image_bytes,
-                "first": self.first,
-                "last": self.last,
+                "first": self.ordinals[0] if self.ordinals else None,
+                "last": self.ordinals[-1] if self.ordinals else None,
+                # A supplement has gaps, and says which of the missing ones it brings.
+                "ordinals": list(self.ordinals) if self.shard.part else None,
                 "marked": self.marked,
                 "left_out": dict(sorted(Counter(one.outcome for one in missing).items())),
                 "files": self.files,
