@@ -37,6 +37,7 @@ PARAMETERS: dict[str, pa.DataType] = {
     "sampler": _TEXT,
     "sigma_schedule": _TEXT,
     "timestep_spacing": _TEXT,
+    "rescale_betas_zero_snr": _FLAG,
     "original_size": _SIZE,
     "target_size": _SIZE,
     "crops_coords_top_left": _SIZE,
