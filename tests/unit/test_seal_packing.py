@@ -12,7 +12,8 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from latentfarm.spec import LoraUse, RefinerSpec, RenderSpec
+from latentfarm.adapters import LoraUse
+from latentfarm.spec import RefinerSpec, RenderSpec
 from tests.pieces import START, image_file, piece, pieces
 from worker.seal import embedded
 from worker.seal.index import PARAMETERS, index_schema

@@ -6,7 +6,7 @@ from array import array
 from collections import defaultdict
 
 PHASH_DISTANCE = 4
-"""Bits of 64. Another format of one picture turns 0 to 4; two unrelated pictures differ in some 32."""
+"""Bits of 64. The farm's lossy formats turn 0 to 4 of a picture's; two unrelated pictures differ in some 32."""
 COLOUR_DISTANCE = 8
 """Levels of a channel's mean: a hash of greys cannot tell a red ball from a green one."""
 _BANDS = ((0, 13), (13, 13), (26, 13), (39, 13), (52, 12))

@@ -92,7 +92,7 @@ def _sharpness(luma: Image.Image) -> float:
 
 def _phash(luma: Image.Image) -> int:
     """Which of the 64 lowest frequencies are above their median, row by row, the highest bit first."""
-    small = np.asarray(luma.resize((_SIDE, _SIDE), Image.Resampling.BOX), np.int64)
+    small = np.asarray(luma.resize((_SIDE, _SIDE), Image.Resampling.LANCZOS), np.int64)
     waves = _waves()
     # In whole numbers: a BLAS may round as it likes, and a bit near the median would turn.
     lowest = (waves @ small @ waves.T).ravel()
