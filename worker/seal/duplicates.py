@@ -5,8 +5,10 @@ from __future__ import annotations
 from array import array
 from collections import defaultdict
 
+import numpy as np
+
 PHASH_DISTANCE = 4
-"""Bits of 64. The farm's lossy formats turn 0 to 4 of a picture's; two unrelated pictures differ in some 32."""
+"""Bits of 64. JPEG as the farm writes it turns 0 to 4 of them; two unrelated pictures differ in some 32."""
 COLOUR_DISTANCE = 8
 """Levels of a channel's mean: a hash of greys cannot tell a red ball from a green one."""
 _BANDS = ((0, 13), (13, 13), (26, 13), (39, 13), (52, 12))
@@ -52,13 +54,18 @@ class NearDuplicates:
         return None
 
     def _first(self, parts: list[int], phash: int, colour: int) -> int | None:
-        hashes, colours = self._hashes, self._colours
-        alike = [
-            place
+        known = [
+            np.frombuffer(band[part], np.uint32)
             for band, part in zip(self._bands, parts, strict=True)
-            for place in band.get(part, ())
-            if (hashes[place] ^ phash).bit_count() <= PHASH_DISTANCE and _near(colours[place], colour)
+            if part in band
         ]
+        if not known:
+            return None
+        places = np.concatenate(known)
+        # The views are let go of on return: an array that is looked at cannot grow.
+        differing = np.bitwise_count(np.frombuffer(self._hashes, np.uint64)[places] ^ np.uint64(phash))
+        near = places[differing <= PHASH_DISTANCE].tolist()
+        alike = [place for place in near if _near(self._colours[place], colour)]
         return self._ordinals[min(alike)] if alike else None
 
 
