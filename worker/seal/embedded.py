@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from worker.seal.stream import Counted
 
 GROUP_ROWS = 100
-GROUP_BYTES = 64 * 2**20
+GROUP_BYTES = 32 * 2**20
 """A row group is what must be in memory at once, here and in every reader."""
 
 

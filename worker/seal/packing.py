@@ -43,7 +43,7 @@ def pack(shard: Shard, pieces: Iterable[Piece], data: BinaryIO, index: BinaryIO)
 
     Args:
         shard: which one, and its layout.
-        pieces: in the order of ordinals. One at a time is in memory (Parquet: a row group, 64 MiB at most).
+        pieces: in the order of ordinals. One at a time is in memory (Parquet: a row group, 32 MiB at most).
         data: takes the samples. Only `write` is called, so it may be a pipe or an upload.
         index: takes the rows without images, likewise.
 
