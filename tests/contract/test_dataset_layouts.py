@@ -1,0 +1,142 @@
+"""Stock readers open every layout, and find the same images, captions and rows."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import subprocess
+import sys
+import tarfile
+from typing import TYPE_CHECKING, Any
+
+import datasets
+import pytest
+from PIL import Image
+
+from tests.pieces import pieces
+from worker.seal.card import PATH as CARD
+from worker.seal.card import card
+from worker.seal.manifest import PATH as MANIFEST
+from worker.seal.manifest import Manifest
+from worker.seal.packing import pack
+from worker.seal.row import COLUMNS, row_of
+from worker.seal.run import Model, Run
+from worker.seal.shard import Layout, Shard
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from worker.seal.piece import Piece
+
+READER = """
+import hashlib, json, sys, webdataset
+
+found = webdataset.WebDataset(sys.argv[1:], shardshuffle=False, empty_check=False)
+print(json.dumps([
+    (one["__key__"], hashlib.sha256(one["png"]).hexdigest(), json.loads(one["json"]), one["txt"].decode())
+    for one in found
+]))
+"""
+SHARDS = {0: range(7), 1: range(7, 12)}
+
+
+@pytest.fixture(params=list(Layout))
+def layout(request: pytest.FixtureRequest) -> Layout:
+    found: Layout = request.param
+    return found
+
+
+@pytest.fixture
+def folder(tmp_path: Path, layout: Layout) -> Path:
+    """A dataset of two shards with all that lies beside them."""
+    place = tmp_path / "dataset"
+    marks = [seal(place, Shard(layout, number), pieces(*ordinals)) for number, ordinals in SHARDS.items()]
+    run = Run("tests", layout, 5, "f" * 64, "d" * 64, 12, 7, (Model("tiny", licence="apache-2.0"),))
+    manifest = Manifest(run, marks)
+    (place / MANIFEST).write_bytes(manifest.content())
+    (place / CARD).write_bytes(card(manifest))
+    return place
+
+
+def seal(place: Path, shard: Shard, made: list[Piece]) -> bytes:
+    paths = place / shard.data_path, place / shard.index_path
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with paths[0].open("wb") as data, paths[1].open("wb") as index:
+        mark = pack(shard, iter(made), data, index).stats()
+    (place / shard.stats_path).write_bytes(mark)
+    return mark
+
+
+def made() -> list[Piece]:
+    return pieces(*(ordinal for ordinals in SHARDS.values() for ordinal in ordinals))
+
+
+def pixels(data: bytes) -> str:
+    with Image.open(io.BytesIO(data)) as image:
+        return _digest(image)
+
+
+def _digest(image: Image.Image) -> str:
+    return hashlib.sha256(image.convert("RGB").tobytes()).hexdigest()
+
+
+def expected() -> list[tuple[str, str, dict[str, Any]]]:
+    return sorted((piece.id, pixels(piece.image), row_of(piece)) for piece in made())
+
+
+def read(place: Path, tmp_path: Path, *name: str, **options: Any) -> list[tuple[str, str, dict[str, Any]]]:
+    """Id, pixels and row of every sample that `load_dataset` finds."""
+    where = name or (str(place),)
+    found = datasets.load_dataset(*where, split="train", cache_dir=str(tmp_path / "cache"), **options)
+    samples = []
+    for sample in found:
+        image = sample.get("png") or sample["image"]
+        row = sample["json"] if "json" in sample else {name: sample[name] for name in COLUMNS}
+        assert sample.get("txt", row["text"]) == row["text"]
+        samples.append((row["id"], _digest(image), row))
+    return sorted(samples)
+
+
+def test_a_plain_folder_opens(folder: Path, tmp_path: Path) -> None:
+    assert read(folder, tmp_path) == expected()
+
+
+@pytest.mark.parametrize("below", [".", "data"])
+def test_the_reader_of_the_layout_opens_it(folder: Path, tmp_path: Path, layout: Layout, below: str) -> None:
+    assert read(folder, tmp_path, layout.value, data_dir=str(folder / below)) == expected()
+
+
+@pytest.mark.parametrize("layout", [Layout.WEBDATASET], indirect=True)
+def test_webdataset_reads_the_tars(folder: Path) -> None:
+    urls = [str(path) for path in sorted((folder / "data").iterdir())]
+    # In a process of its own: it leaves its files to be closed by the garbage collector.
+    done = subprocess.run([sys.executable, "-c", READER, *urls], capture_output=True, text=True, check=True)
+    samples = json.loads(done.stdout)
+    assert samples == [[one.key, one.sha256, row_of(one), one.caption] for one in made()]
+
+
+@pytest.mark.parametrize("layout", [Layout.WEBDATASET], indirect=True)
+def test_files_of_a_sample_follow_each_other_and_tell_no_time(folder: Path) -> None:
+    with tarfile.open(folder / "data" / "train-000000.tar") as tar:
+        entries = tar.getmembers()
+    assert [entry.name for entry in entries[:4]] == [
+        "000000000.png",
+        "000000000.json",
+        "000000000.txt",
+        "000000001.png",
+    ]
+    assert {(entry.mtime, entry.uid, entry.gid, entry.uname, entry.mode) for entry in entries} == {
+        (0, 0, 0, "", 0o644)
+    }
+
+
+@pytest.mark.parametrize("layout", [Layout.PARQUET], indirect=True)
+def test_the_index_opens_by_itself(folder: Path, tmp_path: Path) -> None:
+    files = sorted(str(path) for path in (folder / "index").glob("*.parquet"))
+    found = datasets.load_dataset(
+        "parquet", data_files=files, split="train", cache_dir=str(tmp_path / "cache")
+    )
+    assert found["id"][:] == [piece.id for piece in made()]
+    assert found["clip_skip"][:] == [1 if ordinal % 3 == 2 else None for ordinal in range(12)]
