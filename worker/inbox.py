@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from latentfarm.messages import Message, Pair
 
-CLAIM = 256
+CLAIM = 512
 """Most renders of one claim. As many as there is room for, else: a commit costs the same for one as for many."""
 AHEAD = 3
 """So many looks ahead a fast worker has hints: until the next one, while a BRPOP without the bulk queues ends, and for luck."""
