@@ -46,13 +46,13 @@ class Depth:
     count: int
     renders_s: float = 0.0
     submit_p99_ms: float = 0.0
-    submits: int = 0
-    claim_p50_ms: float = 0.0
     claim_p99_ms: float = 0.0
-    claims: int = 0
     redis_mib: float = 0.0
     messages: int = 0
     rss_mib: dict[str, float] = field(default_factory=dict)
+    submits: int = 0
+    claim_p50_ms: float = 0.0
+    claims: int = 0
 
 
 @dataclass(slots=True)
