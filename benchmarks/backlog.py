@@ -30,10 +30,14 @@ ASKED = (
 )
 SIZES = {
     "deepest": (1_000_000, "renders that wait at most"),
-    "seconds": (10.0, "of each look"),
-    "rows": (256, "renders that the worker holds at once"),
+    "seconds": (20.0, "of each look"),
+    "rows": (64, "of the worker's bucket"),
 }
 SLOWER, LARGER = 1.25, 1.10
+NOTE = (
+    "A p99 says something where there are hundreds of values: the worker holds few renders, so that it claims often, and each"
+    " figure says how many submits and claims it is made of."
+)
 
 
 def main(argv: list[str]) -> int:
@@ -75,8 +79,8 @@ def outcome(found: list[Depth], again: Depth) -> Outcome:
         memory = ", ".join(f"{name} {size:.0f}" for name, size in depth.rss_mib.items())
         name = f"{depth.count:,} queued{' again' if depth is again else ''}"
         result.figures[name] = (
-            f"{depth.renders_s:.0f} renders/s, submit p99 {depth.submit_p99_ms:.1f} ms, claim p99"
-            f" {depth.claim_p99_ms:.1f} ms, Redis {depth.redis_mib:.2f} MiB with {depth.messages} messages, MiB: {memory}"
+            f"{depth.renders_s:.0f} renders/s, submit p99 {depth.submit_p99_ms:.1f} ms of"
+            f" {depth.submits}, claim p50 {depth.claim_p50_ms:.1f} ms and p99 {depth.claim_p99_ms:.1f} ms of {depth.claims}, Redis {depth.redis_mib:.2f} MiB with {depth.messages} messages, MiB: {memory}"
         )
     rate = (first.renders_s + again.renders_s) / 2
     submit_ms = (first.submit_p99_ms + again.submit_p99_ms) / 2
@@ -89,6 +93,7 @@ def outcome(found: list[Depth], again: Depth) -> Outcome:
             f"memory of {name.partition('-')[0]}, deepest / shallowest", size / first.rss_mib[name], LARGER
         )
     result.most("memory of Redis, deepest / shallowest", last.redis_mib / first.redis_mib, LARGER)
+    result.notes.append(NOTE)
     result.curves += curves(found)
     return result
 

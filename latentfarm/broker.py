@@ -45,7 +45,7 @@ class Sender(Protocol):
 
 
 def celery_app(redis_url: str) -> Celery:
-    """The Celery application of workers and senders: JSON, no results, early ack, threads."""
+    """The Celery application of workers and senders: JSON, no results, early ack."""
     from celery import Celery
 
     app = Celery("latentfarm", broker=redis_url, set_as_current=False)
@@ -56,7 +56,7 @@ def celery_app(redis_url: str) -> Celery:
         result_backend=None,
         task_acks_late=False,
         worker_prefetch_multiplier=1,
-        worker_pool="threads",
+        worker_pool="solo",
         worker_concurrency=2,
         worker_enable_remote_control=False,
         worker_send_task_events=False,

@@ -26,6 +26,9 @@ _log = logging.getLogger(__name__)
 UNREADABLE = (json.JSONDecodeError, UnicodeDecodeError, RecursionError)
 """What reading an item as JSON raises. No more: what a lost connection raises must reach Kombu, or the
 worker would wait for an answer that nobody was asked for."""
+BRPOP_S = 0.1
+"""Seconds of one BRPOP. It names the queues of the moment at which it was sent: a worker whose bulk queues are switched on
+again reads none of them before its last one has ended, and with Kombu's second was idle for most of that."""
 RUINED = (TypeError, ValueError, LookupError, AttributeError)
 """What unpacking raises for JSON that is no message."""
 
@@ -67,6 +70,9 @@ class Channel(redis.Channel):
     """Reads what BRPOP gives, and survives what is no JSON."""
 
     QoS = QoS
+
+    def _brpop_start(self, timeout: float | None = None) -> None:
+        super()._brpop_start(BRPOP_S if timeout is None else timeout)  # type: ignore[no-untyped-call]  # kombu has no types
 
     def _brpop_read(self, **options: Any) -> Any:
         try:

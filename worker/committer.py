@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 RESULTS = frozenset({"finish", "hand_over"})
 AWAY_S = 0.5
-BATCH = 256
+BATCH = 512
 """Most operations in one transaction."""
 
 

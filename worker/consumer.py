@@ -54,8 +54,8 @@ class Consumer:
         self._worker: Any = self.app.Worker(
             hostname=f"{name}@%h",
             queues=names,
-            pool="threads",
-            concurrency=2,
+            # The one task only fills the inbox: handing it to another thread costs more than it does.
+            pool="solo",
             without_mingle=True,
             without_gossip=True,
             without_heartbeat=True,
@@ -64,7 +64,7 @@ class Consumer:
         )
 
     def _deliver(self, request: Any, payload: object) -> None:
-        """The one task. Never waits: a waiting task would hold its thread against interactive ones."""
+        """The one task. Never waits: it runs in the thread that reads, and interactive messages come by that, too."""
         self.taken += 1
         lane = (
             Lane.BULK if str(request.delivery_info["routing_key"]).endswith(Lane.BULK) else Lane.INTERACTIVE

@@ -16,8 +16,12 @@ if TYPE_CHECKING:
 
     from latentfarm.messages import Message, Pair
 
-CLAIM = 256
+CLAIM = 512
 """Most renders of one claim. As many as there is room for, else: a commit costs the same for one as for many."""
+AHEAD = 3
+"""So many looks ahead a fast worker has hints: until the next one, while a BRPOP without the bulk queues ends, and for luck."""
+SMOOTH = 4
+"""Looks over which the pace is taken: a claim takes many hints at once, and a single look may fall between two."""
 
 
 def capacity_for(buckets: Iterable[int]) -> int:
@@ -46,6 +50,7 @@ class Inbox:
     def __init__(self, capacity: int, changed: threading.Condition | None = None) -> None:
         self.capacity = capacity
         self._taken = 0
+        self._pace = 0.0
         self._lanes: dict[Lane, deque[Pair]] = {lane: deque() for lane in Lane}
         self._alone: deque[Pair] = deque()
         self.changed = changed or threading.Condition()
@@ -89,12 +94,14 @@ class Inbox:
     def wants_bulk(self, held: int) -> bool:
         """Whether the bulk queues should be consumed, for whoever asks every so often.
 
-        Less than half of what could be held must be at hand, or than twice what was taken since the last call: hints
-        that would wait for long are left to other workers, and one that is fast has enough until the next call.
+        Less than half of what could be held must be at hand, or than is taken in `AHEAD` calls: hints that
+        would wait for long are left to other workers, and one that is fast has enough until they come again.
         """
         with self.changed:
             waiting = len(self._lanes[Lane.BULK]) + len(self._alone)
-            least, self._taken = max(1, self.capacity // 2, 2 * self._taken), 0
+            self._pace += (self._taken - self._pace) / SMOOTH
+            self._taken = 0
+            least = max(1, self.capacity // 2, AHEAD * self._pace)
             return waiting < least and held < 2 * self.capacity
 
     def is_empty(self) -> bool:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 MIB = 2**20
 TRIES = 5
-PAUSE_S = 0.05
+PAUSE_S = 0.02
 PORTION = 250
 """Renders of each job that takes the place of what was worked off."""
 _QUEUED = "SELECT count(*) FROM renders WHERE state = 0"
@@ -50,6 +50,9 @@ class Depth:
     redis_mib: float = 0.0
     messages: int = 0
     rss_mib: dict[str, float] = field(default_factory=dict)
+    submits: int = 0
+    claim_p50_ms: float = 0.0
+    claims: int = 0
 
 
 @dataclass(slots=True)
@@ -76,7 +79,10 @@ class Keeper:
             count,
             renders_s=self._count(_ENDED, self.seconds) / self.seconds,
             submit_p99_ms=quantile(submits_ms, 0.99),
+            submits=len(submits_ms),
+            claim_p50_ms=quantile(claims_ms, 0.5),
             claim_p99_ms=quantile(claims_ms, 0.99),
+            claims=len(claims_ms),
             redis_mib=memory["used_memory"] / MIB,
             messages=sum(int(self.redis.llen(name)) for name in self.redis.scan_iter("base.*")),
             rss_mib={name: _rss(pid) / MIB for name, pid in self.pids.items() if _is_ours(name)},

@@ -8,10 +8,9 @@ from sqlalchemy import TextClause, text
 
 from benchmarks.control_plane import rows
 from benchmarks.measuring import page
-from latentfarm.database import CHANNEL_WORK
 from latentfarm.ids import new_id
 from latentfarm.repository import claiming, dispatching, submitting
-from latentfarm.states import RenderState, Stage
+from latentfarm.states import RenderState
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -35,10 +34,8 @@ def of(engine: Engine, queue: int) -> dict[str, str]:
         }
         values = _some(connection, queue)
         found["claim"] = _plan(connection, claiming._CLAIM, **values)  # noqa: SLF001
-        spec = connection.execute(text("SELECT id FROM specs LIMIT 1")).scalar_one()
-        record = submitting._record(new_id(), rows.a_spec(1000), spec, "", None)  # noqa: SLF001
-        placed = {"queue_id": queue, "stage": int(Stage.BASE), "channel": CHANNEL_WORK}
-        found["submit, of 1,000 images"] = _plan(connection, submitting._WHOLE_JOB, **record, **placed)  # noqa: SLF001
+        whole = submitting._whole(new_id(), rows.a_spec(1000), "")  # noqa: SLF001
+        found["submit, of 1,000 images"] = _plan(connection, submitting._WHOLE_JOB, **whole)  # noqa: SLF001
         connection.rollback()
     return found
 

@@ -49,33 +49,34 @@ _QUEUE = text("""
     SELECT id FROM added UNION ALL SELECT id FROM queues WHERE name = :name
 """)
 
-# Spec and queue in one round trip, as most jobs find both.
-_PLACES = text("""
-    WITH spec AS (
-        INSERT INTO specs (digest, body) VALUES (:digest, CAST(:body AS jsonb))
-        ON CONFLICT (digest) DO NOTHING RETURNING id),
-    queue AS (
-        INSERT INTO queues (name, stage, model, lane) VALUES (:name, :stage, :model, :lane)
-        ON CONFLICT (name) DO NOTHING RETURNING id)
-    SELECT coalesce((SELECT id FROM spec), (SELECT id FROM specs WHERE digest = :digest)) AS spec,
-           coalesce((SELECT id FROM queue), (SELECT id FROM queues WHERE name = :name)) AS queue
-""")
-
 _INSERT_JOB = """
     INSERT INTO jobs (id, tenant, kind, spec_id, lane, priority, state, seed, num_images, remaining, queued,
                       keep_latents, user_metadata, source_job_id, source)
-    VALUES (:id, :tenant, :kind, :spec_id, :lane, :priority, :state, :seed, :n, :n, :n,
-            :keep_latents, CAST(:metadata AS jsonb), :source_job_id, :source)
+    SELECT CAST(:id AS uuid), :tenant, :kind, {spec}, :lane, :priority, :state, :seed, :n, :n, :n,
+           :keep_latents, CAST(:metadata AS jsonb), CAST(:source_job_id AS uuid), :source
 """
-_JOB = text(_INSERT_JOB)
+_JOB = text(_INSERT_JOB.format(spec="CAST(:spec_id AS bigint)"))
 
+# All of it in one round trip. What a racing transaction is adding, spec or queue, this statement does not see once it has
+# waited for it: then it adds nothing, and is asked again.
 _WHOLE_JOB = text(f"""
-    WITH job AS ({_INSERT_JOB}),
+    WITH new_spec AS (
+        INSERT INTO specs (digest, body) VALUES (:digest, CAST(:body AS jsonb))
+        ON CONFLICT (digest) DO NOTHING RETURNING id),
+    new_queue AS (
+        INSERT INTO queues (name, stage, model, lane) VALUES (:name, :stage, :model, :lane)
+        ON CONFLICT (name) DO NOTHING RETURNING id),
+    found AS (
+        SELECT coalesce((SELECT id FROM new_spec), (SELECT id FROM specs WHERE digest = :digest)) AS spec,
+               coalesce((SELECT id FROM new_queue), (SELECT id FROM queues WHERE name = :name)) AS queue),
+    place AS MATERIALIZED (SELECT * FROM found WHERE spec IS NOT NULL AND queue IS NOT NULL),
+    job AS ({_INSERT_JOB.format(spec="spec")} FROM place),
     made AS (
         INSERT INTO renders (job_id, spec_id, seed, ordinal, queue_id, stage, priority)
-        SELECT :id, :spec_id, (CAST(:seed AS numeric) + i) % 9007199254740992, i, :queue_id, :stage, :priority
-        FROM generate_series(0, :n - 1) AS i)
-    SELECT pg_notify(:channel, CAST(CAST(:queue_id AS int) AS text)) WHERE CAST(:lane AS text) <> 'interactive'
+        SELECT :id, spec, (CAST(:seed AS numeric) + i) % 9007199254740992, i, queue, :stage, :priority
+        FROM place, generate_series(0, :n - 1) AS i)
+    SELECT queue, CASE WHEN CAST(:lane AS text) <> 'interactive' THEN pg_notify(:channel, CAST(queue AS text)) END
+    FROM place
 """)  # noqa: S608 - no input in it
 
 _KEY = text("""
@@ -132,26 +133,24 @@ def add_job(connection: Connection, job_id: UUID, spec: RenderSpec, *, tenant: s
     Raises:
         InvalidInput: a picture that the spec names is no longer kept.
     """
-    stage = first_stage(spec)
-    queue, spec_id = _places(connection, spec, stage)
-    values = _record(job_id, spec, spec_id, tenant, None)
+    values = _whole(job_id, spec, tenant)
     # Interactive jobs are dispatched by whoever stores them; the scheduler finds what is left should it die.
-    connection.execute(
-        _WHOLE_JOB, {**values, "queue_id": queue, "stage": int(stage), "channel": CHANNEL_WORK}
-    )
+    found = connection.execute(_WHOLE_JOB, values).first() or connection.execute(_WHOLE_JOB, values).one()
     inputs.use(connection, job_id, digests(spec))
-    return queue
+    return int(found.queue)
 
 
-def _places(connection: Connection, spec: RenderSpec, stage: Stage) -> tuple[int, int]:
-    """The ids of queue and spec, which are made where they are new."""
-    picture = spec.picture()
-    named = {"name": queue_name(stage, spec.model, spec.lane), "stage": int(stage), "model": spec.model}
-    stored = {"digest": digest(picture), "body": _json(picture), "lane": spec.lane.value}
-    found = connection.execute(_PLACES, named | stored).one()
-    # What a racing transaction was adding is seen only by a further statement.
-    queue = queue_id(connection, stage, spec.model, spec.lane) if found.queue is None else found.queue
-    return queue, add_spec(connection, picture) if found.spec is None else found.spec
+def _whole(job_id: UUID, spec: RenderSpec, tenant: str) -> dict[str, Any]:
+    """What a job, its picture and the place where its renders wait are stored from."""
+    stage, picture = first_stage(spec), spec.picture()
+    return _record(job_id, spec, tenant, None) | {
+        "name": queue_name(stage, spec.model, spec.lane),
+        "stage": int(stage),
+        "model": spec.model,
+        "digest": digest(picture),
+        "body": _json(picture),
+        "channel": CHANNEL_WORK,
+    }
 
 
 def add_record(
@@ -169,18 +168,15 @@ def add_record(
         spec: complete, with a seed.
         refined: the job that it is made from, and from its `latents` or its `image`s.
     """
-    connection.execute(_JOB, _record(job_id, spec, spec_id, tenant, refined))
+    connection.execute(_JOB, _record(job_id, spec, tenant, refined) | {"spec_id": spec_id})
 
 
-def _record(
-    job_id: UUID, spec: RenderSpec, spec_id: int, tenant: str, refined: tuple[UUID, str] | None
-) -> dict[str, Any]:
+def _record(job_id: UUID, spec: RenderSpec, tenant: str, refined: tuple[UUID, str] | None) -> dict[str, Any]:
     source_job_id, source = refined or (None, None)
     return {
         "id": job_id,
         "tenant": tenant,
         "kind": "refine" if refined else "single",
-        "spec_id": spec_id,
         "lane": spec.lane.value,
         "priority": spec.priority,
         "state": JobState.QUEUED.value,

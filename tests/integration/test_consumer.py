@@ -16,7 +16,7 @@ from worker.consumer import Consumer
 from worker.inbox import Inbox
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from latentfarm.broker import Broker
     from latentfarm.registry import ModelEntry
@@ -42,6 +42,8 @@ def send(broker: Broker, lane: Lane) -> None:
 def test_what_waits_is_asked_of_a_connected_consumer_only(
     broker: Broker, consumer: Consumer, inbox: Inbox
 ) -> None:
+    readers: list[threading.Thread] = []
+    inbox.changed = Noting(readers.append)
     send(broker, Lane.INTERACTIVE)
     assert not consumer.waiting()
     thread = threading.Thread(target=consumer.run, daemon=True)
@@ -65,3 +67,17 @@ def test_what_waits_is_asked_of_a_connected_consumer_only(
     consumer.stop()
     thread.join(20)
     assert not thread.is_alive()
+    # The task runs where messages are read: no thread is woken for it.
+    assert set(readers) == {thread}
+
+
+class Noting(threading.Condition):
+    """Tells who has notified."""
+
+    def __init__(self, note: Callable[[threading.Thread], object]) -> None:
+        super().__init__()
+        self._note = note
+
+    def notify_all(self) -> None:
+        self._note(threading.current_thread())
+        super().notify_all()

@@ -12,6 +12,7 @@ from kombu.entity import Queue
 from kombu.messaging import Consumer
 
 from latentfarm.broker import celery_app
+from latentfarm.transport import BRPOP_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,6 +79,16 @@ def test_acknowledging_asks_nobody(broker: Broker, reader: Reader, stack: Stack)
     send(broker, 1)
     reader.read(CREDIT + 1)
     assert len(reader.messages) == CREDIT + 1
+
+
+def test_a_queue_that_is_switched_on_waits_for_no_long_read(broker: Broker, reader: Reader) -> None:
+    with broker.redis.monitor() as monitor:  # type: ignore[no-untyped-call]
+        with pytest.raises(TimeoutError):
+            reader.connection.drain_events(timeout=0.1)  # type: ignore[no-untyped-call]
+        asked = next(told["command"] for told in monitor.listen() if told["command"].startswith("BRPOP"))
+    # One that names other queues holds the connection until it ends.
+    assert asked.split()[1] == QUEUE
+    assert float(asked.split()[-1]) == BRPOP_S <= 0.1
 
 
 def test_no_more_is_read_than_there_is_credit_for(broker: Broker, reader: Reader) -> None:

@@ -98,13 +98,27 @@ def test_bulk_queues_are_left_alone_while_there_is_enough(*, waiting: int, held:
     assert inbox.wants_bulk(held) == wanted
 
 
-def test_a_fast_worker_takes_more_before_it_has_used_up_all() -> None:
+def test_a_fast_worker_asks_for_more_before_it_has_used_up_all() -> None:
     inbox = Inbox(8)
     _offer(inbox, 30)
     for _ in range(2):
         inbox.take(0)
-    # 16 in one interval: 14 that wait are used up before the next look.
+    # 16 in one look are 4 a look so far, so 12 are used up in three.
+    assert not inbox.wants_bulk(8)
+    inbox.take(0)
     assert inbox.wants_bulk(8)
+
+
+def test_one_look_between_two_claims_does_not_make_a_worker_slow() -> None:
+    inbox = Inbox(8)
+    for _ in range(8):
+        _offer(inbox, 8)
+        inbox.take(0)
+        inbox.wants_bulk(8)
+    _offer(inbox, 8)
+    assert inbox.wants_bulk(8)
+    for _ in range(8):
+        inbox.wants_bulk(8)
     assert not inbox.wants_bulk(8)
 
 
