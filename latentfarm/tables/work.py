@@ -106,6 +106,7 @@ renders = Table(
     Column("owner", BigInteger, comment="the incarnation that runs it"),
     Column("due_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("sent_at", DateTime(timezone=True)),
+    Column("shard_id", BigInteger, comment="that its image is packed in; of a job of kind dataset"),
     UniqueConstraint("job_id", "ordinal"),
     # Order of the queue. Only queued renders are in it, however many are finished.
     Index(
