@@ -57,5 +57,5 @@ def _pair(entry: object, payload: object) -> Pair:
 
 
 def queue_name(stage: Stage, model: str, lane: Lane) -> str:
-    """The Redis list in which renders of this stage, model and lane wait."""
-    return f"{stage.label}.{model}.{lane.value}"
+    """The Redis list in which renders of this stage, model and lane wait. Packing needs no model, and has one lane."""
+    return stage.label if stage is Stage.SEAL else f"{stage.label}.{model}.{lane.value}"

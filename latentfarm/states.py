@@ -21,20 +21,27 @@ class Stage(IntEnum):
         return self.name.lower()
 
 
+STAGES = "base, refine, or seal alone"
+"""What a worker may serve."""
+
+
 def parse_stages(text: str) -> tuple[Stage, ...]:
     """`base,refine` -> the stages that a worker serves.
 
     Raises:
-        InvalidInput: a name that is no stage of a worker.
+        InvalidInput: a name that is no stage, or stages that one worker cannot serve together.
     """
     names = [name.strip() for name in text.split(",") if name.strip()]
-    known = {stage.label: stage for stage in (Stage.BASE, Stage.REFINE)}
+    known = {stage.label: stage for stage in Stage}
     for name in names:
         if name not in known:
-            raise InvalidInput("--stages", f"no stage {name!r}", "base, refine")
+            raise InvalidInput("--stages", f"no stage {name!r}", STAGES)
     if not names:
-        raise InvalidInput("--stages", "at least one is needed", "base, refine")
-    return tuple(sorted({known[name] for name in names}))
+        raise InvalidInput("--stages", "at least one is needed", STAGES)
+    stages = tuple(sorted({known[name] for name in names}))
+    if Stage.SEAL in stages and len(stages) > 1:
+        raise InvalidInput("--stages", "seal needs no device, and a worker of its own", STAGES)
+    return stages
 
 
 class Lane(StrEnum):

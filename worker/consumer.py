@@ -14,13 +14,12 @@ from latentfarm.broker import SOCKET, celery_app
 from latentfarm.errors import BadMessage
 from latentfarm.logs import get_logger
 from latentfarm.messages import TASK, queue_name
-from latentfarm.states import Lane
+from latentfarm.states import Lane, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from latentfarm.registry import ModelEntry
-    from latentfarm.states import Stage
     from worker.inbox import Inbox
 
 
@@ -39,6 +38,8 @@ class Consumer:
             lane: [queue_name(stage, entry.name, lane) for entry in models for stage in stages]
             for lane in Lane
         }
+        if Stage.SEAL in stages:
+            self._queues = {Lane.INTERACTIVE: [], Lane.BULK: [queue_name(Stage.SEAL, "", Lane.BULK)]}
         self._look: Redis = Redis.from_url(redis_url, **SOCKET)
         self.app = celery_app(redis_url)
 
@@ -66,9 +67,8 @@ class Consumer:
     def _deliver(self, request: Any, payload: object) -> None:
         """The one task. Never waits: it runs in the thread that reads, and interactive messages come by that, too."""
         self.taken += 1
-        lane = (
-            Lane.BULK if str(request.delivery_info["routing_key"]).endswith(Lane.BULK) else Lane.INTERACTIVE
-        )
+        interactive = str(request.delivery_info["routing_key"]).endswith(Lane.INTERACTIVE)
+        lane = Lane.INTERACTIVE if interactive else Lane.BULK
         try:
             self._inbox.offer(messages.decode(payload), lane)
         except BadMessage as error:

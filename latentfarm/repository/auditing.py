@@ -28,6 +28,7 @@ _STORED = text("""
     UNION ALL
     SELECT r.id, r.ordinal, r.fence, 'image', '', NULL, 0 FROM renders r
     WHERE r.job_id = :job AND r.ordinal >= :first AND r.ordinal < :end AND r.state = 3
+      AND NOT EXISTS (SELECT FROM shards s WHERE s.id = r.shard_id AND s.state = 'sealed')
       AND NOT EXISTS (SELECT FROM objects o WHERE o.render_id = r.id AND o.state = 'visible' AND o.kind = 'image')
     ORDER BY 2, 4, 3
 """)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import text
 
 from latentfarm.database import CHANNEL_CANCEL, notify
-from latentfarm.repository.settling import settle
+from latentfarm.repository.settling import end_job, settle
 from latentfarm.states import LIVE, RenderState
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ _MARK = text("""
 
 _CANCEL = text("""
     WITH locked AS (SELECT id, state FROM renders WHERE job_id = :id AND state = ANY (CAST(:live AS smallint[]))
-                    ORDER BY id FOR UPDATE)
+                    ORDER BY id LIMIT :limit FOR UPDATE)
     UPDATE renders r SET state = :cancelled, fence = r.fence + 1, owner = NULL
     FROM locked WHERE r.id = locked.id
     RETURNING r.id, r.fence, locked.state AS was
@@ -34,7 +34,19 @@ _ATTEMPTS = text("""
     WHERE a.render_id = d.id AND a.fence = d.fence
 """)
 
-_ZERO = text("UPDATE jobs SET queued = 0 WHERE id = :id")
+_LOWER = text("""
+    UPDATE jobs SET queued = GREATEST(0, queued - :n) WHERE id = :id RETURNING kind = 'dataset' AS counts_shards, failed
+""")
+
+# Nothing of a dataset is packed any more; what was packed stays.
+_END_SHARDS = text("""
+    WITH stopped AS (UPDATE datasets SET phase = 'inserted' WHERE id = :id AND phase = 'inserting'),
+    ended AS (UPDATE shards SET state = 'cancelled' WHERE dataset_id = :id AND state NOT IN ('sealed', 'failed'))
+    UPDATE jobs SET remaining = 0, queued = 0 WHERE id = :id
+""")
+
+BATCH = 20_000
+"""Renders of one transaction; a dataset may have millions."""
 
 
 def mark_cancelled(connection: Connection, job_id: UUID, *, tenant: str) -> bool:
@@ -45,18 +57,26 @@ def mark_cancelled(connection: Connection, job_id: UUID, *, tenant: str) -> bool
     return connection.execute(_MARK, {"id": job_id, "tenant": tenant}).first() is not None
 
 
-def cancel_renders(connection: Connection, job_id: UUID) -> int:
-    """Ends every live render of a job as cancelled, whoever runs it; returns how many."""
+def cancel_renders(connection: Connection, job_id: UUID, *, limit: int = BATCH) -> int:
+    """Ends live renders of a job as cancelled, whoever runs them; returns how many.
+
+    Args:
+        limit: at most so many; the sweep goes on with the rest.
+    """
     live = [int(state) for state in LIVE]
-    rows = connection.execute(
-        _CANCEL, {"id": job_id, "live": live, "cancelled": int(RenderState.CANCELLED)}
-    ).all()
+    values = {"id": job_id, "live": live, "cancelled": int(RenderState.CANCELLED), "limit": limit}
+    rows = connection.execute(_CANCEL, values).all()
     running = [row for row in rows if row.was == RenderState.RUNNING]
     if running:
-        values = {"ids": [row.id for row in running], "fences": [row.fence - 1 for row in running]}
-        connection.execute(_ATTEMPTS, values)
-    if rows:
-        connection.execute(_ZERO, {"id": job_id})
+        fences = {"ids": [row.id for row in running], "fences": [row.fence - 1 for row in running]}
+        connection.execute(_ATTEMPTS, fences)
+    waiting = sum(row.was == RenderState.QUEUED for row in rows)
+    job = connection.execute(_LOWER, {"id": job_id, "n": waiting}).one()
+    if job.counts_shards and len(rows) < limit:
+        connection.execute(_END_SHARDS, {"id": job_id})
+        end_job(connection, job_id, cancelled=True, failed=job.failed)
+    elif rows and not job.counts_shards:
         settle(connection, {job_id: (len(rows), 0)})
+    if rows:
         notify(connection, CHANNEL_CANCEL, job_id)
     return len(rows)

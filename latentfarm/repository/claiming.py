@@ -55,7 +55,8 @@ _OPEN = text("""
         INSERT INTO attempts (render_id, fence, stage, queue_id, worker_id, waited_s)
         SELECT id, fence, stage, queue, :worker, EXTRACT(EPOCH FROM clock_timestamp() - sent) FROM t),
     planned AS (
-        INSERT INTO objects (render_id, fence, kind, state, key) SELECT id, fence, kind, 'planned', key FROM t)
+        INSERT INTO objects (render_id, fence, kind, state, key)
+        SELECT id, fence, kind, 'planned', key FROM t WHERE kind <> 'shard')
     SELECT pg_notify(:channel, CAST(queue AS text)) FROM (SELECT DISTINCT queue FROM t) AS queues
 """)
 
@@ -130,6 +131,10 @@ def _claimed(
     checkpoint: ObjectRef | None,
 ) -> Claimed:
     stage = Stage(row.stage)
+    if stage is Stage.SEAL:
+        return Claimed(
+            row.id, row.fence, row.job_id, row.ordinal, stage, Lane(row.lane), {}, 0, "", alone=row.suspect
+        )
     ends_here = stage is Stage.REFINE or row.body["refiner"] is None
     key = (
         image_key(row.id, row.fence, row.body["output"]["format"])
@@ -153,6 +158,13 @@ def _claimed(
     )
 
 
+def _kind(claimed: Claimed) -> str:
+    """Of the object to come. The files of a shard are none: they have one name, whoever makes them."""
+    if claimed.stage is Stage.SEAL:
+        return "shard"
+    return "latents" if claimed.key.endswith(".safetensors") else "image"
+
+
 def _latents(connection: Connection, ids: list[int]) -> dict[int, ObjectRef]:
     if not ids:
         return {}
@@ -173,7 +185,7 @@ def _open(
             "stages": [row.stage for row in rows],
             "queues": [row.queue_id for row in rows],
             "sent": [row.sent_at for row in rows],
-            "kinds": ["latents" if item.key.endswith(".safetensors") else "image" for item in claimed],
+            "kinds": [_kind(item) for item in claimed],
             "keys": [item.key for item in claimed],
         },
     )

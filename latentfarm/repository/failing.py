@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from sqlalchemy import text
@@ -11,14 +10,14 @@ from latentfarm.database import CHANNEL_WORK, notify
 from latentfarm.errors import ErrorClass
 from latentfarm.records import Release
 from latentfarm.repository import blaming, checkpointing, dispatching, working
-from latentfarm.repository.settling import add_event, change_queued, lock_jobs, settle
+from latentfarm.repository.settling import add_event, change_queued, lock_jobs
+from latentfarm.repository.sharding import count_down, go_on, jobs_of
 from latentfarm.repository.submitting import queue_id
 from latentfarm.retry import BLAMES_DEVICE, POLICIES, GiveUp, Retry, decide, decide_death
 from latentfarm.states import Lane, RenderState, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from uuid import UUID
 
     from sqlalchemy import Connection, Row
 
@@ -221,13 +220,13 @@ def _has_base(connection: Connection, row: Render) -> bool:
 
 
 def _count(connection: Connection, ends: Sequence[Render], backs: Sequence[Render]) -> None:
-    lock_jobs(connection, [row.job_id for row in (*ends, *backs)])
+    full = count_down(connection, ends, failed=True)
+    lock_jobs(connection, {row.job_id for row in backs} | jobs_of(ends, full))
     change_queued(connection, [row.job_id for row in backs], +1)
-    failed: dict[UUID, int] = defaultdict(int)
     for row in ends:
-        failed[row.job_id] += 1
-        add_event(connection, row.job_id, "image.failed", {"index": row.ordinal})
-    settle(connection, {job: (count, count) for job, count in failed.items()})
+        if row.shard_id is None:
+            add_event(connection, row.job_id, "image.failed", {"index": row.ordinal})
+    go_on(connection, ends, full, failed=True)
 
 
 def _close(

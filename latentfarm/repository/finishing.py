@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 from sqlalchemy import text
 
 from latentfarm.database import CHANNEL_WORK, notify
-from latentfarm.repository.settling import add_event, change_queued, lock_jobs, settle
+from latentfarm.repository.settling import add_event, change_queued, lock_jobs
+from latentfarm.repository.sharding import count_down, go_on, jobs_of
 from latentfarm.repository.submitting import queue_id
 from latentfarm.states import Lane, RenderState, Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from uuid import UUID
 
     from sqlalchemy import Connection, Row
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 # The fence: only the incarnation that holds the render under this very fence may go on.
 _LOCK = text("""
     WITH w AS (SELECT * FROM unnest(CAST(:ids AS bigint[]), CAST(:fences AS int[])) AS w(id, fence))
-    SELECT r.id, r.fence, r.job_id, r.ordinal, r.queue_id FROM renders r
+    SELECT r.id, r.fence, r.job_id, r.ordinal, r.queue_id, r.shard_id, r.stage FROM renders r
     JOIN w ON w.id = r.id AND w.fence = r.fence
     WHERE r.state = :running ORDER BY r.id FOR UPDATE OF r
 """)
@@ -74,11 +75,11 @@ def finish(connection: Connection, done: Sequence[Done]) -> set[Pair]:
         ids = [item.render_id for item in fresh]
         connection.execute(_SUCCEED, {"ids": ids, "succeeded": int(RenderState.SUCCEEDED)})
         _show(connection, fresh, "succeeded")
-        _tell_images(connection, rows)
-        ended: dict[UUID, int] = defaultdict(int)
-        for row in rows:
-            ended[row.job_id] += 1
-        settle(connection, {job: (count, 0) for job, count in ended.items()})
+        full = count_down(connection, rows)
+        # The job of a dataset is left alone until a shard is full: every worker would wait for that one row.
+        lanes = lock_jobs(connection, jobs_of(rows, full))
+        _tell_images(connection, [row for row in rows if row.shard_id is None], lanes)
+        go_on(connection, rows, full)
     return accepted
 
 
@@ -131,9 +132,10 @@ def _show(connection: Connection, done: Sequence[Done], outcome: str) -> None:
     connection.execute(_SHOW, {"done": json.dumps(shown), "outcome": outcome})
 
 
-def _tell_images(connection: Connection, rows: Sequence[Row[tuple[object, ...]]]) -> None:
+def _tell_images(
+    connection: Connection, rows: Sequence[Row[tuple[object, ...]]], lanes: Mapping[UUID, Lane]
+) -> None:
     """One event per image of interactive jobs; bulk jobs would fill the outbox with them."""
-    lanes = lock_jobs(connection, [row.job_id for row in rows])
     for row in rows:
         if lanes[row.job_id] is Lane.INTERACTIVE:
             add_event(connection, row.job_id, "image.succeeded", {"index": row.ordinal})

@@ -62,7 +62,8 @@ _COUNTS = text("""
     ) AS live JOIN queues q ON q.id = live.queue_id
 """)
 
-_STATES = text("SELECT state, count(*) AS n FROM renders WHERE job_id = :id GROUP BY state")
+# Those of stage seal have ordinals below 0, and are no images.
+_STATES = text("SELECT state, count(*) AS n FROM renders WHERE job_id = :id AND ordinal >= 0 GROUP BY state")
 
 _WORKERS = text("""
     SELECT id, host, pid, device, stages, assigned_models, ready, info,

@@ -52,6 +52,7 @@ _SETTLED_OPEN = text("""
     SELECT j.id, j.failed, j.cancelled_at IS NOT NULL AS cancelled FROM jobs j
     WHERE j.finished_at IS NULL AND j.created_at < now() - interval '10 s' AND j.id > :after
       AND NOT EXISTS (SELECT FROM renders r WHERE r.job_id = j.id AND r.state < 3)
+      AND NOT EXISTS (SELECT FROM shards s WHERE s.dataset_id = j.id AND s.state IN ('open', 'full'))
     ORDER BY j.id LIMIT 100
 """)
 
