@@ -215,7 +215,10 @@ def accept(
 def part_at(connection: Connection, dataset_id: UUID, ordinal: int) -> tuple[int, int, ObjectRef] | None:
     """First ordinal, count and place of the part of the spool that holds an ordinal."""
     row = connection.execute(_PART_AT, {"id": dataset_id, "ordinal": ordinal}).first()
-    return row and (row.first, row.count, ObjectRef(row.key, bytes(row.sha256), row.size))
+    if row is None:
+        return None
+    _, first, count, key, sha256, size = row
+    return first, count, ObjectRef(key, bytes(sha256), size)
 
 
 def progress(connection: Connection, dataset_id: UUID) -> Progress:

@@ -55,6 +55,12 @@ _SEAL = text("""
     WHERE id = ANY (CAST(:jobs AS uuid[])) AND cancelled_at IS NULL
 """)
 
+# The state in which a dataset ends follows from all its images, and from shards that could not be packed.
+_FAILED_IMAGES = text("""
+    UPDATE jobs j SET failed = (SELECT sum(s.failed) FROM shards s WHERE s.dataset_id = j.id)
+    WHERE j.id = ANY (CAST(:jobs AS uuid[]))
+""")
+
 _FAILED_SEALS = text("""
     UPDATE shards s SET state = 'failed' FROM renders r
     WHERE r.id = ANY (CAST(:ids AS bigint[])) AND s.dataset_id = r.job_id AND s.number >= -1
@@ -100,6 +106,9 @@ def go_on(connection: Connection, rows: Sequence[Any], full: Sequence[Full], *, 
     """
     if full:
         queue_seals(connection, [one.id for one in full], sorted({one.dataset_id for one in full}))
+    tops = sorted({row.job_id for row in rows if row.shard_id is None and row.stage == Stage.SEAL})
+    if tops:
+        connection.execute(_FAILED_IMAGES, {"jobs": tops})
     ended = Counter(row.job_id for row in rows if row.shard_id is None)
     settle(connection, {job: (count, count if failed else 0) for job, count in ended.items()})
 
