@@ -83,7 +83,6 @@ _COUNT = text("""
 """)
 
 
-
 def begin(
     connection: Connection,
     dataset_id: UUID,
