@@ -12,6 +12,7 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from latentfarm.dataset_terms import changed_output, most_images, refuse_unbuilt, report_of, without_rows
 from latentfarm.errors import Conflict, InvalidInput, ManifestChanged, NotFound, NotSupported
 from latentfarm.keys import spool_key
 from latentfarm.manifests.checking import check
@@ -24,26 +25,19 @@ from latentfarm.repository import inserting, sets
 from latentfarm.spec import SEED_RANGE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from uuid import UUID
 
     from sqlalchemy import Connection
 
     from latentfarm.manifests.checked import Checked
+    from latentfarm.manifests.fingerprint import Difference
     from latentfarm.manifests.request import DatasetRequest
     from latentfarm.manifests.row import Row
     from latentfarm.registry import Registry
     from latentfarm.repository.facade import Repository
     from latentfarm.repository.sets import Dataset
     from latentfarm.storage import ObjectStore
-
-MOST_SHARDS = 1_000_000
-"""Of one dataset: their names have six digits."""
-MOST_IMAGES = 100_000_000
-OUTPUT = ("layout", "shard_samples", "shard_bytes", "quality")
-"""Fields that make no picture, and that shards of one dataset have in common all the same."""
-SHOWN = 100
-"""Rows that a report lists of those left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +82,12 @@ class Datasets:
         seed = request.seed if request.seed is not None else known.seed if known else _drawn()
         rows = inline_rows(request.manifest)
         checked = check(
-            request, rows, registry=self.registry, seed=seed, put_part=_put_nowhere, limit=_most(request)
+            request,
+            rows,
+            registry=self.registry,
+            seed=seed,
+            put_part=_put_nowhere,
+            limit=most_images(request),
         )
         return report_of(checked, seed)
 
@@ -151,6 +150,11 @@ class Datasets:
             put.append(key)
             return self.store.put(key, data, CONTENT_TYPE)
 
+        if known is not None and known.fingerprint is not None:
+            # First, or every row would differ, and nobody be told why.
+            own = json.dumps(json.loads(known.fingerprint) | {"models": {}})
+            now = fingerprint(request, seed=seed, registry=self.registry, models={})
+            _refuse_changed(known, request, difference(own, now.text))
         previous = (known.images, known.digest) if known is not None and known.digest else None
         try:
             return check(
@@ -160,7 +164,7 @@ class Datasets:
                 seed=seed,
                 put_part=put_part,
                 previous=previous,
-                limit=_most(request),
+                limit=most_images(request),
             )
         except InvalidInput:
             if known is None:  # else some of them are those of the rows that are there
@@ -180,17 +184,14 @@ class Datasets:
         """Stores what was checked, unless it is what is there already."""
         made = fingerprint(request, seed=seed, registry=self.registry, models=checked.models)
         if known is not None and known.fingerprint is not None:
-            changed = difference(known.fingerprint, made.text)
-            told = [str(one) for one in changed] + _changed_output(known.request, request)
-            if told:
-                raise ManifestChanged(request.name, told)
+            _refuse_changed(known, request, difference(known.fingerprint, made.text))
         if known is not None and known.digest == checked.digest:
             self.repository.transact(lambda c: sets.stay(c, dataset_id))
             return
 
         def store(connection: Connection) -> bool:
             if known is None:
-                stored = _without_rows(request)
+                stored = without_rows(request)
                 sets.add(
                     connection,
                     dataset_id,
@@ -244,6 +245,12 @@ class Datasets:
         return True
 
 
+def _refuse_changed(known: Dataset, request: DatasetRequest, changed: Sequence[Difference]) -> None:
+    told = [str(one) for one in changed] + changed_output(known.request, request)
+    if told:
+        raise ManifestChanged(request.name, told)
+
+
 def shard_samples_of(known: Dataset | None, request: DatasetRequest) -> int:
     """Images of a shard; a dataset keeps those that it began with."""
     return int(known.request["shard_samples"]) if known else request.shard_samples
@@ -266,55 +273,8 @@ def require(repository: Repository, name: str, tenant: str) -> Dataset:
     return found
 
 
-def refuse_unbuilt(request: DatasetRequest) -> None:
-    """Refuses what is not built yet.
-
-    Raises:
-        NotSupported: names the field.
-    """
-    for field, policy in request.quality:
-        if policy == "again":
-            raise NotSupported(f"quality.{field}", "rendering again is not built yet", "mark, drop")
-
-
-def report_of(checked: Checked, seed: int) -> dict[str, Any]:
-    """What the first pass found, JSON-ready."""
-    return {
-        "seed": seed,
-        "rows": checked.counts.rows,
-        "images": checked.counts.images,
-        "skipped": checked.counts.skipped,
-        "skipped_rows": [
-            {"line": one.line, "field": one.field, "message": one.message} for one in checked.skipped[:SHOWN]
-        ],
-        "duplicates": checked.duplicates,
-        "megapixel_steps": round(checked.megapixel_steps, 3),
-        "first": [
-            {"id": one.id, "line": one.line, "seed": one.seed, "spec": json.loads(one.picture)}
-            for one in checked.first[:3]
-        ],
-    }
-
-
-def _most(request: DatasetRequest) -> int:
-    return min(MOST_IMAGES, MOST_SHARDS * request.shard_samples)
-
-
-def _changed_output(before: dict[str, Any], request: DatasetRequest) -> list[str]:
-    now = request.model_dump(mode="json", include=set(OUTPUT))
-    return [
-        f"{field}: {before[field]} before, {now[field]} now"
-        for field in OUTPUT
-        if field in request.model_fields_set and before[field] != now[field]
-    ]
-
-
 def _is_inline(request: DatasetRequest) -> bool:
     return request.manifest.rows is not None or request.manifest.prompts is not None
-
-
-def _without_rows(request: DatasetRequest) -> dict[str, Any]:
-    return request.model_dump(mode="json", exclude={"manifest": {"rows", "prompts"}})
 
 
 def _drawn() -> int:
