@@ -15,7 +15,7 @@ from latentfarm.ids import new_id
 from latentfarm.manifests.request import DatasetRequest
 from latentfarm.records import Done, Failure
 from latentfarm.registry import load_registry
-from latentfarm.repository import claiming, failing, finishing, retrying, sealing, sets
+from latentfarm.repository import claiming, failing, finishing, repairing, retrying, sealing, sets
 from latentfarm.states import Stage
 from scheduler.arrivals import Arrivals
 
@@ -257,3 +257,36 @@ def test_rows_that_come_in_after_a_cancel_are_not_made(ground: Ground) -> None:
     ground.come_in()
     assert ground.rows("SELECT count(*) FROM renders") == [(0,)]
     assert ground.dataset().state == "cancelled"
+
+
+def test_an_image_that_was_lost_before_it_was_packed_is_made_again(ground: Ground) -> None:
+    dataset_id = ground.create(_prompts(2))
+    ground.come_in()
+    ground.finish(ground.claim(Stage.BASE))
+    ground.fail(ground.claim(Stage.SEAL))
+    ground.seal()
+    assert ground.dataset().state == "failed"
+    lost = ground.rows("SELECT render_id, fence FROM objects WHERE state = 'visible' ORDER BY 1 LIMIT 1")[0]
+    again = repairing.Again(lost.render_id, lost.fence, Stage.BASE)
+    assert ground.repository.transact(lambda c: repairing.repair(c, dataset_id, [again])) == {lost.render_id}
+    ground.finish(ground.claim(Stage.BASE))
+    assert [task.number for task in ground.seal()] == [0]
+    assert [task.number for task in ground.seal()] == [-1]
+    assert ground.dataset().state == "succeeded"
+
+
+def test_a_shard_that_was_opened_again_while_it_was_packed_counts_once(ground: Ground) -> None:
+    dataset_id = ground.create(_prompts(2))
+    ground.come_in()
+    ground.finish(ground.claim(Stage.BASE))
+    (packing,) = ground.claim(Stage.SEAL)
+    lost = ground.rows("SELECT render_id, fence FROM objects WHERE state = 'visible' ORDER BY 1 LIMIT 1")[0]
+    again = repairing.Again(lost.render_id, lost.fence, Stage.BASE)
+    ground.repository.transact(lambda c: repairing.repair(c, dataset_id, [again]))
+    ground.seal_one(packing)  # it was under way, and lacks the image
+    assert not ground.claim(Stage.SEAL)
+    ground.finish(ground.claim(Stage.BASE))
+    assert [task.number for task in ground.seal()] == [0]
+    assert ground.progress().packed == 2
+    ground.seal()
+    assert ground.dataset().state == "succeeded"
