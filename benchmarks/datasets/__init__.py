@@ -1,0 +1,1 @@
+"""What the benchmark of datasets is made of."""
