@@ -18,6 +18,7 @@ from latentfarm.repository import (
     dispatching,
     failing,
     inputs,
+    picking,
     reading,
     refining,
     sources,
@@ -92,7 +93,10 @@ class Repository:
             stage = first_stage(spec)
             name = queue_name(stage, spec.model, spec.lane)
             queue = Queue(queue_id, name, stage, spec.model, spec.lane)
-            return dispatching.pick_own(connection, queue, job_id, least=window_per_worker) or queue_id
+            return (
+                dispatching.pick_own(connection, queue, job_id, tenant=tenant, least=window_per_worker)
+                or queue_id
+            )
 
         return self._once(add, job_id, tenant, key, fingerprint)
 
@@ -207,16 +211,10 @@ class Repository:
         return self.transact(dispatching.queues)
 
     def pick(self, queue: Queue, *, window_per_worker: int) -> tuple[list[Pick], int]:
-        """Takes renders out of the backlog while there is room in the queue's window.
-
-        Returns:
-            The picks, and how many live workers serve the queue.
-        """
+        """See `picking.fill`."""
 
         def work(connection: Connection) -> tuple[list[Pick], int]:
-            dispatching.lock_queue(connection, queue.id)
-            workers, room = dispatching.room(connection, queue, least=window_per_worker)
-            return (dispatching.pick(connection, queue.id, room) if room > 0 else []), workers
+            return picking.fill(connection, queue, least=window_per_worker)
 
         with _lock_timeout(f"another dispatcher holds {queue.name}"):
             return self.transact(work)

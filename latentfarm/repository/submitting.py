@@ -63,9 +63,9 @@ _PLACES = text("""
 
 _INSERT_JOB = """
     INSERT INTO jobs (id, tenant, kind, spec_id, lane, priority, state, seed, num_images, remaining, queued,
-                      keep_latents, user_metadata, source_job_id, source)
+                      keep_latents, user_metadata, source_job_id, source, model)
     VALUES (:id, :tenant, :kind, :spec_id, :lane, :priority, :state, :seed, :n, :n, :n,
-            :keep_latents, CAST(:metadata AS jsonb), :source_job_id, :source)
+            :keep_latents, CAST(:metadata AS jsonb), :source_job_id, :source, :model)
 """
 _JOB = text(_INSERT_JOB)
 
@@ -190,6 +190,7 @@ def _record(
         "metadata": _json(spec.metadata),
         "source_job_id": source_job_id,
         "source": source,
+        "model": spec.model,
     }
 
 
