@@ -7,6 +7,7 @@ LatentfarmError
 │   ├── IdempotencyMismatch
 │   └── MalformedJson       no JSON, or JSON that readers could understand in two ways
 ├── Conflict                a request that races another one
+├── TooMuchQueued           the tenant has as many renders waiting as it may
 ├── SourceGone              what a job is to be refined from is not there
 ├── NotFound
 ├── BadMessage              what came out of Redis is no message of ours
@@ -100,6 +101,20 @@ class Conflict(LatentfarmError):  # noqa: N818 - named as HTTP names it
     """The first call with the same Idempotency-Key has not ended yet."""
 
     retryable = True
+
+
+class TooMuchQueued(LatentfarmError):  # noqa: N818 - names a state, as HTTP does
+    """A tenant has as many renders waiting as it may.
+
+    Args:
+        wait_s: seconds after which there should be room.
+    """
+
+    retryable = True
+
+    def __init__(self, message: str, wait_s: int) -> None:
+        super().__init__(message)
+        self.wait_s = wait_s
 
 
 SOURCE_CODES = frozenset({"latents_gone", "image_gone", "input_gone"})

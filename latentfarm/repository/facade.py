@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 import psycopg.errors
 from sqlalchemy.exc import OperationalError
 
-from latentfarm.database import transact
+from latentfarm.database import CHANNEL_WORK, notify, transact
 from latentfarm.errors import Conflict
 from latentfarm.messages import queue_name
 from latentfarm.modes import first_stage
@@ -23,6 +23,7 @@ from latentfarm.repository import (
     refining,
     sources,
     submitting,
+    tenancy,
     working,
 )
 
@@ -205,6 +206,17 @@ class Repository:
     def cancel_renders(self, job_id: UUID) -> int:
         """See `cancelling.cancel_renders`."""
         return self.transact(lambda c: cancelling.cancel_renders(c, job_id))
+
+    def pause_job(self, job_id: UUID, *, tenant: str, paused: bool) -> bool:
+        """See `tenancy.pause_job`; tells the scheduler, should there be something to send again."""
+
+        def work(connection: Connection) -> bool:
+            changed = tenancy.pause_job(connection, job_id, tenant=tenant, paused=paused)
+            if changed and not paused:
+                notify(connection, CHANNEL_WORK, "")
+            return changed
+
+        return self.transact(work)
 
     def queues(self) -> list[Queue]:
         """See `dispatching.queues`."""

@@ -11,6 +11,7 @@ from latentfarm.messages import queue_name
 from latentfarm.modes import first_stage
 from latentfarm.references import digests
 from latentfarm.repository import inputs
+from latentfarm.repository.tenancy import check_cap
 from latentfarm.spec import digest
 from latentfarm.states import JobState
 
@@ -58,7 +59,8 @@ _PLACES = text("""
         INSERT INTO queues (name, stage, model, lane) VALUES (:name, :stage, :model, :lane)
         ON CONFLICT (name) DO NOTHING RETURNING id)
     SELECT coalesce((SELECT id FROM spec), (SELECT id FROM specs WHERE digest = :digest)) AS spec,
-           coalesce((SELECT id FROM queue), (SELECT id FROM queues WHERE name = :name)) AS queue
+           coalesce((SELECT id FROM queue), (SELECT id FROM queues WHERE name = :name)) AS queue,
+           (SELECT max_queued FROM tenants WHERE name = :tenant) AS cap
 """)
 
 _INSERT_JOB = """
@@ -131,9 +133,10 @@ def add_job(connection: Connection, job_id: UUID, spec: RenderSpec, *, tenant: s
 
     Raises:
         InvalidInput: a picture that the spec names is no longer kept.
+        TooMuchQueued: the tenant has as many renders waiting as it may.
     """
     stage = first_stage(spec)
-    queue, spec_id = _places(connection, spec, stage)
+    queue, spec_id = _places(connection, spec, stage, tenant)
     values = _record(job_id, spec, spec_id, tenant, None)
     # Interactive jobs are dispatched by whoever stores them; the scheduler finds what is left should it die.
     connection.execute(
@@ -143,12 +146,14 @@ def add_job(connection: Connection, job_id: UUID, spec: RenderSpec, *, tenant: s
     return queue
 
 
-def _places(connection: Connection, spec: RenderSpec, stage: Stage) -> tuple[int, int]:
-    """The ids of queue and spec, which are made where they are new."""
+def _places(connection: Connection, spec: RenderSpec, stage: Stage, tenant: str) -> tuple[int, int]:
+    """The ids of queue and spec, which are made where they are new; refused where too much waits."""
     picture = spec.picture()
     named = {"name": queue_name(stage, spec.model, spec.lane), "stage": int(stage), "model": spec.model}
-    stored = {"digest": digest(picture), "body": _json(picture), "lane": spec.lane.value}
+    stored = {"digest": digest(picture), "body": _json(picture), "lane": spec.lane.value, "tenant": tenant}
     found = connection.execute(_PLACES, named | stored).one()
+    if found.cap is not None:
+        check_cap(connection, tenant, spec.num_images, found.cap)
     # What a racing transaction was adding is seen only by a further statement.
     queue = queue_id(connection, stage, spec.model, spec.lane) if found.queue is None else found.queue
     return queue, add_spec(connection, picture) if found.spec is None else found.spec

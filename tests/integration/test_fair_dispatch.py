@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ from sqlalchemy import text
 from latentfarm.fairness.limits import LATENTS_MOST, PILE
 from latentfarm.ids import new_id
 from latentfarm.records import Done, ObjectRef, Picked, Queue
-from latentfarm.repository import charging, claiming, dispatching, finishing, mending, waiting
+from latentfarm.repository import claiming, finishing, mending, waiting
 from latentfarm.spec import RefinerSpec, RenderSpec
 from latentfarm.states import Lane
 from tests.integration.test_repository import one, register
@@ -199,83 +198,6 @@ def test_without_a_refiner_base_goes_on_until_latents_are_too_many(
     assert len(pick(repository, 60)) == 4
 
 
-# Charges
-
-
-def run(repository: Repository, worker: int, picks: list[Pick]) -> None:
-    pairs = [(one.render_id, one.fence) for one in picks]
-    repository.transact(lambda c: claiming.claim(c, worker, pairs))
-
-
-def charge(repository: Repository, seconds: float) -> float:
-    """After so many."""
-    back = "UPDATE meters SET read_at = now() - make_interval(secs => :s)"
-    repository.transact(charging.charge)
-
-    def work(connection: Any) -> float:
-        connection.execute(text(back), {"s": seconds})
-        return charging.charge(connection)
-
-    return repository.transact(work)
-
-
-def test_a_second_of_a_worker_is_shared_by_pixels_and_charged_once(repository: Repository) -> None:
-    add(repository, 1, "small")
-    add(repository, 1, "large", width=128, height=128)
-    first, second = register(repository), register(repository)
-    run(repository, first, pick(repository, 10))
-    add(repository, 1, "alone")
-    run(repository, second, pick(repository, 10))
-    repository.transact(charging.charge)  # begins to count
-    assert charge(repository, 5.0) == pytest.approx(10.0)
-    used: dict[str, float] = repository.transact(
-        lambda c: dict(c.execute(text("SELECT name, used_s FROM tenants")).all())
-    )
-    assert used == pytest.approx({"small": 1.0, "large": 4.0, "alone": 5.0}, abs=0.2)
-    assert charge(repository, 0.0) == 0.0
-
-
-def test_what_nobody_counted_for_long_is_charged_in_part(repository: Repository) -> None:
-    add(repository, 1, "a")
-    run(repository, register(repository), pick(repository, 1))
-    assert charge(repository, 3600.0) == pytest.approx(charging.LONGEST_S)
-
-
-def test_charges_become_debts_of_who_had_more(repository: Repository) -> None:
-    add(repository, 50, "a")
-    add(repository, 50, "b")
-    worker = register(repository)
-    run(repository, worker, [one for one in pick(repository, 8) if tenants_of(repository, [one])["a"]])
-    charge(repository, 8.0)
-    owed: dict[str, float] = repository.transact(
-        lambda c: dict(c.execute(text("SELECT name, deficit_s FROM tenants")).all())
-    )
-    assert owed == pytest.approx({"a": -4.0, "b": 4.0}, abs=0.3)
-    row = "SELECT recent_s / recent_starts FROM tenants WHERE name = 'a'"
-    assert one(repository, row) == pytest.approx(2.0, abs=0.2)
-    assert one(repository, "SELECT in_flight FROM tenants WHERE name = 'b'") == 4
-
-
-def test_bulk_that_was_kept_waiting_is_left_a_place(repository: Repository) -> None:
-    worker = register(repository)
-    add(repository, 40)
-    add(repository, 100, lane=Lane.INTERACTIVE)
-    interactive = "base.tiny.interactive"
-    run(repository, worker, pick(repository, 6, interactive))
-    repository.mark_ready(worker, {"capacity": 10})
-    charge(repository, 9.0)
-    owed = "SELECT deficit_s FROM queues WHERE name = 'base.tiny.bulk'"
-    assert one(repository, owed) == pytest.approx(1.0, abs=0.2)
-    assert len(repository.pick(bulk(repository, interactive), window_per_worker=24)[0]) == 24
-    do(repository, "UPDATE renders SET state = 0 WHERE state = 1")
-    do(
-        repository,
-        "UPDATE jobs SET queued = (SELECT count(*) FROM renders WHERE job_id = jobs.id AND state = 0)",
-    )
-    do(repository, "UPDATE queues SET deficit_s = 100 WHERE lane = 'bulk'")
-    assert len(repository.pick(bulk(repository, interactive), window_per_worker=24)[0]) == 2
-
-
 # What dispatch goes by is put right
 
 
@@ -288,58 +210,3 @@ def test_a_job_without_a_model_or_with_a_wrong_count_has_its_turn_again(reposito
     assert repository.transact(lambda c: mending.count_again(c, mending.START)) == (1, mending.START)
     assert repository.transact(lambda c: mending.count_again(c, mending.START)) == (0, mending.START)
     assert len(pick(repository, 9)) == 7
-
-
-# Cost
-
-
-FILL = text("""
-    WITH made AS (
-        INSERT INTO jobs (id, tenant, kind, spec_id, lane, priority, state, seed, num_images, remaining, queued,
-                          keep_latents, model)
-        SELECT gen_random_uuid(), 't' || (i % 4), 'single', (SELECT min(id) FROM specs), 'bulk', 0, 'queued', 1,
-               :each, :each, :each, 0, 'tiny' FROM generate_series(1, :jobs) AS i RETURNING id)
-    INSERT INTO renders (job_id, spec_id, seed, ordinal, queue_id, stage)
-    SELECT made.id, (SELECT min(id) FROM specs), 1, o, :queue, 0 FROM made, generate_series(0, :each - 1) AS o
-""")
-
-
-def touched(plan: dict[str, Any]) -> float:
-    """Rows that all nodes of a plan have looked at."""
-    own = plan["Actual Loops"] * (plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0))
-    return float(own) + sum(touched(part) for part in plan.get("Plans", []))
-
-
-@pytest.mark.parametrize(("jobs", "each"), [(4, 10_000), (4_000, 10)])
-def test_no_plan_reads_the_backlog(repository: Repository, jobs: int, each: int) -> None:
-    add(repository, 1)
-    queue = bulk(repository)
-    do(repository, FILL.text, jobs=jobs, each=each, queue=queue.id)
-    do(repository, "ANALYZE")
-    place = {"queue": queue.id, "model": "tiny", "lane": "bulk"}
-    some = repository.transact(lambda c: list(c.execute(text("SELECT id FROM jobs LIMIT 3")).scalars()))
-
-    def plan(sql: str, **values: Any) -> tuple[float, str]:
-        asked = text(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}")
-        wanted = {name: values[name] for name in asked.compile().params}
-        found = repository.transact(lambda c: c.execute(asked, wanted).scalar_one())
-        whole = json.loads(found) if isinstance(found, str) else found
-        return touched(whole[0]["Plan"]), json.dumps(whole)
-
-    def cost() -> tuple[float, float]:
-        seen, told = plan(waiting._VIEW.text, **place, look=24)
-        assert jobs < 100 or "ix_jobs_waiting" in told
-        assert "ix_renders_waiting" in told
-        taken, told = plan(dispatching._TAKE.text, **place, jobs=some, counts=[8, 8, 8], dispatched=1)
-        assert "ix_renders_waiting" in told
-        return seen, taken
-
-    seen, taken = cost()
-    assert seen < 2_500
-    assert taken < 1_000
-    # All but the last are through. The planner has not been told, and would take it for granted that none is.
-    do(repository, "UPDATE renders SET state = 3 WHERE ordinal < :last", last=each - 2)
-    do(repository, "UPDATE jobs SET queued = LEAST(queued, 2)")
-    seen, taken = cost()
-    assert seen < 2_500
-    assert taken < 1_000
