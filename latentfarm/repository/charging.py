@@ -50,14 +50,14 @@ _RUNNING = text("""
 
 _ON_THE_WAY = text("""
     SELECT j.tenant, sum(live.n)::int AS n FROM (
-        SELECT job_id, count(*) AS n FROM renders WHERE state = 1 GROUP BY job_id
-        UNION ALL SELECT job_id, count(*) FROM renders WHERE state = 2 GROUP BY job_id) AS live
+        SELECT job_id, count(*) AS n FROM renders WHERE state = 1 AND stage < 2 GROUP BY job_id
+        UNION ALL SELECT job_id, count(*) FROM renders WHERE state = 2 AND stage < 2 GROUP BY job_id) AS live
     JOIN jobs j ON j.id = live.job_id GROUP BY j.tenant
 """)
 
 _STARTED = text("""
     SELECT j.tenant, count(*) AS n FROM attempts a JOIN renders r ON r.id = a.render_id JOIN jobs j ON j.id = r.job_id
-    WHERE a.started_at > :since AND a.started_at <= now() GROUP BY j.tenant
+    WHERE a.started_at > :since AND a.started_at <= now() AND a.stage < 2 GROUP BY j.tenant
 """)
 
 # From group to group of the index, whatever waits in each.

@@ -7,6 +7,8 @@ from uuid import UUID
 
 from sqlalchemy import text
 
+from latentfarm.repository.waiting import SEVERAL
+
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
@@ -27,10 +29,18 @@ _FORGOTTEN = text("""
         SELECT FROM queues q CROSS JOIN LATERAL (
             SELECT FROM renders r WHERE r.queue_id = q.id AND uuid_hash(r.job_id) = uuid_hash(j.id)
               AND (r.job_id = j.id) IS TRUE AND r.state = 0 LIMIT 1) AS r
-    ) AS forgotten
-    FROM (SELECT id FROM jobs WHERE finished_at IS NULL AND id > :after ORDER BY id LIMIT :jobs) AS j
+    ) AS forgotten, model <> :several AND EXISTS (
+        SELECT FROM queues q CROSS JOIN LATERAL (
+            SELECT FROM renders r WHERE r.queue_id = q.id AND uuid_hash(r.job_id) = uuid_hash(j.id)
+              AND (r.job_id = j.id) IS TRUE AND r.state = 0 LIMIT 1) AS r
+        WHERE q.model NOT IN ('', j.model)
+    ) AS strays
+    FROM (SELECT id, model FROM jobs WHERE finished_at IS NULL AND id > :after ORDER BY id LIMIT :jobs) AS j
     ORDER BY j.id
 """)
+
+# Renders of several models.
+_SEVERAL = text("UPDATE jobs SET model = :several WHERE id = :id")
 
 _LOCK = text("SELECT waits FROM jobs WHERE id = :id AND finished_at IS NULL FOR UPDATE")
 
@@ -49,7 +59,7 @@ def name_models(connection: Connection) -> int:
 
 
 def count_again(connection: Connection, after: UUID) -> tuple[int, UUID]:
-    """Counts the queued renders of jobs that say that they have none, and have.
+    """Counts the queued renders of jobs that say that they have none, and have; notes jobs of several models.
 
     Args:
         after: looks at the `JOBS` open jobs that follow.
@@ -57,9 +67,12 @@ def count_again(connection: Connection, after: UUID) -> tuple[int, UUID]:
     Returns:
         (jobs that were wrong, where to go on; `START` after the last one).
     """
-    rows = connection.execute(_FORGOTTEN, {"after": after, "jobs": JOBS}).all()
+    rows = connection.execute(_FORGOTTEN, {"after": after, "jobs": JOBS, "several": SEVERAL}).all()
     wrong = 0
     for row in rows:
+        if row.strays:
+            connection.execute(_SEVERAL, {"id": row.id, "several": SEVERAL})
+            wrong += 1
         if row.forgotten and connection.execute(_LOCK, {"id": row.id}).scalar() is False:
             connection.execute(_COUNT, {"id": row.id})
             wrong += 1

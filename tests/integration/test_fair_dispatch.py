@@ -210,3 +210,30 @@ def test_a_job_without_a_model_or_with_a_wrong_count_has_its_turn_again(reposito
     assert repository.transact(lambda c: mending.count_again(c, mending.START)) == (1, mending.START)
     assert repository.transact(lambda c: mending.count_again(c, mending.START)) == (0, mending.START)
     assert len(pick(repository, 9)) == 7
+
+
+def test_a_job_of_several_models_has_its_turn_in_each_queue(repository: Repository) -> None:
+    job = add(repository, 6)
+    add(repository, 1, model="other")
+    other = bulk(repository, "base.other.bulk")
+    do(
+        repository,
+        "UPDATE renders SET queue_id = :q WHERE job_id = :job AND ordinal > 3",
+        q=other.id,
+        job=job,
+    )
+    assert repository.transact(lambda c: mending.count_again(c, mending.START))[0] == 1
+    assert len(pick(repository, 10)) == 4
+    assert Counter(one for one, _ in places(repository, pick(repository, 10, "base.other.bulk")))[job] == 2
+
+
+def test_shards_are_taken_of_jobs_of_any_model_whatever_limit_their_tenant_has(
+    repository: Repository,
+) -> None:
+    do(repository, "INSERT INTO tenants (name, max_in_flight) VALUES ('a', 0)")
+    made = "INSERT INTO queues (name, stage, model, lane) VALUES ('seal', 2, '', 'bulk') RETURNING id"
+    queue = one(repository, made)
+    jobs = [add(repository, 2, "a"), add(repository, 2, "b", model="other")]
+    do(repository, "UPDATE renders SET queue_id = :q, stage = 2", q=queue)
+    found = pick(repository, 10, "seal")
+    assert Counter(job for job, _ in places(repository, found)) == dict.fromkeys(jobs, 2)
