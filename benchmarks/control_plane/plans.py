@@ -34,7 +34,7 @@ def of(engine: Engine, queue: int) -> dict[str, str]:
         jobs = {"jobs": list(connection.execute(some).scalars()), "counts": [8, 8, 8]}
         found = {
             "dispatch: what is out": _plan(connection, dispatching._COUNT, queue=queue),  # noqa: SLF001
-            "dispatch: the jobs that wait": _plan(connection, waiting._VIEW, **place, look=24),  # noqa: SLF001
+            "dispatch: the jobs that wait": _plan(connection, waiting._VIEW, **place, look=24, least=8),  # noqa: SLF001
             "dispatch: the pick": _plan(connection, dispatching._TAKE, **place, **jobs),  # noqa: SLF001
         }
         values = _some(connection, queue)

@@ -22,7 +22,7 @@ SEVERAL = "*"
 SEALS = 1_000
 """Shards that wait to be sealed of which one look takes note."""
 LEAST_LOOK, MOST_LOOK = 8, 256
-"""Jobs of one tenant and priority that are looked at in one go."""
+"""Jobs of one tenant and priority that are looked at in one go: fewer, the more of these there are."""
 
 _COLUMNS = """
     s.body -> 'height' AS height, s.body -> 'width' AS width,
@@ -62,7 +62,8 @@ _VIEW = text(f"""
               AND o.tenant = rung.tenant AND o.priority = rung.priority AND t.paused_at IS NULL
               AND coalesce(o.start_after <= now(), true)
             ORDER BY o.id OFFSET 0) AS asked
-        WHERE due_at IS NOT NULL LIMIT :look) AS j
+        WHERE due_at IS NOT NULL
+        LIMIT GREATEST(CAST(:least AS bigint), 2 * CAST(:look AS bigint) / (SELECT count(*) FROM rung))) AS j
     JOIN specs s ON s.id = j.spec_id
 """)  # noqa: S608 - no input in it
 
@@ -89,10 +90,10 @@ def view(connection: Connection, queue: Queue, room: int) -> View:
         rows = connection.execute(_SEALS, {"queue": queue.id, "seals": SEALS}).all()
         is_cut = sum(row.queued for row in rows) >= SEALS
     else:
-        values = {"queue": queue.id, "model": queue.model, "lane": queue.lane.value, "look": look}
-        rows = connection.execute(_VIEW, values).all()
+        values = {"queue": queue.id, "model": queue.model, "lane": queue.lane.value}
+        rows = connection.execute(_VIEW, values | {"look": look, "least": LEAST_LOOK}).all()
         rungs = Counter((row.model, row.tenant, row.priority) for row in rows)
-        is_cut = max(rungs.values(), default=0) >= look
+        is_cut = max(rungs.values(), default=0) >= min(look, LEAST_LOOK)
     return View(
         jobs=tuple(_waiting(row, queue) for row in rows),
         tenants={row.tenant: _standing(row, queue) for row in rows},

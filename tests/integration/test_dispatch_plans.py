@@ -48,7 +48,7 @@ def test_no_plan_reads_the_backlog(repository: Repository, jobs: int, each: int)
         return touched(whole[0]["Plan"]), json.dumps(whole)
 
     def cost() -> tuple[float, float]:
-        seen, told = plan(waiting._VIEW.text, **place, look=24)
+        seen, told = plan(waiting._VIEW.text, **place, look=24, least=8)
         assert jobs < 100 or "ix_jobs_waiting" in told
         assert "ix_renders_waiting" in told
         taken, told = plan(dispatching._TAKE.text, **place, jobs=some, counts=[8, 8, 8], dispatched=1)
