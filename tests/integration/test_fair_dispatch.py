@@ -237,3 +237,17 @@ def test_shards_are_taken_of_jobs_of_any_model_whatever_limit_their_tenant_has(
     do(repository, "UPDATE renders SET queue_id = :q, stage = 2", q=queue)
     found = pick(repository, 10, "seal")
     assert Counter(job for job, _ in places(repository, found)) == dict.fromkeys(jobs, 2)
+
+
+def test_room_for_latents_is_kept_over_several_looks(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting, "MOST_LOOK", 4)
+    worker = register(repository)
+    add(repository, 1, refiner=RefinerSpec())
+    finish_base(repository, worker, pick(repository, 1))
+    for _ in range(40):
+        add(repository, 1, refiner=RefinerSpec())
+    # The window of the refiner is as large as this one, and one waits for it.
+    monkeypatch.setattr("latentfarm.fairness.limits.PILE", 1)
+    assert len(repository.pick(bulk(repository), window_per_worker=30)[0]) == 29
