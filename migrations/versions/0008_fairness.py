@@ -27,9 +27,12 @@ def upgrade() -> None:
     comment = "GPU-seconds that the lane is owed by the other one of its stage and model"
     op.add_column("queues", _amount("deficit_s", "0", comment))
     _jobs()
-    waiting = ["queue_id", sa.text("uuid_hash(job_id)"), "ordinal", "due_at"]
     op.create_index(
-        "ix_renders_waiting", "renders", waiting, unique=False, postgresql_where=sa.text("state = 0")
+        "ix_renders_waiting",
+        "renders",
+        ["queue_id", sa.text("uuid_hash(job_id)"), "ordinal", "due_at"],
+        unique=False,
+        postgresql_where=sa.text("state = 0"),
     )
     op.create_index(
         "ix_renders_latents",
