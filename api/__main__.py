@@ -1,6 +1,5 @@
 """`python -m api`: the HTTP API, until SIGTERM or Ctrl-C."""
 
-import ipaddress
 import socket
 import sys
 import threading
@@ -10,6 +9,7 @@ import uvicorn
 from pydantic import ValidationError
 
 from api.app import create_app
+from api.tenancy import is_loopback
 from latentfarm.errors import LatentfarmError
 from latentfarm.logs import configure
 from latentfarm.settings import Settings
@@ -52,11 +52,8 @@ def main() -> int:
 
 def _check_loopback(host: str) -> None:
     """Whoever can reach the API can use it, so nobody else may reach it."""
-    try:
-        if host == "localhost" or ipaddress.ip_address(host).is_loopback:
-            return
-    except ValueError:
-        pass  # a name, and it may lead anywhere
+    if is_loopback(host):
+        return
     raise LatentfarmError(
         f"LATENTFARM_API_HOST={host}: until API keys exist the API listens on loopback only"
         " (127.0.0.1, ::1 or localhost)"

@@ -9,6 +9,7 @@ from fastapi import Depends, Header, Path, Request
 from api.figures import Figures
 from api.hurry import Hurry
 from api.readiness import Readiness
+from api.tenancy import tenant
 from latentfarm.broker import Broker
 from latentfarm.errors import InvalidInput
 from latentfarm.events import EventHub
@@ -46,11 +47,6 @@ def services(request: Request) -> Services:
     """Made at start-up, see `app.lifespan`."""
     found: Services = request.app.state.services
     return found
-
-
-def tenant() -> str:
-    """Whose rows a request may see. Until keys exist there is one tenant, without a name."""
-    return ""
 
 
 def job_id(

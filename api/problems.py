@@ -17,6 +17,7 @@ from latentfarm.errors import (
     NotFound,
     ServiceUnavailable,
     SourceGone,
+    TooMuchQueued,
     TransientError,
 )
 from latentfarm.logs import get_logger
@@ -82,6 +83,7 @@ def install(app: FastAPI) -> None:
         NotFound,
         Conflict,
         SourceGone,
+        TooMuchQueued,
         ServiceUnavailable,
         TransientError,
     )
@@ -109,14 +111,19 @@ def _problem(error: Exception) -> ProblemError:
             return refused([error])
         case NotFound():
             return ProblemError(HTTPStatus.NOT_FOUND, "not_found", str(error))
-        case Conflict():
-            return ProblemError(HTTPStatus.CONFLICT, "conflict", str(error), retry_s=1)
-        case SourceGone():
-            wait_s = 1 if error.retryable else None
-            return ProblemError(HTTPStatus.CONFLICT, error.code, str(error), retry_s=wait_s)
+        case Conflict() | SourceGone():
+            return _conflict(error)
+        case TooMuchQueued():
+            status = HTTPStatus.TOO_MANY_REQUESTS
+            return ProblemError(status, "too_much_queued", str(error), retry_s=error.wait_s)
         case _:
             get_logger().warning("service_away", error=str(error))
             return _away("a service that is needed for this does not answer")
+
+
+def _conflict(error: Conflict | SourceGone) -> ProblemError:
+    code = error.code if isinstance(error, SourceGone) else "conflict"
+    return ProblemError(HTTPStatus.CONFLICT, code, str(error), retry_s=1 if error.retryable else None)
 
 
 def _away(detail: str) -> ProblemError:

@@ -25,6 +25,7 @@ _BAD_SPEC = (
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     HTTPStatus.UNPROCESSABLE_ENTITY,
+    HTTPStatus.TOO_MANY_REQUESTS,
 )
 
 
@@ -98,6 +99,20 @@ def show(
 def cancel(job_id: JobId, request: Request, use: Use, tenant: Tenant) -> JobView:
     """Takes a job back, wherever its images are. A job that has ended stays as it is."""
     use.farm.cancel(job_id, tenant=tenant)
+    return _page(use, tenant, job_id, request, first=0, limit=IMAGES_PAGE)
+
+
+@router.post("/{job_id}/pause", responses=problems(HTTPStatus.NOT_FOUND))
+def pause(job_id: JobId, request: Request, use: Use, tenant: Tenant) -> JobView:
+    """Holds back what has not been sent to a worker yet. A job that has ended stays as it is."""
+    use.repository.pause_job(job_id, tenant=tenant, paused=True)
+    return _page(use, tenant, job_id, request, first=0, limit=IMAGES_PAGE)
+
+
+@router.post("/{job_id}/resume", responses=problems(HTTPStatus.NOT_FOUND))
+def resume(job_id: JobId, request: Request, use: Use, tenant: Tenant) -> JobView:
+    """Lets a paused job go on."""
+    use.repository.pause_job(job_id, tenant=tenant, paused=False)
     return _page(use, tenant, job_id, request, first=0, limit=IMAGES_PAGE)
 
 

@@ -54,6 +54,7 @@ def as_accepted(job: Job, base: URL, page: int, images: list[Image] | None = Non
         "failed": 0,
         "started_at": None,
         "finished_at": None,
+        "paused_at": None,
     }
     return JobView(
         **common,
@@ -93,6 +94,7 @@ def _common(job: Job, base: URL) -> dict[str, Any]:
         "created_at": job.created_at,
         "started_at": job.started_at,
         "finished_at": job.finished_at,
+        "paused_at": job.paused_at,
         "url": job_url(base, job.id),
     }
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 LONG = ("parity",)
 """`all` leaves these out: each takes the better part of an hour."""
-SPEED = ("throughput", "submit", "control", "backlog", "overlap", "latency", "rtt", "start")
+SPEED = ("throughput", "submit", "control", "backlog", "overlap", "latency", "rtt", "start", "fairness")
 """`speed` runs these: all that needs no GPU."""
 
 

@@ -21,6 +21,7 @@ from latentfarm.errors import (
     RenderError,
     ServiceUnavailable,
     SourceGone,
+    TooMuchQueued,
     UnknownModel,
 )
 from latentfarm.views import ProblemView
@@ -59,6 +60,7 @@ class Http:
         Raises:
             InvalidInput: 400, 413, 415 or 422; names the field.
             NotFound, Conflict, SourceGone, RenderError: 404, 409, 409, 410.
+            TooMuchQueued: 429, with the seconds to wait.
             ServiceUnavailable: no answer, or 503, for `retry_s`.
         """
         for last_try in self.tries():
@@ -123,6 +125,8 @@ def error_of(response: httpx.Response) -> LatentfarmError:
     code = problem.type.rsplit(":", 1)[1] if ":" in problem.type else ""
     if problem.status == 409 and code in SOURCE_CODES:
         return SourceGone(code, problem.detail)
+    if problem.status == 429:
+        return TooMuchQueued(problem.detail, int(response.headers.get("Retry-After", "1")))
     return _other(problem.status, problem.detail)
 
 

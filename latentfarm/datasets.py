@@ -241,6 +241,8 @@ class Datasets:
             priority=request.priority,
             keep_latents=keep_latents(request),
             metadata=dict(request.metadata),
+            models=sorted(checked.models),
+            start_after=request.start_after.isoformat() if request.start_after else None,
         )
         return True
 

@@ -9,6 +9,7 @@ LatentfarmError
 │   ├── MalformedJson       no JSON, or JSON that readers could understand in two ways
 │   └── ManifestError       a row of a dataset's manifest, or the whole of it
 ├── Conflict                a request that races another one
+├── TooMuchQueued           the tenant has as many renders waiting as it may
 ├── SourceGone              what a job is to be refined from is not there
 ├── NotFound
 ├── BadMessage              what came out of Redis is no message of ours
@@ -141,6 +142,20 @@ class Conflict(LatentfarmError):  # noqa: N818 - named as HTTP names it
     """What was asked for races something else, such as the first call with the same Idempotency-Key."""
 
     retryable = True
+
+
+class TooMuchQueued(LatentfarmError):  # noqa: N818 - names a state, as HTTP does
+    """A tenant has as many renders waiting as it may.
+
+    Args:
+        wait_s: seconds after which there should be room.
+    """
+
+    retryable = True
+
+    def __init__(self, message: str, wait_s: int) -> None:
+        super().__init__(message)
+        self.wait_s = wait_s
 
 
 SOURCE_CODES = frozenset({"latents_gone", "image_gone", "input_gone"})

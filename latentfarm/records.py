@@ -252,6 +252,7 @@ class Job:
     finished_at: datetime | None
     source_job_id: UUID | None = None
     source: str | None = None
+    paused_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,6 +104,7 @@ class JobSummary(_View):
     created_at: datetime
     started_at: datetime | None = Field(None, description="When a worker took its first image.")
     finished_at: datetime | None = Field(None, description="When the last image became final.")
+    paused_at: datetime | None = Field(None, description="Since when nothing more of it is sent to workers.")
     url: str = Field(description="Where this job is shown.")
 
     @property

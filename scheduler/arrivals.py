@@ -158,7 +158,6 @@ class Arrivals:
                 samples,
                 models=dataset.report["models"],
                 shard_samples=dataset.request["shard_samples"],
-                due_at=dataset.request["start_after"],
             )
             return True
 

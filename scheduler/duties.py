@@ -8,7 +8,17 @@ from uuid import UUID
 
 from latentfarm.dispatch import republish
 from latentfarm.keys import input_key, upload_key
-from latentfarm.repository import checkpointing, dispatching, failing, inputs, sources, sweeping, uploads
+from latentfarm.repository import (
+    charging,
+    checkpointing,
+    dispatching,
+    failing,
+    inputs,
+    mending,
+    sources,
+    sweeping,
+    uploads,
+)
 from scheduler.duty import Duty
 
 if TYPE_CHECKING:
@@ -47,6 +57,7 @@ class Duties:
         self.settings = settings
         self.calm_since = float("-inf")
         self._checked_up_to = UUID(int=0)
+        self._mended_up_to = mending.START
 
     def groups(self) -> list[list[Duty]]:
         """Every duty, by what it waits for: a bucket or a Redis that hangs must not hold up a rescue."""
@@ -56,6 +67,8 @@ class Duties:
             Duty("finish_cancels", 3, 2 * every_s, self.finish_cancels),
             Duty("measure_waits", 4, 5 * every_s, self.measure_waits),
             Duty("recheck_jobs", 7, 10 * every_s, self.recheck_jobs),
+            Duty("charge", 20, every_s, self.charge),
+            Duty("mend", 21, 5 * every_s, self.mend),
             Duty("rotate", 8, HOUR_S, self.rotate),
         ]
         messages = [Duty("republish", 2, every_s, self.republish)]
@@ -95,6 +108,17 @@ class Duties:
         """Measures how long messages wait in each queue."""
         dispatching.measure_waits(connection)
         return ""
+
+    def charge(self, connection: Connection) -> str:
+        """Charges tenants for what the workers have run since the last sweep."""
+        charging.charge(connection)
+        return ""
+
+    def mend(self, connection: Connection) -> str:
+        """Puts right what a job says of itself, and what dispatch goes by."""
+        named = mending.name_models(connection)
+        wrong, self._mended_up_to = mending.count_again(connection, self._mended_up_to)
+        return f"named {named} jobs' models, counted {wrong} again" if named or wrong else ""
 
     def collect(self, connection: Connection) -> str:
         """Deletes what an earlier sweep has marked; marks what was planned and can never become visible."""

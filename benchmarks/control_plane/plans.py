@@ -9,7 +9,7 @@ from sqlalchemy import TextClause, text
 from benchmarks.control_plane import rows
 from benchmarks.measuring import page
 from latentfarm.ids import new_id
-from latentfarm.repository import claiming, dispatching, submitting
+from latentfarm.repository import claiming, dispatching, submitting, waiting
 from latentfarm.states import RenderState
 
 if TYPE_CHECKING:
@@ -28,9 +28,13 @@ _STATES = {state.name.lower(): int(state) for state in RenderState}
 def of(engine: Engine, queue: int) -> dict[str, str]:
     """Statement -> its plan with what it really read; nothing that is tried here is kept."""
     with engine.connect() as connection:
+        place = {"queue": queue, "model": "tiny", "lane": "bulk"}
+        some = text("SELECT id FROM jobs WHERE waits ORDER BY id LIMIT 3")
+        jobs = {"jobs": list(connection.execute(some).scalars()), "counts": [8, 8, 8]}
         found = {
             "dispatch: what is out": _plan(connection, dispatching._COUNT, queue=queue),  # noqa: SLF001
-            "dispatch: the pick": _plan(connection, dispatching._PICK, queue=queue, room=24),  # noqa: SLF001
+            "dispatch: the jobs that wait": _plan(connection, waiting._VIEW, **place, look=24, least=8),  # noqa: SLF001
+            "dispatch: the pick": _plan(connection, dispatching._TAKE, **place, **jobs),  # noqa: SLF001
         }
         values = _some(connection, queue)
         found["claim"] = _plan(connection, claiming._CLAIM, **values)  # noqa: SLF001

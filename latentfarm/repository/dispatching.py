@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlalchemy import text
@@ -10,13 +11,34 @@ from latentfarm.records import Pick, Picked, Queue
 from latentfarm.states import Lane, RenderState, Stage
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
     from uuid import UUID
 
     from sqlalchemy import Connection, RowMapping
 
+    from latentfarm.fairness import Take
+
 DOUBTFUL_S = 5.0
 """Age at which a message is sent again when a worker that may have taken it has ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What a queue's window still takes.
+
+    Attributes:
+        workers: live incarnations that serve the queue.
+        window: renders that may be dispatched at once.
+        left: of these.
+        capacity: bulk renders that the incarnations hold at once, as far as they have said.
+    """
+
+    workers: int
+    window: int
+    left: int
+    capacity: int
+
 
 _QUEUES = text("SELECT id, name, stage, model, lane, wait_s FROM queues ORDER BY id")
 
@@ -29,6 +51,7 @@ _COUNT = text("SELECT count(*) FROM renders WHERE queue_id = :queue AND state = 
 _ROOM = text("""
     SELECT count(*) AS workers,
            coalesce(sum(GREATEST(:least, 2 * coalesce((info ->> 'capacity')::int, 0))), 0) AS window,
+           coalesce(sum((info ->> 'capacity')::int), 0) AS capacity,
            (SELECT count(*) FROM renders WHERE queue_id = :queue AND state = :dispatched) AS dispatched
     FROM workers
     WHERE ended_at IS NULL AND lease_until > now() AND :stage = ANY (stages) AND :model = ANY (assigned_models)
@@ -40,7 +63,9 @@ _ROOM = text("""
 _OWN = text(f"""
     WITH room AS MATERIALIZED (
         SELECT pg_try_advisory_xact_lock(4711, :queue) AS mine, r.*,
-               EXISTS (SELECT FROM renders WHERE queue_id = :queue AND state = :queued AND job_id <> :job) AS others
+               EXISTS (SELECT FROM renders WHERE queue_id = :queue AND state = :queued AND job_id <> :job)
+               OR EXISTS (SELECT FROM tenants WHERE name = :tenant AND (paused_at IS NOT NULL OR max_in_flight IS NOT NULL))
+               AS others
         FROM ({_ROOM.text}) AS r),
     due AS (
         SELECT id FROM renders WHERE job_id = :job AND state = :queued ORDER BY id LIMIT (
@@ -56,23 +81,34 @@ _OWN = text(f"""
     FROM room AS r LEFT JOIN picked AS p ON true ORDER BY p.id
 """)  # noqa: S608 - no input in it
 
-# The counters of the jobs go along, locked in id order as everywhere. They are named by arrays: a join would be planned for
-# a tenth of all renders, since nobody knows a LIMIT beforehand, and read every job that there ever was.
-_PICK = text("""
-    WITH due AS (
-        SELECT id FROM renders
-        WHERE queue_id = :queue AND state = :queued AND due_at <= now()
-        ORDER BY priority DESC, due_at, id LIMIT :room FOR UPDATE SKIP LOCKED),
+# Of each job the lowest ordinals that are due: what comes back from a failure goes before what has not begun. The
+# counters of jobs and tenants go along, locked in order as everywhere. Rows are named by arrays: a join would be planned
+# for a tenth of all renders, since nobody knows a LIMIT beforehand, and read every job that there ever was. `IS TRUE`: as
+# in `waiting`.
+_TAKE = text("""
+    WITH wanted AS (
+        SELECT * FROM unnest(CAST(:jobs AS uuid[]), CAST(:counts AS int[])) AS w(job_id, n)),
+    due AS MATERIALIZED (
+        SELECT o.id FROM wanted AS w CROSS JOIN LATERAL (
+            SELECT r.id FROM renders r
+            WHERE r.queue_id = :queue AND uuid_hash(r.job_id) = uuid_hash(w.job_id) AND (r.job_id = w.job_id) IS TRUE
+              AND r.state = 0 AND r.due_at <= now()
+            ORDER BY r.ordinal LIMIT w.n FOR UPDATE SKIP LOCKED) AS o),
     picked AS (
         UPDATE renders r SET state = :dispatched, sent_at = now(), sends = 1
-        FROM due WHERE r.id = due.id RETURNING r.id, r.fence, r.suspect, r.job_id),
+        WHERE r.id = ANY (ARRAY(SELECT id FROM due))
+        RETURNING r.id, r.fence, r.suspect, r.job_id, r.ordinal),
     counts AS (SELECT job_id, count(*) AS n FROM picked GROUP BY job_id),
     locked AS (
         SELECT id FROM jobs WHERE id = ANY (ARRAY(SELECT job_id FROM counts)) ORDER BY id FOR UPDATE),
     counted AS (
-        UPDATE jobs j SET queued = j.queued - (SELECT n FROM counts c WHERE c.job_id = j.id)
-        WHERE j.id = ANY (ARRAY(SELECT id FROM locked)))
-    SELECT id, fence, suspect FROM picked ORDER BY id
+        UPDATE jobs j SET queued = j.queued - (SELECT n FROM counts c WHERE c.job_id = j.id), picked_at = now()
+        WHERE j.id = ANY (ARRAY(SELECT id FROM locked))
+        RETURNING j.tenant, (SELECT n FROM counts c WHERE c.job_id = j.id) AS n),
+    charged AS (
+        INSERT INTO tenants (name, in_flight) SELECT tenant, sum(n) FROM counted GROUP BY tenant ORDER BY tenant
+        ON CONFLICT (name) DO UPDATE SET in_flight = tenants.in_flight + excluded.in_flight)
+    SELECT id, fence, suspect, job_id FROM picked ORDER BY job_id, ordinal
 """)
 
 # Which messages may be lost: older than the wait that is usual here, doubling with every repeat; after the end of an
@@ -129,26 +165,28 @@ def count_dispatched(connection: Connection, queue: int) -> int:
     return int(connection.execute(_COUNT, parameters).scalar_one())
 
 
-def room(connection: Connection, queue: Queue, *, least: int) -> tuple[int, int]:
-    """Live incarnations that serve the queue, and how many renders its window still takes for them.
+def room(connection: Connection, queue: Queue, *, least: int) -> Room:
+    """What live incarnations that serve the queue have room for.
 
     Args:
         least: of the window, for each of them; more where it can hold many, and for one while there is none.
     """
     found = connection.execute(_ROOM, _of(queue, least)).one()
-    return int(found.workers), max(least, int(found.window)) - int(found.dispatched)
+    window = max(least, int(found.window))
+    return Room(int(found.workers), window, window - int(found.dispatched), int(found.capacity))
 
 
-def pick_own(connection: Connection, queue: Queue, job: UUID, *, least: int) -> Picked | None:
+def pick_own(connection: Connection, queue: Queue, job: UUID, *, tenant: str, least: int) -> Picked | None:
     """Marks renders of a job that this transaction has stored as dispatched, while there is room.
 
     Args:
         least: as in `room`.
 
     Returns:
-        None when others wait in the queue, or another dispatcher is at it: then it is for `pick` to choose.
+        None when others wait in the queue, another dispatcher is at it, or the tenant has a limit or is paused: then
+        it is for `pick` to choose.
     """
-    values = _of(queue, least) | {"job": job, "queued": int(RenderState.QUEUED)}
+    values = _of(queue, least) | {"job": job, "tenant": tenant, "queued": int(RenderState.QUEUED)}
     rows = connection.execute(_OWN, values).all()
     if not rows[0].mine:
         return None
@@ -161,15 +199,18 @@ def _of(queue: Queue, least: int) -> dict[str, Any]:
     return states | {"stage": int(queue.stage), "model": queue.model, "least": least}
 
 
-def pick(connection: Connection, queue: int, room: int) -> list[Pick]:
-    """Marks up to `room` due renders as dispatched: by priority, then the time at which they became due."""
-    parameters = {
-        "queue": queue,
-        "room": room,
-        "queued": int(RenderState.QUEUED),
-        "dispatched": int(RenderState.DISPATCHED),
-    }
-    return [Pick(row.id, row.fence, row.suspect) for row in connection.execute(_PICK, parameters)]
+def take(connection: Connection, queue: int, takes: Sequence[Take]) -> dict[UUID, list[Pick]]:
+    """Marks due renders of some jobs as dispatched, the lowest ordinals first.
+
+    Returns:
+        What was found, by job; less than was asked for where others hold renders, or a counter promised too much.
+    """
+    values = {"jobs": [one.job_id for one in takes], "counts": [one.count for one in takes]}
+    states = {"queue": queue, "dispatched": int(RenderState.DISPATCHED)}
+    found: dict[UUID, list[Pick]] = {one.job_id: [] for one in takes}
+    for row in connection.execute(_TAKE, values | states):
+        found[row.job_id].append(Pick(row.id, row.fence, row.suspect))
+    return found
 
 
 def take_lost(connection: Connection, queue: int, *, after_s: float, room: int) -> list[Pick]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 import psycopg.errors
 from sqlalchemy.exc import OperationalError
 
-from latentfarm.database import transact
+from latentfarm.database import CHANNEL_WORK, notify, transact
 from latentfarm.errors import Conflict
 from latentfarm.messages import queue_name
 from latentfarm.modes import first_stage
@@ -18,10 +18,12 @@ from latentfarm.repository import (
     dispatching,
     failing,
     inputs,
+    picking,
     reading,
     refining,
     sources,
     submitting,
+    tenancy,
     working,
 )
 
@@ -92,7 +94,10 @@ class Repository:
             stage = first_stage(spec)
             name = queue_name(stage, spec.model, spec.lane)
             queue = Queue(queue_id, name, stage, spec.model, spec.lane)
-            return dispatching.pick_own(connection, queue, job_id, least=window_per_worker) or queue_id
+            return (
+                dispatching.pick_own(connection, queue, job_id, tenant=tenant, least=window_per_worker)
+                or queue_id
+            )
 
         return self._once(add, job_id, tenant, key, fingerprint)
 
@@ -202,21 +207,26 @@ class Repository:
         """See `cancelling.cancel_renders`."""
         return self.transact(lambda c: cancelling.cancel_renders(c, job_id))
 
+    def pause_job(self, job_id: UUID, *, tenant: str, paused: bool) -> bool:
+        """See `tenancy.pause_job`; tells the scheduler, should there be something to send again."""
+
+        def work(connection: Connection) -> bool:
+            changed = tenancy.pause_job(connection, job_id, tenant=tenant, paused=paused)
+            if changed and not paused:
+                notify(connection, CHANNEL_WORK, "")
+            return changed
+
+        return self.transact(work)
+
     def queues(self) -> list[Queue]:
         """See `dispatching.queues`."""
         return self.transact(dispatching.queues)
 
     def pick(self, queue: Queue, *, window_per_worker: int) -> tuple[list[Pick], int]:
-        """Takes renders out of the backlog while there is room in the queue's window.
-
-        Returns:
-            The picks, and how many live workers serve the queue.
-        """
+        """See `picking.fill`."""
 
         def work(connection: Connection) -> tuple[list[Pick], int]:
-            dispatching.lock_queue(connection, queue.id)
-            workers, room = dispatching.room(connection, queue, least=window_per_worker)
-            return (dispatching.pick(connection, queue.id, room) if room > 0 else []), workers
+            return picking.fill(connection, queue, least=window_per_worker)
 
         with _lock_timeout(f"another dispatcher holds {queue.name}"):
             return self.transact(work)

@@ -9,6 +9,7 @@ from sqlalchemy import text
 
 from latentfarm.database import CHANNEL_WORK, notify
 from latentfarm.repository.submitting import add_spec, queue_id
+from latentfarm.repository.waiting import SEVERAL
 from latentfarm.states import JobState, Lane, Stage
 
 if TYPE_CHECKING:
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
 
 _JOB = text("""
     INSERT INTO jobs (id, tenant, kind, spec_id, lane, priority, state, seed, num_images, remaining, queued,
-                      keep_latents, user_metadata)
+                      keep_latents, user_metadata, model, start_after)
     VALUES (:id, :tenant, 'dataset', :spec_id, :lane, :priority, :state, :seed, :images, 1, 0,
-            :keep_latents, CAST(:metadata AS jsonb))
+            :keep_latents, CAST(:metadata AS jsonb), :model, CAST(:start_after AS timestamptz))
     ON CONFLICT (id) DO NOTHING
 """)
 
@@ -66,8 +67,8 @@ _SPECS = text("""
 """)
 
 _RENDERS = text("""
-    INSERT INTO renders (job_id, spec_id, seed, ordinal, queue_id, stage, priority, shard_id, due_at)
-    SELECT j.id, p.id, a.seed, a.ordinal, q.id, :stage, j.priority, s.id, coalesce(CAST(:due_at AS timestamptz), now())
+    INSERT INTO renders (job_id, spec_id, seed, ordinal, queue_id, stage, priority, shard_id)
+    SELECT j.id, p.id, a.seed, a.ordinal, q.id, :stage, j.priority, s.id
     FROM arriving a JOIN specs p ON p.digest = a.digest
     JOIN jobs j ON j.id = :id
     JOIN queues q ON q.stage = :stage AND q.lane = j.lane AND q.model = a.body ->> 'model'
@@ -96,6 +97,8 @@ def begin(
     priority: int,
     keep_latents: int,
     metadata: dict[str, str],
+    models: Sequence[str],
+    start_after: str | None = None,
 ) -> None:
     """Makes the job of a dataset, or opens it again, and the shards of its images from `first` on.
 
@@ -103,6 +106,8 @@ def begin(
         first: ordinal of the first image that is new: 0, or the images of the manifest before it was appended to.
         images: of the whole run, by now.
         picture: stored as the job's spec: that of the first sample.
+        models: that its rows name.
+        start_after: ISO 8601; nothing is dispatched before.
     """
     values = {"id": dataset_id, "images": images}
     if first == 0:
@@ -115,6 +120,8 @@ def begin(
             "seed": seed,
             "keep_latents": keep_latents,
             "metadata": json.dumps(metadata),
+            "model": models[0] if len(models) == 1 else SEVERAL,
+            "start_after": start_after,
         }
         connection.execute(_JOB, values | job)
     else:
@@ -135,21 +142,19 @@ def insert(
     *,
     models: Iterable[str],
     shard_samples: int,
-    due_at: str | None = None,
 ) -> None:
     """Makes renders of samples; the transaction holds the dataset's lock.
 
     Args:
         samples: in the order of ordinals, the first of them the next that is to be inserted.
         models: that the dataset uses.
-        due_at: ISO 8601; None: at once.
     """
     queues = [queue_id(connection, Stage.BASE, model, Lane.BULK) for model in sorted(models)]
     connection.execute(_TABLE)
     _copy(connection, samples)
     connection.execute(_SPECS)
     values: dict[str, Any] = {"id": dataset_id, "stage": int(Stage.BASE), "size": shard_samples}
-    made = connection.execute(_RENDERS, values | {"due_at": due_at}).rowcount
+    made = connection.execute(_RENDERS, values).rowcount
     if made != len(samples):
         raise RuntimeError(f"{made} of {len(samples)} samples became renders")
     last = samples[-1].ordinal + 1

@@ -12,6 +12,7 @@ from latentfarm.records import Shape
 from latentfarm.references import content, digests
 from latentfarm.repository import inputs, sources
 from latentfarm.repository.submitting import add_record, add_spec, add_specs, queue_id
+from latentfarm.repository.tenancy import check_room
 from latentfarm.states import Stage
 
 if TYPE_CHECKING:
@@ -37,8 +38,10 @@ def add_refined(connection: Connection, job_id: UUID, wanted: Refinement, *, ten
         The id of the queue that they wait in.
 
     Raises:
+        TooMuchQueued: the tenant has as many renders waiting as it may.
         SourceGone: latents, or a picture that the source job started from, were swept away a moment ago.
     """
+    check_room(connection, tenant, len(wanted.sources))
     spec = wanted.spec
     whole, specs = _specs(connection, wanted)
     add_record(connection, job_id, spec, whole, tenant=tenant, refined=(wanted.job_id, wanted.source))

@@ -11,6 +11,7 @@ from latentfarm.messages import queue_name
 from latentfarm.modes import first_stage
 from latentfarm.references import digests
 from latentfarm.repository import inputs
+from latentfarm.repository.tenancy import check_cap
 from latentfarm.spec import digest
 from latentfarm.states import JobState
 
@@ -51,9 +52,9 @@ _QUEUE = text("""
 
 _INSERT_JOB = """
     INSERT INTO jobs (id, tenant, kind, spec_id, lane, priority, state, seed, num_images, remaining, queued,
-                      keep_latents, user_metadata, source_job_id, source)
+                      keep_latents, user_metadata, source_job_id, source, model)
     SELECT CAST(:id AS uuid), :tenant, :kind, {spec}, :lane, :priority, :state, :seed, :n, :n, :n,
-           :keep_latents, CAST(:metadata AS jsonb), CAST(:source_job_id AS uuid), :source
+           :keep_latents, CAST(:metadata AS jsonb), CAST(:source_job_id AS uuid), :source, :model
 """
 _JOB = text(_INSERT_JOB.format(spec="CAST(:spec_id AS bigint)"))
 
@@ -75,7 +76,8 @@ _WHOLE_JOB = text(f"""
         INSERT INTO renders (job_id, spec_id, seed, ordinal, queue_id, stage, priority)
         SELECT :id, spec, (CAST(:seed AS numeric) + i) % 9007199254740992, i, queue, :stage, :priority
         FROM place, generate_series(0, :n - 1) AS i)
-    SELECT queue, CASE WHEN CAST(:lane AS text) <> 'interactive' THEN pg_notify(:channel, CAST(queue AS text)) END
+    SELECT queue, (SELECT max_queued FROM tenants WHERE name = :tenant) AS cap,
+           CASE WHEN CAST(:lane AS text) <> 'interactive' THEN pg_notify(:channel, CAST(queue AS text)) END
     FROM place
 """)  # noqa: S608 - no input in it
 
@@ -132,10 +134,13 @@ def add_job(connection: Connection, job_id: UUID, spec: RenderSpec, *, tenant: s
 
     Raises:
         InvalidInput: a picture that the spec names is no longer kept.
+        TooMuchQueued: the tenant has as many renders waiting as it may.
     """
     values = _whole(job_id, spec, tenant)
     # Interactive jobs are dispatched by whoever stores them; the scheduler finds what is left should it die.
     found = connection.execute(_WHOLE_JOB, values).first() or connection.execute(_WHOLE_JOB, values).one()
+    if found.cap is not None:
+        check_cap(connection, tenant, spec.num_images, found.cap)
     inputs.use(connection, job_id, digests(spec))
     return int(found.queue)
 
@@ -186,6 +191,7 @@ def _record(job_id: UUID, spec: RenderSpec, tenant: str, refined: tuple[UUID, st
         "metadata": _json(spec.metadata),
         "source_job_id": source_job_id,
         "source": source,
+        "model": spec.model,
     }
 
 

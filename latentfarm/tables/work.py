@@ -5,6 +5,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Computed,
     DateTime,
     ForeignKey,
     Identity,
@@ -18,7 +19,7 @@ from sqlalchemy import (
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
+from sqlalchemy.dialects.postgresql import ARRAY, DOUBLE_PRECISION, JSONB, UUID
 
 from latentfarm.tables.naming import created_at, metadata
 
@@ -38,6 +39,13 @@ queues = Table(
     Column("stage", SmallInteger, nullable=False),
     Column("model", Text, nullable=False),
     Column("lane", Text, nullable=False),
+    Column(
+        "deficit_s",
+        DOUBLE_PRECISION,
+        nullable=False,
+        server_default="0",
+        comment="GPU-seconds that the lane is owed by the other one of its stage and model",
+    ),
     Column(
         "wait_s", REAL, nullable=False, server_default="0", comment="measured seconds from message to claim"
     ),
@@ -66,6 +74,13 @@ jobs = Table(
     Column("cancelled_at", DateTime(timezone=True)),
     Column("source_job_id", UUID(as_uuid=True), comment="of kind refine"),
     Column("source", Text, comment="latents or image"),
+    Column("model", Text, nullable=False, server_default=""),
+    # Computed, so that whoever changes the count need not think of it. `queued` itself is in no index: then a pick
+    # would have to write every index of the table.
+    Column("waits", Boolean, Computed("queued > 0", persisted=True), nullable=False),
+    Column("picked_at", DateTime(timezone=True), comment="when renders of it were last dispatched by a pick"),
+    Column("paused_at", DateTime(timezone=True), comment="nothing more is dispatched until it is resumed"),
+    Column("start_after", DateTime(timezone=True), comment="nothing is dispatched before"),
     Column(
         "latents_kept",
         Boolean,
@@ -76,6 +91,16 @@ jobs = Table(
     Index("ix_jobs_tenant_id", "tenant", "id"),
     Index("ix_jobs_open", "id", postgresql_where=text("finished_at IS NULL")),
     Index("ix_jobs_finished_at", "finished_at"),
+    # Whose turn it is. Only jobs with something queued are in it, however many have ended.
+    Index(
+        "ix_jobs_waiting",
+        "model",
+        "lane",
+        "tenant",
+        "priority",
+        "id",
+        postgresql_where=text("waits AND paused_at IS NULL"),
+    ),
     # When their latents may go. Only jobs that may have some are in it, however many have ended.
     Index(
         "ix_jobs_latents_due",
@@ -108,15 +133,18 @@ renders = Table(
     Column("sent_at", DateTime(timezone=True)),
     Column("shard_id", BigInteger, comment="that its image is packed in; of a job of kind dataset"),
     UniqueConstraint("job_id", "ordinal"),
-    # Order of the queue. Only queued renders are in it, however many are finished.
+    # What a job has in a queue, in order. Only queued renders are in it, however many are finished. By a hash of the
+    # job: asked for the id itself, the planner may take the unique index, and read all that a large job has finished.
     Index(
-        "ix_renders_due",
+        "ix_renders_waiting",
         "queue_id",
-        text("priority DESC"),
+        text("uuid_hash(job_id)"),
+        "ordinal",
         "due_at",
-        "id",
         postgresql_where=text("state = 0"),
     ),
+    # What the base stage has left for the refiner.
+    Index("ix_renders_latents", "queue_id", postgresql_where=text("state = 0 AND stage = 1 AND fence > 0")),
     Index("ix_renders_dispatched", "queue_id", "sent_at", postgresql_where=text("state = 1")),
     Index("ix_renders_running", "owner", postgresql_where=text("state = 2")),
     postgresql_with={

@@ -72,7 +72,9 @@ def test_counting_live_renders_reads_no_finished_ones(http: httpx.Client, reposi
         connection.execute(text("SET LOCAL enable_seqscan = off"))
         plan = connection.execute(text(f"EXPLAIN {reading._COUNTS.text}")).scalars().all()
     used = "\n".join(plan)
-    assert all(index in used for index in ("ix_renders_due", "ix_renders_dispatched", "ix_renders_running"))
+    assert all(
+        index in used for index in ("ix_renders_waiting", "ix_renders_dispatched", "ix_renders_running")
+    )
 
 
 def test_models_tell_how_many_warm_workers_serve_them(

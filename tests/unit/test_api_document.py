@@ -48,6 +48,8 @@ def test_the_routes_are_those_that_were_promised(document: dict[str, Any]) -> No
         "get /v1/jobs",
         "get /v1/jobs/{job_id}",
         "post /v1/jobs/{job_id}/cancel",
+        "post /v1/jobs/{job_id}/pause",
+        "post /v1/jobs/{job_id}/resume",
         "post /v1/jobs/{job_id}/refine",
         "get /v1/jobs/{job_id}/events",
         "get /v1/jobs/{job_id}/images/{index}",

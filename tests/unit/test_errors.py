@@ -37,6 +37,7 @@ def test_each_class_says_when_it_is_raised() -> None:
 def test_each_class_says_whether_trying_again_helps() -> None:
     assert {cls.__name__ for cls in OURS if cls.retryable} == {
         "Conflict",
+        "TooMuchQueued",
         "ServiceUnavailable",
         "RenderError",
         "TransientError",

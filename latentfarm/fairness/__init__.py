@@ -1,0 +1,6 @@
+"""Whose render is next, and which worker serves which model: pure functions over a few jobs, never over renders."""
+
+from latentfarm.fairness.deciding import decide
+from latentfarm.fairness.view import Credits, Standing, Take, View, Waiting
+
+__all__ = ["Credits", "Standing", "Take", "View", "Waiting", "decide"]

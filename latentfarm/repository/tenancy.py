@@ -1,0 +1,102 @@
+"""What tenants may have: how much may wait, and what is paused."""
+
+from __future__ import annotations
+
+from math import log
+from typing import TYPE_CHECKING
+
+from sqlalchemy import text
+
+from latentfarm.errors import TooMuchQueued
+from latentfarm.repository.charging import FADE_S
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from sqlalchemy import Connection
+
+SOONEST_S, LATEST_S = 1, 600
+"""Bounds of what a tenant is told to wait."""
+
+_CAP = text("SELECT max_queued FROM tenants WHERE name = :tenant")
+
+# By model and lane, as the index is: reads the jobs of this tenant alone, and no more of them than may wait.
+_QUEUED = text("""
+    SELECT coalesce(sum(held.n), 0)::bigint AS queued, (SELECT recent_starts FROM tenants WHERE name = :tenant) AS starts
+    FROM (SELECT DISTINCT model, lane FROM queues) AS q CROSS JOIN LATERAL (
+        SELECT sum(j.queued) AS n FROM jobs j WHERE j.model = q.model AND j.lane = q.lane AND j.tenant = :tenant
+          AND j.waits AND j.paused_at IS NULL) AS held
+""")
+
+_PAUSE = text("""
+    UPDATE jobs SET paused_at = CASE WHEN :paused THEN coalesce(paused_at, now()) END
+    WHERE id = :id AND tenant = :tenant AND finished_at IS NULL RETURNING id
+""")
+
+_PAUSE_TENANT = text("""
+    INSERT INTO tenants (name, paused_at) VALUES (:name, CASE WHEN :paused THEN now() END)
+    ON CONFLICT (name) DO UPDATE
+    SET paused_at = CASE WHEN :paused THEN coalesce(tenants.paused_at, excluded.paused_at) END
+""")
+
+_LIMIT = text("""
+    INSERT INTO tenants (name, weight, max_in_flight, max_queued) VALUES (:name, :weight, :in_flight, :queued)
+    ON CONFLICT (name) DO UPDATE SET weight = excluded.weight, max_in_flight = excluded.max_in_flight,
+        max_queued = excluded.max_queued
+""")
+
+
+def check_room(connection: Connection, tenant: str, more: int) -> None:
+    """Refuses further renders of a tenant that has as many waiting as it may; before they are stored.
+
+    Jobs that are stored at the same moment do not see each other, so that the limit may be passed by a little.
+
+    Raises:
+        TooMuchQueued: with the seconds after which there should be room.
+    """
+    cap = connection.execute(_CAP, {"tenant": tenant}).scalar()
+    if cap is not None:
+        _compare(connection, tenant, more, cap, stored=0)
+
+
+def check_cap(connection: Connection, tenant: str, more: int, cap: int) -> None:
+    """The same where the limit is known, and the renders are stored by this transaction already."""
+    _compare(connection, tenant, more, cap, stored=more)
+
+
+def _compare(connection: Connection, tenant: str, more: int, cap: int, *, stored: int) -> None:
+    found = connection.execute(_QUEUED, {"tenant": tenant}).one()
+    waiting = found.queued - stored
+    over = waiting + more - cap
+    if over > 0:
+        told = f"{waiting} renders wait already, and {cap} may: {more} more must wait until {over} have begun"
+        raise TooMuchQueued(told, _wait_s(over, found.starts or 0.0))
+
+
+def _wait_s(over: int, recent_starts: float) -> int:
+    """Seconds until so many have begun, at the rate of the last minute."""
+    rate = recent_starts * log(2) / FADE_S
+    return LATEST_S if rate <= 0 else max(SOONEST_S, min(LATEST_S, round(over / rate)))
+
+
+def pause_job(connection: Connection, job_id: UUID, *, tenant: str, paused: bool) -> bool:
+    """Holds back what of a job is not dispatched yet, or lets it go on; False when it has ended or is not theirs."""
+    values = {"id": job_id, "tenant": tenant, "paused": paused}
+    return connection.execute(_PAUSE, values).first() is not None
+
+
+def pause_tenant(connection: Connection, name: str, *, paused: bool) -> None:
+    """The same for all jobs of a tenant."""
+    connection.execute(_PAUSE_TENANT, {"name": name, "paused": paused})
+
+
+def limit(
+    connection: Connection,
+    name: str,
+    *,
+    weight: float = 1.0,
+    in_flight: int | None = None,
+    queued: int | None = None,
+) -> None:
+    """What a tenant may have: its part of the farm, renders in flight and renders that wait; None: no limit."""
+    connection.execute(_LIMIT, {"name": name, "weight": weight, "in_flight": in_flight, "queued": queued})
