@@ -29,7 +29,8 @@ _JOB = text("""
 """)
 
 _REOPEN = text("""
-    UPDATE jobs SET num_images = :images, remaining = 1, state = 'running', finished_at = NULL
+    UPDATE jobs SET num_images = :images, remaining = 1, state = 'running', finished_at = NULL,
+                    model = :model
     WHERE id = :id AND cancelled_at IS NULL
 """)
 
@@ -109,7 +110,8 @@ def begin(
         models: that its rows name.
         start_after: ISO 8601; nothing is dispatched before.
     """
-    values = {"id": dataset_id, "images": images}
+    model = models[0] if len(models) == 1 else SEVERAL
+    values = {"id": dataset_id, "images": images, "model": model}
     if first == 0:
         job = {
             "tenant": tenant,
@@ -120,7 +122,6 @@ def begin(
             "seed": seed,
             "keep_latents": keep_latents,
             "metadata": json.dumps(metadata),
-            "model": models[0] if len(models) == 1 else SEVERAL,
             "start_after": start_after,
         }
         connection.execute(_JOB, values | job)
