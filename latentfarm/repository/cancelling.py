@@ -45,6 +45,12 @@ _END_SHARDS = text("""
     UPDATE jobs SET remaining = 0, queued = 0 WHERE id = :id
 """)
 
+# Datasets, then shards, then jobs: as everywhere.
+_LOCK_SET = text("""
+    WITH found AS MATERIALIZED (SELECT id FROM datasets WHERE id = :id FOR UPDATE)
+    SELECT s.id FROM found JOIN shards s ON s.dataset_id = found.id ORDER BY s.id FOR UPDATE OF s
+""")
+
 BATCH = 20_000
 """Renders of one transaction; a dataset may have millions."""
 
@@ -70,6 +76,7 @@ def cancel_renders(connection: Connection, job_id: UUID, *, limit: int = BATCH) 
     if running:
         fences = {"ids": [row.id for row in running], "fences": [row.fence - 1 for row in running]}
         connection.execute(_ATTEMPTS, fences)
+    connection.execute(_LOCK_SET, {"id": job_id})
     waiting = sum(row.was == RenderState.QUEUED for row in rows)
     job = connection.execute(_LOWER, {"id": job_id, "n": waiting}).one()
     if job.counts_shards and len(rows) < limit:

@@ -28,6 +28,8 @@ _JOB = text("""
     ON CONFLICT (id) DO NOTHING
 """)
 
+_LOCK_SHARDS = text("SELECT id FROM shards WHERE dataset_id = :id ORDER BY id FOR UPDATE")
+
 _REOPEN = text("""
     UPDATE jobs SET num_images = :images, remaining = 1, state = 'running', finished_at = NULL,
                     model = :model
@@ -126,6 +128,7 @@ def begin(
         }
         connection.execute(_JOB, values | job)
     else:
+        connection.execute(_LOCK_SHARDS, values)
         connection.execute(_REOPEN, values)
     connection.execute(_SHARDS, values | {"first": first, "size": shard_samples})
 

@@ -228,6 +228,10 @@ def seal(connection: Connection, packed: Sequence[Packed]) -> set[Pair]:
         return set()
     mine = {"ids": [one.render_id for one in accepted], "fences": [one.fence for one in accepted]}
     connection.execute(_CLOSE, {**mine, "succeeded": int(RenderState.SUCCEEDED)})
+    for one in accepted:
+        if one.number < 0:
+            # Datasets are locked before shards, and these before jobs.
+            connection.execute(_PUBLISHED, {"id": one.dataset_id, "files": json.dumps(one.files)})
     rows = standing(connection, [row for row in rows if (row.id, row.fence) in held])
     counted = {row.id for row in rows}
     for one in accepted:
@@ -236,9 +240,7 @@ def seal(connection: Connection, packed: Sequence[Packed]) -> set[Pair]:
         files = json.dumps(one.files)
         values = {"id": one.shard_id, "images": one.images, "seconds": one.seconds, "files": files}
         connection.execute(_SEALED, values)
-        if one.number < 0:
-            connection.execute(_PUBLISHED, {"id": one.dataset_id, "files": files})
-        else:
+        if one.number >= 0:
             connection.execute(_PACKED, {"dataset": one.dataset_id, "shard": one.shard_id})
     full = count_down(connection, rows)
     lock_jobs(connection, jobs_of(rows, full))
