@@ -37,6 +37,12 @@ _RENDERS = text("""
     SELECT id FROM renders WHERE job_id = :job AND ordinal >= :first AND ordinal < :end ORDER BY ordinal
 """)
 
+_FILES = text("""
+    SELECT f ->> 'key' AS key, f ->> 'sha256' AS sha256, CAST(f ->> 'size' AS bigint) AS size
+    FROM shards s, jsonb_array_elements(s.files) AS f
+    WHERE s.dataset_id = :job AND s.state = 'sealed' ORDER BY s.number, s.part, key
+""")
+
 _INPUTS_OF = text("""
     SELECT i.sha256, i.size, i.key FROM inputs i JOIN job_inputs u ON u.sha256 = i.sha256
     WHERE u.job_id = :job AND i.stored_at IS NOT NULL ORDER BY i.sha256
@@ -111,6 +117,12 @@ def renders(connection: Connection, job_id: UUID, *, first: int, limit: int) -> 
     """Ids of the same renders, whatever they have."""
     values = {"job": job_id, "first": first, "end": first + limit}
     return list(connection.execute(_RENDERS, values).scalars())
+
+
+def files_of(connection: Connection, job_id: UUID) -> list[ObjectRef]:
+    """The files of a dataset that are complete; none of any other job."""
+    rows = connection.execute(_FILES, {"job": job_id})
+    return [ObjectRef(row.key, bytes.fromhex(row.sha256), row.size) for row in rows]
 
 
 def inputs_of(connection: Connection, job_id: UUID) -> list[Stored]:

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from latentfarm.errors import NotFound
 from latentfarm.repository import auditing
+from latentfarm.verify.files import inspect_files
 from latentfarm.verify.inspection import inspect
 from latentfarm.verify.repair import AGAIN, Repairs
 from latentfarm.verify.strays import PREFIXES, Strays
@@ -18,6 +19,7 @@ from latentfarm.verify.strays import PREFIXES, Strays
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from latentfarm.records import ObjectRef
     from latentfarm.repository.auditing import Stored
     from latentfarm.repository.facade import Repository
     from latentfarm.storage import S3Store
@@ -96,10 +98,24 @@ class Verifier:
             for trouble in self._inspect(batch):
                 if trouble.what is not None and trouble.what.job_id is not None:
                     broken[trouble.what.job_id].append(trouble)
+        self._check_files(ids)
         self.counts.jobs += len(ids)
         repairs = Repairs(self.repository, self.store)
         for job_id, troubles in broken.items():
             self._report(repairs.of_job(job_id, troubles) if self.repair else troubles)
+
+    def _check_files(self, ids: Iterable[UUID]) -> None:
+        """The files of datasets among the jobs. What is wrong with one is told; images of it are kept nowhere else."""
+        for job_id in ids:
+            refs = self._files_of(job_id)
+            for ref, trouble in zip(refs, inspect_files(self.store, iter(refs)), strict=True):
+                self.counts.objects += 1
+                self.counts.bytes += ref.size
+                self._report([trouble] if trouble else [])
+                self.progress(self.counts)
+
+    def _files_of(self, job_id: UUID) -> list[ObjectRef]:
+        return self.repository.transact(lambda c: auditing.files_of(c, job_id))
 
     def _check_pictures(self, found: Sequence[Stored]) -> None:
         troubles = self._inspect(found)

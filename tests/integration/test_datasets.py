@@ -17,6 +17,7 @@ from latentfarm.records import Done, Failure
 from latentfarm.registry import load_registry
 from latentfarm.repository import claiming, failing, finishing, repairing, retrying, sealing, sets
 from latentfarm.states import Stage
+from latentfarm.verify.verifier import Verifier
 from scheduler.arrivals import Arrivals
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from latentfarm.records import Claimed
     from latentfarm.repository.facade import Repository
     from latentfarm.storage import S3Store
+    from latentfarm.verify.trouble import Trouble
 
 MODELS = Path(__file__).parents[2] / "models" / "models.toml"
 
@@ -79,10 +81,10 @@ class Ground:
         told = [Failure(one.render_id, one.fence, ErrorClass.USER, "no such thing") for one in claimed]
         self.repository.transact(lambda c: failing.fail(c, told))
 
-    def seal(self) -> list[sealing.Task]:
-        return [self.seal_one(one) for one in self.claim(Stage.SEAL)]
+    def seal(self, *files: dict[str, Any]) -> list[sealing.Task]:
+        return [self.seal_one(one, *files) for one in self.claim(Stage.SEAL)]
 
-    def seal_one(self, one: Claimed) -> sealing.Task:
+    def seal_one(self, one: Claimed, *files: dict[str, Any]) -> sealing.Task:
         task = self.repository.transact(lambda c: sealing.task_of(c, one.render_id, one.fence))
         assert task is not None
         members = self.repository.transact(lambda c: sealing.members_of(c, task, task.first + 1000))
@@ -94,7 +96,7 @@ class Ground:
             number=task.number,
             images=sum(member.ref is not None for member in members),
             seconds=0.0,
-            files=({"path": "p", "key": "k", "size": 1, "sha256": "00"},),
+            files=files,
         )
         assert self.repository.transact(lambda c: sealing.seal(c, [packed])) == {(one.render_id, one.fence)}
         return task
@@ -290,3 +292,25 @@ def test_a_shard_that_was_opened_again_while_it_was_packed_counts_once(ground: G
     assert ground.progress().packed == 2
     ground.seal()
     assert ground.dataset().state == "succeeded"
+
+
+def test_verify_reads_the_files_of_datasets(ground: Ground) -> None:
+    dataset_id = ground.create(_prompts(2))
+    ground.come_in()
+    ground.finish(ground.claim(Stage.BASE))
+    ref = ground.store.put(f"v1/datasets/{dataset_id}/data/train-000000.tar", b"a shard", "application/x-tar")
+    told = {"path": "data/train-000000.tar", "key": ref.key, "size": ref.size, "sha256": ref.sha256.hex()}
+    ground.seal(told)
+    found: list[Trouble] = []
+
+    def verify() -> list[str]:
+        found.clear()
+        quiet = Verifier(ground.repository, ground.store, 600.0, False, found.append, lambda _: None)
+        quiet.jobs([dataset_id])
+        return [trouble.kind.value for trouble in found]
+
+    assert verify() == []
+    ground.store.put(ref.key, b"a sharp", "application/x-tar")
+    assert verify() == ["altered"]
+    ground.store.delete([ref.key])
+    assert verify() == ["missing"]
