@@ -17,6 +17,7 @@ from latentfarm.records import Done, Failure
 from latentfarm.registry import load_registry
 from latentfarm.repository import claiming, failing, finishing, repairing, retrying, sealing, sets
 from latentfarm.states import Stage
+from latentfarm.verify.trouble import Kind
 from latentfarm.verify.verifier import Verifier
 from scheduler.arrivals import Arrivals
 
@@ -307,7 +308,8 @@ def test_verify_reads_the_files_of_datasets(ground: Ground) -> None:
         found.clear()
         quiet = Verifier(ground.repository, ground.store, 600.0, False, found.append, lambda _: None)
         quiet.jobs([dataset_id])
-        return [trouble.kind.value for trouble in found]
+        # Other tests put objects of renders with the same ids into this bucket.
+        return [trouble.kind.value for trouble in found if trouble.kind is not Kind.STRAY]
 
     assert verify() == []
     ground.store.put(ref.key, b"a sharp", "application/x-tar")
