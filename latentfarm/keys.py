@@ -5,6 +5,7 @@
     v1/checkpoints/<render>/<fence>-<step>.safetensors    a half-done render, until it is further or final
     v1/uploads/<id>                            what a user sends by a link, until the upload expires
     v1/inputs/<sha256>                         a picture that jobs start from, once for each content
+    v1/datasets/<id>/data/train-<shard>.<ending>, index/<shard>.parquet, index/<shard>_stats.json    a sealed shard
 
 Two claims of one render have different fences, so neither can overwrite the other's object.
 """
@@ -28,6 +29,19 @@ def image_key(render_id: int, fence: int, extension: str) -> str:
 def checkpoint_key(render_id: int, fence: int, step: int) -> str:
     """Where the state of one claim after so many steps lies."""
     return f"{PREFIX}checkpoints/{render_id}/{fence}-{step}.safetensors"
+
+
+def dataset_key(dataset_id: UUID, path: str, *, fence: int | None = None) -> str:
+    """Where a file of a dataset lies.
+
+    Args:
+        path: below the dataset's folder, made of the numbers of shards.
+        fence: of a claim whose file must have a name of its own.
+    """
+    if fence is not None:
+        stem, dot, ending = path.rpartition(".")
+        path = f"{stem}.f{fence}{dot}{ending}"
+    return f"{PREFIX}datasets/{dataset_id}/{path}"
 
 
 def upload_key(upload_id: UUID) -> str:
