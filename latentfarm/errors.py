@@ -5,6 +5,7 @@ LatentfarmError
 │   ├── NotSupported        a field whose feature is not built
 │   ├── UnknownModel
 │   ├── IdempotencyMismatch
+│   ├── ManifestChanged     a dataset of that name was made by other parameters
 │   ├── MalformedJson       no JSON, or JSON that readers could understand in two ways
 │   └── ManifestError       a row of a dataset's manifest, or the whole of it
 ├── Conflict                a request that races another one
@@ -31,7 +32,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 
 class ErrorClass(StrEnum):
@@ -122,8 +123,22 @@ class ManifestError(InvalidInput):
         return place + super().__str__()
 
 
+class ManifestChanged(InvalidInput):
+    """There is a dataset of that name, made by other parameters.
+
+    Args:
+        changes: each with the field, and what it was and is now.
+    """
+
+    code = "changed"
+
+    def __init__(self, name: str, changes: Sequence[str]) -> None:
+        told = "; ".join(changes)
+        super().__init__("name", f"the dataset {name} was made by other parameters: {told}", "another name")
+
+
 class Conflict(LatentfarmError):  # noqa: N818 - named as HTTP names it
-    """The first call with the same Idempotency-Key has not ended yet."""
+    """What was asked for races something else, such as the first call with the same Idempotency-Key."""
 
     retryable = True
 

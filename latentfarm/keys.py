@@ -5,7 +5,8 @@
     v1/checkpoints/<render>/<fence>-<step>.safetensors    a half-done render, until it is further or final
     v1/uploads/<id>                            what a user sends by a link, until the upload expires
     v1/inputs/<sha256>                         a picture that jobs start from, once for each content
-    v1/datasets/<id>/data/train-<shard>.<ending>, index/<shard>.parquet, index/<shard>_stats.json    a sealed shard
+    v1/spool/<dataset>/<part>-<sha256>.gz      the checked rows of a dataset
+    v1/datasets/<dataset>/...                  its shards, and the files at the top
 
 Two claims of one render have different fences, so neither can overwrite the other's object.
 """
@@ -31,6 +32,26 @@ def checkpoint_key(render_id: int, fence: int, step: int) -> str:
     return f"{PREFIX}checkpoints/{render_id}/{fence}-{step}.safetensors"
 
 
+def upload_key(upload_id: UUID) -> str:
+    """Where the link of an upload leads."""
+    return f"{PREFIX}uploads/{upload_id}"
+
+
+def input_key(sha256: bytes) -> str:
+    """Where a picture with that digest (32 bytes) lies."""
+    return f"{PREFIX}inputs/{sha256.hex()}"
+
+
+def spool_key(dataset_id: UUID, number: int, sha256: bytes) -> str:
+    """Where a part of a dataset's spool lies. By content: a manifest that has grown has another last part."""
+    return f"{PREFIX}spool/{dataset_id}/{number:06d}-{sha256.hex()[:16]}.gz"
+
+
+def dataset_prefix(dataset_id: UUID) -> str:
+    """What the keys of a dataset's files begin with."""
+    return f"{PREFIX}datasets/{dataset_id}/"
+
+
 def dataset_key(dataset_id: UUID, path: str, *, fence: int | None = None) -> str:
     """Where a file of a dataset lies.
 
@@ -41,17 +62,7 @@ def dataset_key(dataset_id: UUID, path: str, *, fence: int | None = None) -> str
     if fence is not None:
         stem, dot, ending = path.rpartition(".")
         path = f"{stem}.f{fence}{dot}{ending}"
-    return f"{PREFIX}datasets/{dataset_id}/{path}"
-
-
-def upload_key(upload_id: UUID) -> str:
-    """Where the link of an upload leads."""
-    return f"{PREFIX}uploads/{upload_id}"
-
-
-def input_key(sha256: bytes) -> str:
-    """Where a picture with that digest (32 bytes) lies."""
-    return f"{PREFIX}inputs/{sha256.hex()}"
+    return dataset_prefix(dataset_id) + path
 
 
 _RENDER = re.compile(rf"{PREFIX}(?:latents|images)/([1-9]\d{{0,18}})/[1-9]\d{{0,9}}\.[a-z]+")

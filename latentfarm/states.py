@@ -64,7 +64,7 @@ class RenderState(IntEnum):
     SUCCEEDED = 3
     """Final: the object is visible. `latentfarm verify --repair` alone takes it back, when that object is lost."""
     FAILED = 4
-    """Final: the attempts tell why."""
+    """Final: the attempts tell why. Of a dataset, a user may have it tried again by `retry-failed`."""
     CANCELLED = 5
     """Final: the job was cancelled before this render had ended."""
 
@@ -97,6 +97,7 @@ TRANSITIONS: dict[tuple[RenderState, RenderState], str] = {
     (S.RUNNING, S.SUCCEEDED): "worker: the last stage is done and its object is there",
     (S.RUNNING, S.FAILED): "worker, parent or scheduler: out of tries or starts",
     (S.SUCCEEDED, S.QUEUED): "operator: verify found its object missing or altered",
+    (S.FAILED, S.QUEUED): "API: retry-failed of its dataset",
     (S.QUEUED, S.CANCELLED): "API: the job was cancelled",
     (S.DISPATCHED, S.CANCELLED): "API: the job was cancelled",
     (S.RUNNING, S.CANCELLED): "API: the job was cancelled; the worker learns it by its fence",

@@ -8,6 +8,7 @@ import hashlib
 import threading
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol
 
 from latentfarm.errors import InvalidInput, LatentsError, TransientError
@@ -189,6 +190,16 @@ class S3Store:
                 found["Body"].close()
                 raise InvalidInput("file", "too large", f"at most {most} bytes")
             return found["Body"].read()
+
+    def size(self, key: str) -> int | None:
+        """Bytes of an object; None when it is not there."""
+        with _transient(f"head {key}"):
+            try:
+                return self.client.head_object(Bucket=self.bucket, Key=key)["ContentLength"]
+            except self.client.exceptions.ClientError as error:
+                if error.response["ResponseMetadata"]["HTTPStatusCode"] == HTTPStatus.NOT_FOUND:
+                    return None
+                raise
 
     def stream(self, key: str, chunk: int = 65_536) -> Iterator[bytes]:
         """The bytes of an object, for passing through."""

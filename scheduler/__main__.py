@@ -7,10 +7,14 @@ import threading
 
 from latentfarm.broker import Broker
 from latentfarm.database import SOON_S, connect
+from latentfarm.datasets import Datasets
+from latentfarm.ids import new_id
 from latentfarm.logs import configure, get_logger
+from latentfarm.registry import load_registry
 from latentfarm.repository.facade import Repository
 from latentfarm.settings import Settings
 from latentfarm.storage import S3Store
+from scheduler.arrivals import Arrivals
 from scheduler.duties import Duties
 from scheduler.service import Dispatcher, sweep_until
 
@@ -33,7 +37,11 @@ def main() -> None:
     dispatcher = Dispatcher(repository, broker, settings.database_url)
     dispatcher.start()
     get_logger().info("scheduler_started")
-    duties = Duties(repository, broker, S3Store.from_settings(settings), settings)
+    store = S3Store.from_settings(settings)
+    datasets = Datasets(repository, store, load_registry(settings.models_file), new_id)
+    arrivals = Arrivals(repository, store, datasets)
+    arrivals.start()
+    duties = Duties(repository, broker, store, settings)
     sweepers = [
         threading.Thread(target=sweep_until, args=(stopping, duties, group), daemon=True)
         for group in duties.groups()
@@ -42,6 +50,8 @@ def main() -> None:
         sweeper.start()
     stopping.wait()
     dispatcher.stop()
+    arrivals.stop()
+    arrivals.join(5)
     for thread in (dispatcher, *sweepers):
         thread.join(timeout=5)
     broker.close()

@@ -11,7 +11,7 @@ from latentfarm.errors import ErrorClass
 from latentfarm.records import Release
 from latentfarm.repository import blaming, checkpointing, dispatching, working
 from latentfarm.repository.settling import add_event, change_queued, lock_jobs
-from latentfarm.repository.sharding import count_down, go_on, jobs_of
+from latentfarm.repository.sharding import count_down, go_on, jobs_of, standing
 from latentfarm.repository.submitting import queue_id
 from latentfarm.retry import BLAMES_DEVICE, POLICIES, GiveUp, Retry, decide, decide_death
 from latentfarm.states import Lane, RenderState, Stage
@@ -220,6 +220,7 @@ def _has_base(connection: Connection, row: Render) -> bool:
 
 
 def _count(connection: Connection, ends: Sequence[Render], backs: Sequence[Render]) -> None:
+    ends = standing(connection, ends)
     full = count_down(connection, ends, failed=True)
     lock_jobs(connection, {row.job_id for row in backs} | jobs_of(ends, full))
     change_queued(connection, [row.job_id for row in backs], +1)

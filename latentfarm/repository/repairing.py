@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from sqlalchemy import text
 from latentfarm.database import CHANNEL_WORK, notify
 from latentfarm.records import ObjectRef
 from latentfarm.repository.settling import add_event, lock_jobs
+from latentfarm.repository.sharding import reopen
 from latentfarm.repository.submitting import queue_id
 from latentfarm.states import JobState, Lane, RenderState, Stage
 
@@ -61,12 +62,16 @@ _HIDE = text("""
 """)
 
 _OPEN = text("""
-    UPDATE jobs SET remaining = remaining + :n, queued = queued + :n, state = :running, finished_at = NULL,
+    UPDATE jobs SET remaining = CASE WHEN :in_shards THEN 1 ELSE remaining + :n END, queued = queued + :n, state = :running, finished_at = NULL,
                     latents_kept = true
     WHERE id = :job
 """)
 
 _JOB = text("SELECT lane, cancelled_at IS NOT NULL AS cancelled FROM jobs WHERE id = :job")
+
+_SHARDS = text("""
+    SELECT shard_id FROM renders WHERE id = ANY (CAST(:ids AS bigint[])) AND shard_id IS NOT NULL
+""")
 
 _FORGET_LATENTS = text("""
     UPDATE objects SET state = 'going' WHERE render_id = :render AND fence = :fence AND kind = 'latents'
@@ -139,9 +144,15 @@ def repair(connection: Connection, job_id: UUID, wanted: Sequence[Again]) -> set
         by_queue[item.stage, str(pictures[item.render_id]["model"])].append(item.render_id)
     for (stage, model), ids in sorted(by_queue.items()):
         _queue_again(connection, ids, stage, queue_id(connection, stage, model, Lane(job.lane)))
+    ids = [item.render_id for item in again]
+    shards = Counter(connection.execute(_SHARDS, {"ids": ids}).scalars())
+    if shards:
+        reopen(connection, job_id, shards)
     lock_jobs(connection, [job_id])
     running = JobState.RUNNING.value
-    connection.execute(_OPEN, {"job": job_id, "n": len(again), "running": running})
+    # The job of a dataset waits for its top alone.
+    values = {"job": job_id, "n": len(again), "in_shards": bool(shards), "running": running}
+    connection.execute(_OPEN, values)
     add_event(connection, job_id, "job.repairing", {"state": running, "images": len(again)})
     return {item.render_id for item in again}
 

@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from latentfarm.records import ObjectRef
 from latentfarm.repository.settling import lock_jobs
-from latentfarm.repository.sharding import count_down, go_on, jobs_of
+from latentfarm.repository.sharding import count_down, go_on, jobs_of, standing
 from latentfarm.states import RenderState
 
 if TYPE_CHECKING:
@@ -228,7 +228,11 @@ def seal(connection: Connection, packed: Sequence[Packed]) -> set[Pair]:
         return set()
     mine = {"ids": [one.render_id for one in accepted], "fences": [one.fence for one in accepted]}
     connection.execute(_CLOSE, {**mine, "succeeded": int(RenderState.SUCCEEDED)})
+    rows = standing(connection, [row for row in rows if (row.id, row.fence) in held])
+    counted = {row.id for row in rows}
     for one in accepted:
+        if one.render_id not in counted:
+            continue
         files = json.dumps(one.files)
         values = {"id": one.shard_id, "images": one.images, "seconds": one.seconds, "files": files}
         connection.execute(_SEALED, values)

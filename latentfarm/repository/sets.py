@@ -38,11 +38,25 @@ _LIST = text(f"""
     SELECT {_COLUMNS} {_FROM} WHERE d.tenant = :tenant AND d.id < :before ORDER BY d.id DESC LIMIT :limit
 """)
 
-_BUSY = text("SELECT id FROM datasets WHERE phase = :phase ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED")
-_ONE_BUSY = text(f"SELECT {_COLUMNS} {_FROM} WHERE d.id = :id")
+_BUSY = text(f"SELECT {_COLUMNS} {_FROM} WHERE d.phase = :phase ORDER BY d.id")
 
+# Of the session: a manifest is read for minutes, and a transaction that long would keep old rows from being swept.
+_HOLD = text("SELECT pg_try_advisory_lock(hashtextextended(CAST(:id AS text), 4713))")
+
+# What came in before stays, and is gone on with.
 _REJECT = text("""
-    UPDATE datasets SET phase = 'rejected', report = report || CAST(:report AS jsonb)
+    UPDATE datasets SET phase = CASE WHEN digest IS NULL THEN 'rejected' ELSE 'inserted' END,
+        report = report - 'again' || CAST(:report AS jsonb)
+    WHERE id = :id AND phase = 'checking'
+""")
+
+_CHECK_AGAIN = text("""
+    UPDATE datasets SET phase = 'checking', report = report || jsonb_build_object('again', CAST(:request AS jsonb))
+    WHERE id = :id AND phase = 'inserted' RETURNING id
+""")
+
+_STAY = text("""
+    UPDATE datasets SET phase = 'inserted', report = report - 'again' || CAST('{"error": null}' AS jsonb)
     WHERE id = :id AND phase = 'checking'
 """)
 
@@ -50,7 +64,7 @@ _FORGET = text("DELETE FROM datasets WHERE id = :id AND phase IN ('checking', 'r
 
 _ACCEPT = text("""
     UPDATE datasets SET phase = 'inserting', fingerprint = :fingerprint, digest = :digest, images = :images,
-        report = report || CAST(:report AS jsonb)
+        report = report - 'again' || CAST(:report AS jsonb)
     WHERE id = :id AND phase IN ('checking', 'inserted') RETURNING id
 """)
 
@@ -167,15 +181,31 @@ def listing(connection: Connection, *, tenant: str, before: UUID, limit: int) ->
     return [found for found in map(_dataset, rows) if found is not None]
 
 
-def next_busy(connection: Connection, phase: str) -> Dataset | None:
-    """A dataset in that phase, locked until the transaction ends; None when there is none, or others have them all."""
-    found = connection.execute(_BUSY, {"phase": phase}).first()
-    return None if found is None else _dataset(connection.execute(_ONE_BUSY, {"id": found.id}).one())
+def busy(connection: Connection, phase: str) -> list[Dataset]:
+    """The datasets in that phase, oldest first."""
+    rows = connection.execute(_BUSY, {"phase": phase})
+    return [found for found in map(_dataset, rows) if found is not None]
+
+
+def hold(connection: Connection, dataset_id: UUID) -> bool:
+    """Keeps others from a dataset while the connection lasts; False when one of them is at it."""
+    return bool(connection.execute(_HOLD, {"id": dataset_id}).scalar_one())
 
 
 def reject(connection: Connection, dataset_id: UUID, error: dict[str, Any]) -> None:
     """The manifest is not right: nothing of it will be rendered."""
     connection.execute(_REJECT, {"id": dataset_id, "report": json.dumps({"error": error})})
+
+
+def check_again(connection: Connection, dataset_id: UUID, request: dict[str, Any]) -> bool:
+    """A further manifest is to be read for a dataset; False when its rows are still coming in."""
+    values = {"id": dataset_id, "request": json.dumps(request)}
+    return connection.execute(_CHECK_AGAIN, values).first() is not None
+
+
+def stay(connection: Connection, dataset_id: UUID) -> None:
+    """The manifest that was read again is the one that is there."""
+    connection.execute(_STAY, {"id": dataset_id})
 
 
 def forget(connection: Connection, dataset_id: UUID) -> None:
@@ -215,7 +245,10 @@ def accept(
 def part_at(connection: Connection, dataset_id: UUID, ordinal: int) -> tuple[int, int, ObjectRef] | None:
     """First ordinal, count and place of the part of the spool that holds an ordinal."""
     row = connection.execute(_PART_AT, {"id": dataset_id, "ordinal": ordinal}).first()
-    return row and (row.first, row.count, ObjectRef(row.key, bytes(row.sha256), row.size))
+    if row is None:
+        return None
+    _, first, count, key, sha256, size = row
+    return first, count, ObjectRef(key, bytes(sha256), size)
 
 
 def progress(connection: Connection, dataset_id: UUID) -> Progress:

@@ -19,7 +19,7 @@ from latentfarm.repository.submitting import queue_id
 from latentfarm.states import Lane, RenderState, Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from typing import Any
     from uuid import UUID
 
@@ -39,6 +39,19 @@ _LOWER = text("""
     RETURNING s.id, s.dataset_id, s.state = 'full' AND s.remaining = 0 AS full
 """)
 
+# One that could not be packed was final for the top, and is no longer.
+_REOPEN = text("""
+    WITH d AS (SELECT * FROM unnest(CAST(:ids AS bigint[]), CAST(:counts AS int[])) AS d(id, n)),
+    locked AS (SELECT id, state FROM shards WHERE dataset_id = :dataset AND (number = -1 OR id IN (SELECT id FROM d))
+               ORDER BY id FOR UPDATE),
+    opened AS (
+        UPDATE shards s SET remaining = s.remaining + d.n, state = 'open' FROM d, locked l
+        WHERE s.id = d.id AND l.id = s.id),
+    back AS (SELECT count(*) AS n FROM locked l JOIN d ON d.id = l.id WHERE l.state = 'failed')
+    UPDATE shards t SET remaining = t.remaining + b.n, failed = GREATEST(0, t.failed - b.n), state = 'open'
+    FROM back b, locked l WHERE t.dataset_id = :dataset AND t.number = -1 AND l.id = t.id
+""")
+
 # One render for each shard, by an ordinal that no image has. It is taken again when the shard is opened again.
 _SEAL = text("""
     WITH top AS (SELECT dataset_id, id FROM shards WHERE number = -1),
@@ -55,6 +68,18 @@ _SEAL = text("""
     WHERE id = ANY (CAST(:jobs AS uuid[])) AND cancelled_at IS NULL
 """)
 
+# The state in which a dataset ends follows from all its images, and from shards that could not be packed.
+_FAILED_IMAGES = text("""
+    UPDATE jobs j SET failed = (SELECT sum(s.failed) FROM shards s WHERE s.dataset_id = j.id)
+    WHERE j.id = ANY (CAST(:jobs AS uuid[]))
+""")
+
+_STILL_FULL = text("""
+    SELECT r.id FROM shards s JOIN renders r ON r.job_id = s.dataset_id
+     AND r.ordinal = -2 - CAST(s.number AS bigint) * 1000 - s.part
+    WHERE r.id = ANY (CAST(:ids AS bigint[])) AND s.state = 'full' ORDER BY s.id FOR UPDATE OF s
+""")
+
 _FAILED_SEALS = text("""
     UPDATE shards s SET state = 'failed' FROM renders r
     WHERE r.id = ANY (CAST(:ids AS bigint[])) AND s.dataset_id = r.job_id AND s.number >= -1
@@ -68,6 +93,19 @@ class Full:
 
     id: int
     dataset_id: UUID
+
+
+def standing(connection: Connection, rows: Sequence[Any]) -> list[Any]:
+    """Without the renders that pack a shard which was opened again meanwhile: they count for nothing.
+
+    Args:
+        rows: of renders that have become final: `id`, `stage`.
+    """
+    seals = [row.id for row in rows if row.stage == Stage.SEAL]
+    if not seals:
+        return list(rows)
+    full = set(connection.execute(_STILL_FULL, {"ids": seals}).scalars())
+    return [row for row in rows if row.stage != Stage.SEAL or row.id in full]
 
 
 def count_down(connection: Connection, rows: Sequence[Any], *, failed: bool = False) -> list[Full]:
@@ -100,6 +138,9 @@ def go_on(connection: Connection, rows: Sequence[Any], full: Sequence[Full], *, 
     """
     if full:
         queue_seals(connection, [one.id for one in full], sorted({one.dataset_id for one in full}))
+    tops = sorted({row.job_id for row in rows if row.shard_id is None and row.stage == Stage.SEAL})
+    if tops:
+        connection.execute(_FAILED_IMAGES, {"jobs": tops})
     ended = Counter(row.job_id for row in rows if row.shard_id is None)
     settle(connection, {job: (count, count if failed else 0) for job, count in ended.items()})
 
@@ -115,3 +156,14 @@ def queue_seals(connection: Connection, shards: Sequence[int], jobs: Sequence[UU
     values = {"ids": list(shards), "jobs": list(jobs), "queue": queue, "stage": int(Stage.SEAL)}
     connection.execute(_SEAL, {**values, "queued": int(RenderState.QUEUED)})
     notify(connection, CHANNEL_WORK, queue)
+
+
+def reopen(connection: Connection, dataset_id: UUID, renders: Mapping[int, int]) -> None:
+    """Renders of a dataset that had succeeded are to be made again, in the shards that they belong to.
+
+    Args:
+        renders: shard id -> how many. None of these shards is sealed.
+    """
+    ids = sorted(renders)
+    values = {"ids": ids, "counts": [renders[one] for one in ids], "dataset": dataset_id}
+    connection.execute(_REOPEN, values)

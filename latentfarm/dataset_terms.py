@@ -1,0 +1,70 @@
+"""What a dataset may be, and what is told of it before it is rendered."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from latentfarm.errors import NotSupported
+
+if TYPE_CHECKING:
+    from latentfarm.manifests.checked import Checked
+    from latentfarm.manifests.request import DatasetRequest
+
+MOST_SHARDS = 1_000_000
+"""Of one dataset: their names have six digits."""
+MOST_IMAGES = 100_000_000
+OUTPUT = ("layout", "shard_samples", "shard_bytes", "quality")
+"""Fields that make no picture, and that shards of one dataset have in common all the same."""
+SHOWN = 100
+"""Rows that a report lists of those left out."""
+
+
+def refuse_unbuilt(request: DatasetRequest) -> None:
+    """Refuses what is not built yet.
+
+    Raises:
+        NotSupported: names the field.
+    """
+    for field, policy in request.quality:
+        if policy == "again":
+            raise NotSupported(f"quality.{field}", "rendering again is not built yet", "mark, drop")
+
+
+def report_of(checked: Checked, seed: int) -> dict[str, Any]:
+    """What the first pass found, JSON-ready."""
+    return {
+        "seed": seed,
+        "rows": checked.counts.rows,
+        "images": checked.counts.images,
+        "skipped": checked.counts.skipped,
+        "skipped_rows": [
+            {"line": one.line, "field": one.field, "message": one.message} for one in checked.skipped[:SHOWN]
+        ],
+        "duplicates": checked.duplicates,
+        "megapixel_steps": round(checked.megapixel_steps, 3),
+        "first": [
+            {"id": one.id, "line": one.line, "seed": one.seed, "spec": json.loads(one.picture)}
+            for one in checked.first[:3]
+        ],
+    }
+
+
+def most_images(request: DatasetRequest) -> int:
+    """Images that a dataset may have, so that its shards have names."""
+    return min(MOST_IMAGES, MOST_SHARDS * request.shard_samples)
+
+
+def changed_output(before: dict[str, Any], request: DatasetRequest) -> list[str]:
+    """Fields of `OUTPUT` that a request gives otherwise than the dataset has them."""
+    now = request.model_dump(mode="json", include=set(OUTPUT))
+    return [
+        f"{field}: {before[field]} before, {now[field]} now"
+        for field in OUTPUT
+        if field in request.model_fields_set and before[field] != now[field]
+    ]
+
+
+def without_rows(request: DatasetRequest) -> dict[str, Any]:
+    """The request as it is stored: its rows are in the spool."""
+    return request.model_dump(mode="json", exclude={"manifest": {"rows", "prompts"}})

@@ -1,0 +1,285 @@
+"""What happens to datasets on behalf of users: asked for, checked, gone on with.
+
+A manifest that comes with the request is checked at once, and an error stores nothing. One that lies in the bucket is
+written down as `checking`; the scheduler reads it, by `take`, and what is wrong with it is told by the dataset itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from latentfarm.dataset_terms import changed_output, most_images, refuse_unbuilt, report_of, without_rows
+from latentfarm.errors import Conflict, InvalidInput, ManifestChanged, NotFound, NotSupported
+from latentfarm.keys import spool_key
+from latentfarm.manifests.checking import check
+from latentfarm.manifests.defaults import keep_latents
+from latentfarm.manifests.fingerprint import difference, fingerprint
+from latentfarm.manifests.parts import CONTENT_TYPE
+from latentfarm.manifests.reading import format_of, inline_rows
+from latentfarm.records import ObjectRef
+from latentfarm.repository import inserting, sets
+from latentfarm.spec import SEED_RANGE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from uuid import UUID
+
+    from sqlalchemy import Connection
+
+    from latentfarm.manifests.checked import Checked
+    from latentfarm.manifests.fingerprint import Difference
+    from latentfarm.manifests.request import DatasetRequest
+    from latentfarm.manifests.row import Row
+    from latentfarm.registry import Registry
+    from latentfarm.repository.facade import Repository
+    from latentfarm.repository.sets import Dataset
+    from latentfarm.storage import ObjectStore
+
+
+@dataclass(frozen=True, slots=True)
+class Datasets:
+    """What the use cases stand on."""
+
+    repository: Repository
+    store: ObjectStore
+    registry: Registry
+    new_id: Callable[[], UUID]
+
+    def create(self, request: DatasetRequest, *, tenant: str) -> UUID:
+        """Takes a dataset, or goes on with the one of that name.
+
+        Raises:
+            ManifestError: a row is wrong; nothing was stored.
+            InvalidInput: the request itself is wrong.
+            ManifestChanged: there is a dataset of that name, made by other parameters or rows.
+            Conflict: its rows are still coming in, or it was cancelled.
+        """
+        refuse_unbuilt(request)
+        known = self._known(request.name, tenant)
+        seed = request.seed if request.seed is not None else known.seed if known else _drawn()
+        if not _is_inline(request):
+            return self._leave_to_the_scheduler(request, known, seed, tenant)
+        dataset_id = known.id if known else self.new_id()
+        checked = self._check(dataset_id, request, inline_rows(request.manifest), seed, known)
+        self._settle(dataset_id, request, checked, seed, tenant=tenant, known=known)
+        return dataset_id
+
+    def dry_run(self, request: DatasetRequest, *, tenant: str) -> dict[str, Any]:
+        """What a dataset would be; stores nothing.
+
+        Raises:
+            ManifestError: a row is wrong.
+            InvalidInput: the request is wrong, or its rows are not in it.
+        """
+        refuse_unbuilt(request)
+        if not _is_inline(request):
+            raise NotSupported("dry_run", "of a manifest in the bucket", "rows or prompts in the request")
+        known = sets_find(self.repository, request.name, tenant)
+        seed = request.seed if request.seed is not None else known.seed if known else _drawn()
+        rows = inline_rows(request.manifest)
+        checked = check(
+            request,
+            rows,
+            registry=self.registry,
+            seed=seed,
+            put_part=_put_nowhere,
+            limit=most_images(request),
+        )
+        return report_of(checked, seed)
+
+    def take(self, dataset: Dataset, request: DatasetRequest, rows: Iterable[Row]) -> None:
+        """Checks the manifest of a dataset in phase `checking`, and has its images come in.
+
+        Raises:
+            InvalidInput: see `create`; the caller tells the dataset.
+        """
+        known = dataset if dataset.digest else None
+        checked = self._check(dataset.id, request, rows, dataset.seed, known)
+        self._settle(dataset.id, request, checked, dataset.seed, tenant=dataset.tenant, known=known)
+
+    def _known(self, name: str, tenant: str) -> Dataset | None:
+        """The dataset to go on with; one of which nothing was rendered is forgotten."""
+        known = sets_find(self.repository, name, tenant)
+        if known is None or known.phase == "rejected":
+            if known is not None:
+                rejected = known.id
+                self.repository.transact(lambda c: sets.forget(c, rejected))
+            return None
+        if known.cancelled_at is not None:
+            raise Conflict(f"the dataset {name} was cancelled; another name makes another one")
+        if known.phase != "inserted":
+            raise Conflict(f"the rows of the dataset {name} are still coming in; try again later")
+        return known
+
+    def _leave_to_the_scheduler(
+        self, request: DatasetRequest, known: Dataset | None, seed: int, tenant: str
+    ) -> UUID:
+        manifest = request.manifest
+        if manifest.key is not None:
+            format_of(manifest.key, request.format)
+        elif request.format is None:
+            raise InvalidInput("format", "an upload does not tell it", "jsonl, csv, parquet, text")
+        stored = request.model_dump(mode="json")
+        if known is not None:
+            again = known.id
+            if not self.repository.transact(lambda c: sets.check_again(c, again, stored)):
+                raise Conflict(f"somebody else is at the dataset {request.name}; try again later")
+            return known.id
+        dataset_id = self.new_id()
+        values: dict[str, Any] = {"tenant": tenant, "name": request.name, "request": stored, "seed": seed}
+        if not self.repository.transact(lambda c: sets.add(c, dataset_id, report={}, **values)):
+            raise Conflict(f"somebody else has just made a dataset {request.name}")
+        return dataset_id
+
+    def _check(
+        self,
+        dataset_id: UUID,
+        request: DatasetRequest,
+        rows: Iterable[Row],
+        seed: int,
+        known: Dataset | None,
+    ) -> Checked:
+        put: list[str] = []
+
+        def put_part(number: int, data: bytes) -> ObjectRef:
+            key = spool_key(dataset_id, number, hashlib.sha256(data).digest())
+            put.append(key)
+            return self.store.put(key, data, CONTENT_TYPE)
+
+        if known is not None and known.fingerprint is not None:
+            # First, or every row would differ, and nobody be told why.
+            own = json.dumps(json.loads(known.fingerprint) | {"models": {}})
+            now = fingerprint(request, seed=seed, registry=self.registry, models={})
+            _refuse_changed(known, request, difference(own, now.text))
+        previous = (known.images, known.digest) if known is not None and known.digest else None
+        try:
+            return check(
+                request,
+                rows,
+                registry=self.registry,
+                seed=seed,
+                put_part=put_part,
+                previous=previous,
+                limit=most_images(request),
+            )
+        except InvalidInput:
+            if known is None:  # else some of them are those of the rows that are there
+                self.store.delete(put)
+            raise
+
+    def _settle(
+        self,
+        dataset_id: UUID,
+        request: DatasetRequest,
+        checked: Checked,
+        seed: int,
+        *,
+        tenant: str,
+        known: Dataset | None,
+    ) -> None:
+        """Stores what was checked, unless it is what is there already."""
+        made = fingerprint(request, seed=seed, registry=self.registry, models=checked.models)
+        if known is not None and known.fingerprint is not None:
+            _refuse_changed(known, request, difference(known.fingerprint, made.text))
+        if known is not None and known.digest == checked.digest:
+            self.repository.transact(lambda c: sets.stay(c, dataset_id))
+            return
+
+        def store(connection: Connection) -> bool:
+            if known is None:
+                stored = without_rows(request)
+                sets.add(
+                    connection,
+                    dataset_id,
+                    tenant=tenant,
+                    name=request.name,
+                    request=stored,
+                    seed=seed,
+                    report={},
+                )
+            return self._begin(connection, dataset_id, request, checked, seed, made.text, tenant, known)
+
+        if not self.repository.transact(store):
+            raise Conflict(f"somebody else is at the dataset {request.name}; try again later")
+
+    def _begin(
+        self,
+        connection: Connection,
+        dataset_id: UUID,
+        request: DatasetRequest,
+        checked: Checked,
+        seed: int,
+        text: str,
+        tenant: str,
+        known: Dataset | None,
+    ) -> bool:
+        report = report_of(checked, seed) | {"models": sorted(checked.models), "error": None}
+        accepted = sets.accept(
+            connection,
+            dataset_id,
+            fingerprint=text,
+            digest=checked.digest,
+            images=checked.counts.images,
+            report=report,
+            parts=checked.parts,
+        )
+        if not accepted:
+            return False
+        inserting.begin(
+            connection,
+            dataset_id,
+            tenant=tenant,
+            seed=seed,
+            first=known.images if known else 0,
+            images=checked.counts.images,
+            shard_samples=shard_samples_of(known, request),
+            picture=json.loads(checked.first[0].picture),
+            priority=request.priority,
+            keep_latents=keep_latents(request),
+            metadata=dict(request.metadata),
+        )
+        return True
+
+
+def _refuse_changed(known: Dataset, request: DatasetRequest, changed: Sequence[Difference]) -> None:
+    told = [str(one) for one in changed] + changed_output(known.request, request)
+    if told:
+        raise ManifestChanged(request.name, told)
+
+
+def shard_samples_of(known: Dataset | None, request: DatasetRequest) -> int:
+    """Images of a shard; a dataset keeps those that it began with."""
+    return int(known.request["shard_samples"]) if known else request.shard_samples
+
+
+def sets_find(repository: Repository, name: str, tenant: str) -> Dataset | None:
+    """The tenant's dataset of that name."""
+    return repository.transact(lambda c: sets.find(c, name, tenant=tenant))
+
+
+def require(repository: Repository, name: str, tenant: str) -> Dataset:
+    """The tenant's dataset of that name.
+
+    Raises:
+        NotFound: there is none.
+    """
+    found = sets_find(repository, name, tenant)
+    if found is None:
+        raise NotFound(f"no dataset {name}")
+    return found
+
+
+def _is_inline(request: DatasetRequest) -> bool:
+    return request.manifest.rows is not None or request.manifest.prompts is not None
+
+
+def _drawn() -> int:
+    return secrets.randbelow(SEED_RANGE)
+
+
+def _put_nowhere(number: int, data: bytes) -> ObjectRef:
+    return ObjectRef(f"dry-run/{number}", hashlib.sha256(data).digest(), len(data))

@@ -1,0 +1,111 @@
+"""Failed renders of a dataset are tried again: each shard that misses some gets a further part."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import text
+
+from latentfarm.database import CHANNEL_WORK, notify
+from latentfarm.errors import Conflict
+from latentfarm.repository.sharding import TOP, queue_seals
+from latentfarm.states import RenderState, Stage
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from sqlalchemy import Connection
+
+_FAILED = text("""
+    SELECT r.id, r.shard_id FROM renders r
+    WHERE r.job_id = :id AND r.ordinal >= 0 AND r.state = :failed ORDER BY r.id FOR UPDATE
+""")
+
+_LOCK_SHARDS = text("SELECT number, state FROM shards WHERE dataset_id = :id ORDER BY id FOR UPDATE")
+
+_LOCK_JOB = text("SELECT id FROM jobs WHERE id = :id AND cancelled_at IS NULL FOR UPDATE")
+
+# While a shard is open its renders simply come back to it; what is packed is never packed again.
+_BACK = text("""
+    WITH lost AS (SELECT r.shard_id, count(*) AS n FROM renders r WHERE r.id = ANY (CAST(:ids AS bigint[]))
+                  GROUP BY r.shard_id)
+    UPDATE shards s SET failed = s.failed - l.n,
+        remaining = s.remaining + CASE WHEN s.state = 'open' THEN l.n ELSE 0 END,
+        count = s.count - CASE WHEN s.state = 'open' THEN 0 ELSE l.n END
+    FROM lost l WHERE s.id = l.shard_id
+""")
+
+_SUPPLEMENTS = text("""
+    WITH lost AS (
+        SELECT s.number, count(*) AS n FROM renders r JOIN shards s ON s.id = r.shard_id
+        WHERE r.id = ANY (CAST(:ids AS bigint[])) AND s.state <> 'open' GROUP BY s.number)
+    INSERT INTO shards (dataset_id, number, part, first, count, remaining, state)
+    SELECT CAST(:id AS uuid), l.number, 1 + (SELECT max(part) FROM shards WHERE dataset_id = :id AND number = l.number),
+           (SELECT min(first) FROM shards WHERE dataset_id = :id AND number = l.number), l.n, l.n, 'open'
+    FROM lost l ORDER BY l.number RETURNING id, number
+""")
+
+_MOVE = text("""
+    UPDATE renders r SET shard_id = new.id FROM shards s, shards new
+    WHERE r.id = ANY (CAST(:ids AS bigint[])) AND s.id = r.shard_id AND s.state <> 'open'
+      AND new.id = ANY (CAST(:new AS bigint[])) AND new.number = s.number
+""")
+
+_AGAIN = text("""
+    UPDATE renders SET state = :queued, stage = :base, fence = fence + 1, tries = 0, starts = 0, sends = 0,
+        suspect = false, owner = NULL, due_at = now(), queue_id = (
+            SELECT b.id FROM queues q JOIN queues b ON b.model = q.model AND b.lane = q.lane AND b.stage = :base
+            WHERE q.id = renders.queue_id)
+    WHERE id = ANY (CAST(:ids AS bigint[])) RETURNING queue_id
+""")
+
+_SEALS = text("SELECT id FROM shards WHERE dataset_id = :id AND number >= 0 AND state = 'failed' ORDER BY id")
+
+_SEALS_AGAIN = text("UPDATE shards SET state = 'full' WHERE id = ANY (CAST(:ids AS bigint[]))")
+
+_TOP = text("""
+    UPDATE shards SET remaining = remaining + :more, count = count + :new, failed = GREATEST(0, failed - :seals),
+        state = 'open'
+    WHERE dataset_id = :id AND number = -1
+""")
+
+_OPEN = text("""
+    UPDATE jobs SET state = 'running', finished_at = NULL, failed = 0, remaining = 1, queued = queued + :n,
+                    latents_kept = true
+    WHERE id = :id
+""")
+
+
+def retry_failed(connection: Connection, dataset_id: UUID) -> int:
+    """Queues all failed images of a dataset again, and shards that could not be packed; returns how many.
+
+    Nothing else is touched: not a row, not a file. A dataset that was cancelled stays as it is.
+
+    Raises:
+        Conflict: it is about to end.
+    """
+    values = {"id": dataset_id}
+    rows = connection.execute(_FAILED, values | {"failed": int(RenderState.FAILED)}).all()
+    shards = connection.execute(_LOCK_SHARDS, values).all()
+    if any(shard.number == TOP and shard.state == "full" for shard in shards):
+        raise Conflict("the files at the top are just being written; try again in a moment")
+    if connection.execute(_LOCK_JOB, values).first() is None:
+        return 0
+    seals = list(connection.execute(_SEALS, values).scalars())
+    if not rows and not seals:
+        return 0
+    ids = [row.id for row in rows]
+    new = list(connection.execute(_SUPPLEMENTS, values | {"ids": ids}).scalars())
+    connection.execute(_BACK, {"ids": ids})
+    connection.execute(_MOVE, {"ids": ids, "new": new})
+    more = {"more": len(new) + len(seals), "new": len(new), "seals": len(seals)}
+    connection.execute(_TOP, values | more)
+    connection.execute(_OPEN, values | {"n": len(ids)})
+    states = {"queued": int(RenderState.QUEUED), "base": int(Stage.BASE)}
+    queues = set(connection.execute(_AGAIN, {"ids": ids, **states}).scalars())
+    for queue in queues:
+        notify(connection, CHANNEL_WORK, queue)
+    if seals:
+        connection.execute(_SEALS_AGAIN, {"ids": seals})
+        queue_seals(connection, seals, [dataset_id])
+    return len(ids) + len(seals)

@@ -1,0 +1,165 @@
+"""Datasets come in: manifests in the bucket are checked, and what was checked becomes renders, a part at a time."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from latentfarm.errors import InvalidInput, LatentfarmError, ManifestError
+from latentfarm.keys import PREFIX, upload_key
+from latentfarm.logs import get_logger
+from latentfarm.manifests.parts import read_part
+from latentfarm.manifests.reading import format_of, read_rows
+from latentfarm.manifests.request import DatasetRequest
+from latentfarm.repository import inserting, sets, uploads
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from sqlalchemy import Connection
+
+    from latentfarm.datasets import Datasets
+    from latentfarm.manifests.row import Row
+    from latentfarm.repository.facade import Repository
+    from latentfarm.repository.sets import Dataset
+    from latentfarm.storage import S3Store
+
+LOOK_S = 0.5
+AWAY_S = 2.0
+MEMORY = 64 * 1024 * 1024
+"""Bytes of a Parquet manifest that are kept in memory rather than in a file."""
+
+
+class Arrivals:
+    """The two passes over manifests. Any number of schedulers may run them: a dataset has one reader at a time."""
+
+    def __init__(self, repository: Repository, store: S3Store, datasets: Datasets) -> None:
+        self._repository = repository
+        self._store = store
+        self._datasets = datasets
+        self._stopping = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._loop, args=(phase, one), name=phase, daemon=True)
+            for phase, one in (("checking", self.check), ("inserting", self.insert))
+        ]
+
+    def start(self) -> None:
+        """Starts a thread for each pass: a long manifest must not hold up rows that were checked."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Ends the threads after the part that they are at."""
+        self._stopping.set()
+
+    def join(self, timeout_s: float) -> None:
+        """Waits for the threads."""
+        for thread in self._threads:
+            thread.join(timeout_s)
+
+    def _loop(self, phase: str, one: Callable[[Dataset], None]) -> None:
+        while not self._stopping.is_set():
+            try:
+                found = self._repository.transact(lambda c: sets.busy(c, phase))
+                for dataset in found:
+                    with self._held(dataset) as mine:
+                        if mine:
+                            one(dataset)
+                self._stopping.wait(LOOK_S)
+            except (LatentfarmError, SQLAlchemyError) as error:
+                get_logger().warning("arrivals_failed", phase=phase, error=str(error).splitlines()[0])
+                self._stopping.wait(AWAY_S)
+
+    @contextmanager
+    def _held(self, dataset: Dataset) -> Iterator[bool]:
+        engine = self._repository.engine.execution_options(isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            try:
+                yield sets.hold(connection, dataset.id)
+            finally:
+                # The lock is the session's, and the pool would keep both.
+                connection.invalidate()
+
+    def check(self, dataset: Dataset) -> None:
+        """Reads a manifest; what is wrong with it, the dataset tells."""
+        request = DatasetRequest.model_validate(dataset.report.get("again") or dataset.request)
+        try:
+            self._datasets.take(dataset, request, self._rows(dataset, request))
+        except InvalidInput as error:
+            told = {"field": error.field, "message": error.message, "allowed": error.allowed}
+            line = error.line if isinstance(error, ManifestError) else None
+            self._repository.transact(lambda c: sets.reject(c, dataset.id, told | {"line": line}))
+            get_logger().info("manifest_refused", dataset=str(dataset.id), error=str(error))
+        else:
+            get_logger().info("manifest_checked", dataset=str(dataset.id))
+
+    def _rows(self, dataset: Dataset, request: DatasetRequest) -> Iterator[Row]:
+        key = self._key(dataset, request)
+        form = format_of(key, request.format)
+        if self._store.size(key) is None:
+            field = "manifest.key" if request.manifest.upload is None else "manifest.upload"
+            raise InvalidInput(field, "there is no such object", "one that was put before")
+        chunks = self._until_stopped(self._store.stream(key, 1 << 20))
+        if form != "parquet":
+            yield from read_rows(form, chunks)
+            return
+        with tempfile.SpooledTemporaryFile(MEMORY) as file:
+            for chunk in chunks:
+                file.write(chunk)
+            file.seek(0)
+            yield from read_rows(form, file)
+
+    def _key(self, dataset: Dataset, request: DatasetRequest) -> str:
+        manifest = request.manifest
+        if manifest.key is not None:
+            # What the farm keeps there itself may be another tenant's.
+            if manifest.key.startswith(PREFIX):
+                raise InvalidInput("manifest.key", f"keys under {PREFIX} are the farm's own", "another key")
+            return manifest.key
+        upload = manifest.upload
+        if upload is None:
+            raise InvalidInput("manifest", "holds no rows", "rows, prompts, upload or key")
+        ticket = self._repository.transact(lambda c: uploads.find(c, upload, tenant=dataset.tenant))
+        if ticket is None:
+            raise InvalidInput("manifest.upload", "no such upload, or its time is over", "a new upload")
+        return upload_key(upload)
+
+    def _until_stopped(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        for chunk in chunks:
+            if self._stopping.is_set():
+                raise LatentfarmError("the scheduler stops; the manifest is read again")
+            yield chunk
+
+    def insert(self, dataset: Dataset) -> None:
+        """Makes renders of all parts that are left of a dataset, each in a transaction of its own."""
+        while not self._stopping.is_set() and self._insert_part(dataset):
+            continue
+
+    def _insert_part(self, dataset: Dataset) -> bool:
+        asked = self._repository.transact(lambda c: inserting.ask(c, dataset.id))
+        if asked is None or asked[0] >= asked[1]:
+            return False
+        done = asked[0]
+        part = self._repository.transact(lambda c: sets.part_at(c, dataset.id, done))
+        if part is None:
+            raise LatentfarmError(f"dataset {dataset.id} has no part of the spool with image {done}")
+        samples = [one for one in read_part(self._store.get(part[2])) if one.ordinal >= done]
+
+        def insert(connection: Connection) -> bool:
+            if inserting.ask(connection, dataset.id) != asked:
+                return False
+            inserting.insert(
+                connection,
+                dataset.id,
+                samples,
+                models=dataset.report["models"],
+                shard_samples=dataset.request["shard_samples"],
+                due_at=dataset.request["start_after"],
+            )
+            return True
+
+        return self._repository.transact(insert)
