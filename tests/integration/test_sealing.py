@@ -104,9 +104,9 @@ def test_a_run_is_packed_to_its_end(ground: Packers, tmp_path: Path) -> None:
     for one in done[:3]:
         (tmp_path / one.files[0]["key"].rpartition("/")[2]).write_bytes(ground.read(one.files[0]))
     paths = [str(path) for path in sorted(tmp_path.glob("*.tar"))]
-    told = subprocess.run([sys.executable, "-c", _STRANGER, *paths], capture_output=True, check=True).stdout
+    read = subprocess.run([sys.executable, "-c", _STRANGER, *paths], capture_output=True, check=True).stdout
     digests = {ordinal: hashlib.sha256(image).hexdigest() for ordinal, image in images.items()}
-    assert {int(key): (digest, text) for key, digest, text in json.loads(told)} == {
+    assert {int(key): (digest, text) for key, digest, text in json.loads(read)} == {
         ordinal: (digest, f"a red ball, {ordinal}") for ordinal, digest in digests.items()
     }
 
