@@ -52,6 +52,19 @@ def dataset_prefix(dataset_id: UUID) -> str:
     return f"{PREFIX}datasets/{dataset_id}/"
 
 
+def dataset_key(dataset_id: UUID, path: str, *, fence: int | None = None) -> str:
+    """Where a file of a dataset lies.
+
+    Args:
+        path: below the dataset's folder, made of the numbers of shards.
+        fence: of a claim whose file must have a name of its own.
+    """
+    if fence is not None:
+        stem, dot, ending = path.rpartition(".")
+        path = f"{stem}.f{fence}{dot}{ending}"
+    return dataset_prefix(dataset_id) + path
+
+
 _RENDER = re.compile(rf"{PREFIX}(?:latents|images)/([1-9]\d{{0,18}})/[1-9]\d{{0,9}}\.[a-z]+")
 _UPLOAD = re.compile(rf"{PREFIX}uploads/([0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}})")
 _INPUT = re.compile(rf"{PREFIX}inputs/([0-9a-f]{{64}})")

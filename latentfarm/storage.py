@@ -16,6 +16,7 @@ from latentfarm.records import ObjectRef
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from typing import BinaryIO
 
     from boto3.session import Session
     from mypy_boto3_s3 import S3Client
@@ -43,6 +44,24 @@ class ObjectStore(Protocol):
 
     def delete(self, keys: Sequence[str]) -> None:
         """Removes objects; those that are not there are no error."""
+
+
+class Archive(ObjectStore, Protocol):
+    """A bucket that also takes files which must never be overwritten."""
+
+    def put_new(self, ref: ObjectRef, file: BinaryIO, content_type: str) -> bool:
+        """Stores a file of any size under a key that nothing lies under yet.
+
+        Args:
+            ref: the key, and what the file holds.
+            file: can be sought in; it may be read twice.
+
+        Returns:
+            Whether these bytes lie there, put now or by an earlier try. If not, others do, and stay.
+
+        Raises:
+            TransientError: the store did not answer, or not with a decision.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +130,37 @@ class S3Store:
                 ChecksumSHA256=base64.b64encode(digest).decode(),
             )
         return ObjectRef(key, digest, len(data))
+
+    def put_new(self, ref: ObjectRef, file: BinaryIO, content_type: str) -> bool:
+        """See `Archive.put_new`. One request, so that nothing half-written is ever to be seen."""
+        with _transient(f"put {ref.key}"):
+            file.seek(0)
+            try:
+                self.client.put_object(
+                    Bucket=self.bucket,
+                    Key=ref.key,
+                    Body=file,
+                    ContentLength=ref.size,
+                    ContentType=content_type,
+                    ChecksumSHA256=base64.b64encode(ref.sha256).decode(),
+                    IfNoneMatch="*",
+                )
+            except self.client.exceptions.ClientError as error:
+                if error.response["Error"]["Code"] not in {"PreconditionFailed", "412"}:
+                    raise
+                return self._is(ref)
+        return True
+
+    def _is(self, ref: ObjectRef) -> bool:
+        """Whether what lies there has that size and digest; it is read as a stream."""
+        found = self.client.get_object(Bucket=self.bucket, Key=ref.key)
+        if found["ContentLength"] != ref.size:
+            found["Body"].close()
+            return False
+        digest = hashlib.sha256()
+        for chunk in found["Body"].iter_chunks(1 << 20):
+            digest.update(chunk)
+        return digest.digest() == ref.sha256
 
     def get(self, ref: ObjectRef) -> bytes:
         """See `ObjectStore.get`."""

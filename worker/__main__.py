@@ -9,16 +9,19 @@ import threading
 from typing import TYPE_CHECKING
 
 from latentfarm.database import SOON_S, connect
-from latentfarm.errors import LatentfarmError
+from latentfarm.errors import LatentfarmError, ModelError
 from latentfarm.logs import configure, get_logger
 from latentfarm.registry import load_registry
 from latentfarm.repository.facade import Repository
 from latentfarm.settings import Settings
-from worker.options import Options, absent_models, chosen_models, parse
+from latentfarm.states import Stage
+from worker.options import Options, absent_models, models_of, parse
 from worker.parent import Parent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    from latentfarm.registry import ModelEntry
 
 
 def main() -> int:
@@ -31,15 +34,11 @@ def _one(options: Options) -> int:
     settings = Settings()
     configure("worker", level=settings.log_level, as_json=settings.log_json)
     try:
-        registry = load_registry(settings.models_file)
-        models = chosen_models(registry, settings.models)
+        models = models_of(options.stages, settings)
+        if Stage.SEAL not in options.stages:
+            _tell_absent(settings, models)
     except LatentfarmError as error:
         sys.stderr.write(f"{error}\n")
-        return 2
-    for name in absent_models(registry, settings.models):
-        get_logger().info("model_absent", model=name)
-    if not models:
-        sys.stderr.write("no model's files are on this machine; `latentfarm models pull NAME` fetches them\n")
         return 2
     engine = connect(settings.database_url, pool=2, application="latentfarm worker", answer_s=SOON_S)
     device = options.devices[0]
@@ -48,6 +47,13 @@ def _one(options: Options) -> int:
     parent.run()
     engine.dispose()
     return 0
+
+
+def _tell_absent(settings: Settings, models: Sequence[ModelEntry]) -> None:
+    for name in absent_models(load_registry(settings.models_file), settings.models):
+        get_logger().info("model_absent", model=name)
+    if not models:
+        raise ModelError("no model's files are on this machine; `latentfarm models pull NAME` fetches them")
 
 
 def _many(options: Options) -> int:

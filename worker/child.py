@@ -19,10 +19,9 @@ from latentfarm.embedded.launch import die_with_parent
 from latentfarm.logs import configure, get_logger
 from latentfarm.progress import ProgressPublisher
 from latentfarm.records import Release
-from latentfarm.registry import load_registry
 from latentfarm.repository.facade import Repository
 from latentfarm.settings import Settings
-from latentfarm.states import parse_stages
+from latentfarm.states import Stage, parse_stages
 from latentfarm.storage import S3Store
 from worker.assembly import Assembled, factory
 from worker.committer import AWAY_S, Committer
@@ -31,7 +30,7 @@ from worker.heartbeat import Heartbeat
 from worker.holdings import Holdings
 from worker.inbox import Inbox, capacity_for
 from worker.intake import Intake
-from worker.options import chosen_models
+from worker.options import models_of
 from worker.outflow import Outflow
 from worker.pacer import Pacer
 from worker.pulse import Pulse
@@ -39,13 +38,12 @@ from worker.saver import Saver
 from worker.watch import Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from latentfarm.messages import Pair
     from latentfarm.records import Saved
     from latentfarm.registry import ModelEntry
-    from latentfarm.states import Stage
-    from worker.engine.order import Order
+    from worker.engine.order import Errand
 
 BROKEN = 3
 """Exit status of a child whose device cannot be trusted any more."""
@@ -78,24 +76,11 @@ class Child:
         store = S3Store.from_settings(settings)
         self.saver = Saver(self.holdings, self.committer, store)
         self.outflow = Outflow(self.holdings, self.committer, store, self.progress, self.saver, self._retire)
-        self.assembled: Assembled = factory(settings.engine)(
-            models,
-            stages,
-            device=device,
-            threads=settings.torch_threads,
-            checkpoint_s=settings.checkpoint_s,
-            listener=self.outflow,
+        self.inbox = Inbox(capacity_for(entry.bucket for entry in models), self.holdings.changed)
+        self.assembled, self.intake = (
+            self._seal(store) if Stage.SEAL in stages else self._render(store, device, stages, models)
         )
         self.engine = self.assembled.engine
-        self.inbox = Inbox(capacity_for(entry.bucket for entry in models), self.holdings.changed)
-        self.intake = Intake(
-            self.inbox,
-            self.holdings,
-            self.committer,
-            store,
-            self.assembled,
-            self._retire,
-        )
         self.consumer = Consumer(settings.redis_url, f"worker{worker}", self.inbox, stages, models)
         self.pacer = Pacer(self.consumer, self.inbox, self.holdings)
         self.watch = Watch(
@@ -107,6 +92,33 @@ class Child:
             database_url=settings.database_url,
             report=self.report,
         )
+
+    def _render(
+        self, store: S3Store, device: str, stages: Sequence[Stage], models: Sequence[ModelEntry]
+    ) -> tuple[Assembled, Intake]:
+        """The engine that renders, with its models."""
+        assembled = factory(self._settings.engine)(
+            models,
+            stages,
+            device=device,
+            threads=self._settings.torch_threads,
+            checkpoint_s=self._settings.checkpoint_s,
+            listener=self.outflow,
+        )
+        return assembled, Intake(*self._around(store, assembled))
+
+    def _seal(self, store: S3Store) -> tuple[Assembled, Intake]:
+        """The engine that packs shards; renderers need none of its libraries."""
+        from worker.sealing.assembly import assemble
+        from worker.sealing.intake import SealIntake
+
+        engine, assembled = assemble(self.repository, store, self.outflow)
+        return assembled, SealIntake(*self._around(store, assembled), engine=engine)
+
+    def _around(
+        self, store: S3Store, assembled: Assembled
+    ) -> tuple[Inbox, Holdings, Committer, S3Store, Assembled, Callable[[], None]]:
+        return self.inbox, self.holdings, self.committer, store, assembled, self._retire
 
     def _retire(self) -> None:
         """The machine's trouble is nobody's fault: no more claims, and all that is held goes back."""
@@ -152,7 +164,7 @@ class Child:
         get_logger().info("worker_drained", worker=self.worker, given_back=len(orders), saved=len(saved))
 
 
-def _release(order: Order, steps: int, saved: Mapping[Pair, Saved]) -> Release:
+def _release(order: Errand, steps: int, saved: Mapping[Pair, Saved]) -> Release:
     return Release(order.render_id, order.fence, steps, saved.get((order.render_id, order.fence)))
 
 
@@ -183,7 +195,7 @@ def main() -> int:
         raise SystemExit("the parent ended before its child had started")
     settings = Settings()
     configure("worker", level=settings.log_level, as_json=settings.log_json)
-    models = chosen_models(load_registry(settings.models_file), settings.models)
+    models = models_of(given.stages, settings)
     if settings.offload:
         models = [entry.with_offload(settings.offload) for entry in models]
     with Heartbeat(given.heartbeat) as heartbeat:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from latentfarm.database import is_away
 from latentfarm.logs import get_logger
 from latentfarm.records import Release
-from latentfarm.repository import checkpointing, claiming, failing, finishing
+from latentfarm.repository import checkpointing, claiming, failing, finishing, sealing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from latentfarm.messages import Pair
     from latentfarm.records import Claimed, Done, Failure, Saved
     from latentfarm.repository.facade import Repository
+    from latentfarm.repository.sealing import Packed
 
-RESULTS = frozenset({"finish", "hand_over"})
+RESULTS = frozenset({"finish", "hand_over", "seal"})
 AWAY_S = 0.5
 BATCH = 512
 """Most operations in one transaction."""
@@ -55,6 +56,7 @@ class Committer(threading.Thread):
             "show": checkpointing.show,
             "finish": finishing.finish,
             "hand_over": finishing.hand_over,
+            "seal": sealing.seal,
             "fail": failing.fail,
             "release": failing.give_back,
             "claim": lambda connection, pairs: claiming.claim(connection, worker, pairs),
@@ -76,6 +78,10 @@ class Committer(threading.Thread):
     def hand_over(self, done: Done) -> Future[set[Pair]]:
         """Queues the refine stage; the future is empty when the render was superseded."""
         return self._put("hand_over", {(done.render_id, done.fence)}, [done])
+
+    def seal(self, packed: Packed) -> Future[set[Pair]]:
+        """Makes a shard part of its dataset; the future is empty when it was superseded."""
+        return self._put("seal", {(packed.render_id, packed.fence)}, [packed])
 
     def fail(self, failure: Failure) -> Future[set[Pair]]:
         """Records a failure and what follows from it."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from latentfarm.messages import Pair
-    from worker.engine.order import Order
+    from worker.engine.order import Errand
 
 KEPT = 4096
 """Many more than a child can hold: claims that were cancelled or superseded are never told of as ended."""
@@ -29,7 +29,7 @@ class Odometer:
         self._ways: dict[Pair, _Way] = {}
         self._lock = threading.Lock()
 
-    def stepped(self, order: Order, done: int) -> None:
+    def stepped(self, order: Errand, done: int) -> None:
         """The sample has `done` steps of its stage behind it."""
         with self._lock:
             way = self._ways.setdefault(_pair(order), _Way(done - 1, done, time.time()))
@@ -37,23 +37,23 @@ class Odometer:
             while len(self._ways) > KEPT:
                 del self._ways[next(iter(self._ways))]
 
-    def taken(self, order: Order) -> int:
+    def taken(self, order: Errand) -> int:
         """Steps that the claim has taken here."""
         with self._lock:
             way = self._ways.get(_pair(order))
             return 0 if way is None else way.done - way.began
 
-    def first_step_at(self, order: Order) -> float | None:
+    def first_step_at(self, order: Errand) -> float | None:
         """When it took its first step, in seconds since 1970."""
         with self._lock:
             way = self._ways.get(_pair(order))
             return None if way is None else way.first_step_at
 
-    def forget(self, order: Order) -> None:
+    def forget(self, order: Errand) -> None:
         """The claim has ended."""
         with self._lock:
             self._ways.pop(_pair(order), None)
 
 
-def _pair(order: Order) -> Pair:
+def _pair(order: Errand) -> Pair:
     return order.render_id, order.fence

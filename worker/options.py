@@ -12,13 +12,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from latentfarm.errors import InvalidInput
-from latentfarm.states import parse_stages
+from latentfarm.registry import load_registry
+from latentfarm.states import Stage, parse_stages
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from latentfarm.registry import ModelEntry, Registry
-    from latentfarm.states import Stage
+    from latentfarm.settings import Settings
+
+NO_DEVICE = ("none",)
+"""What a worker is on that packs shards. Not the CPU: a device of that name may be sent to rest for what it renders."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +36,18 @@ class Options:
 def parse(argv: Sequence[str]) -> Options:
     """Reads the command line; exits with a message when it is wrong."""
     parser = argparse.ArgumentParser(prog="python -m worker", description="Render on one or more devices.")
-    parser.add_argument("--stages", default="base,refine", help="base, refine, or base,refine (default)")
+    parser.add_argument(
+        "--stages",
+        default="base,refine",
+        help="base, refine, base,refine (default), or seal, which packs datasets and needs no device",
+    )
     parser.add_argument(
         "--devices", default="all", help="all (default), cpu, mps, cuda:0, or a list: cuda:0,cuda:1"
     )
     given = parser.parse_args(argv)
     try:
-        return Options(parse_stages(given.stages), parse_devices(given.devices))
+        stages = parse_stages(given.stages)
+        return Options(stages, NO_DEVICE if Stage.SEAL in stages else parse_devices(given.devices))
     except InvalidInput as error:
         parser.error(str(error))
 
@@ -75,6 +84,18 @@ def found_devices() -> tuple[str, ...]:
         if count:
             return tuple(f"cuda:{index}" for index in range(count))
     return ("mps",) if (platform.system(), platform.machine()) == ("Darwin", "arm64") else ("cpu",)
+
+
+def models_of(stages: Sequence[Stage], settings: Settings) -> list[ModelEntry]:
+    """The entries that a worker with these stages loads; of shards it needs none.
+
+    Raises:
+        UnknownModel: a setting names one that is not in the registry.
+        InvalidInput: the registry cannot be read.
+    """
+    if Stage.SEAL in stages:
+        return []
+    return chosen_models(load_registry(settings.models_file), settings.models)
 
 
 def chosen_models(registry: Registry, names: str) -> list[ModelEntry]:

@@ -26,9 +26,10 @@ if TYPE_CHECKING:
     from latentfarm.messages import Pair
     from latentfarm.progress import ProgressPublisher
     from latentfarm.records import Claimed, ObjectRef
+    from latentfarm.repository.sealing import Packed
     from latentfarm.storage import ObjectStore
     from worker.committer import Committer
-    from worker.engine.order import Checkpoint, Order
+    from worker.engine.order import Checkpoint, Errand, Order
     from worker.holdings import Holdings
     from worker.saver import Saver
 
@@ -83,18 +84,28 @@ class Outflow:
 
     def finished(self, order: Order, result: Handover | Picture) -> None:
         """See `Listener.finished`."""
-        self._pool.submit(self._settle, order, result)
+        self._pool.submit(self._settle, order, lambda claimed: self._deliver(claimed, order, result))
 
-    def failed(self, order: Order, error: RenderError) -> None:
+    def packed(self, errand: Errand, packed: Packed, then: Callable[[], object]) -> None:
+        """A shard's files are in the bucket. `then` is called once they are committed, or were refused."""
+
+        def commit(_claimed: Claimed) -> Future[set[Pair]]:
+            answer = self._committer.seal(packed)
+            answer.add_done_callback(lambda _: then())
+            return answer
+
+        self._pool.submit(self._settle, errand, commit)
+
+    def failed(self, order: Errand, error: RenderError) -> None:
         """See `Listener.failed`."""
         self._fail(order, error)
 
-    def _settle(self, order: Order, result: Handover | Picture) -> None:
+    def _settle(self, order: Errand, deliver: Callable[[Claimed], Future[set[Pair]]]) -> None:
         claimed = self._holdings.get(order.render_id, order.fence)
         if claimed is None:
             return
         try:
-            answer = self._deliver(claimed, order, result)
+            answer = deliver(claimed)
         except Exception as error:  # noqa: BLE001 - the render must end, whatever went wrong here
             self._end(order, error)
             return
@@ -116,7 +127,7 @@ class Outflow:
         commit = self._committer.finish if isinstance(result, Picture) else self._committer.hand_over
         return commit(done)
 
-    def _committed(self, order: Order, answer: Future[set[Pair]], started: float) -> None:
+    def _committed(self, order: Errand, answer: Future[set[Pair]], started: float) -> None:
         """From the committer's thread."""
         self.stage_s["commit"] += time.perf_counter() - started
         try:
@@ -126,7 +137,7 @@ class Outflow:
                 self._uncommitted -= 1
                 self._changed.notify_all()
 
-    def _end(self, order: Order, error: BaseException | None) -> None:
+    def _end(self, order: Errand, error: BaseException | None) -> None:
         """What becomes of a render whose result was delivered, or was not."""
         if error is None:
             self._leave(order)
@@ -163,7 +174,7 @@ class Outflow:
         finally:
             self.stage_s[part] += time.perf_counter() - started
 
-    def _fail(self, order: Order, error: RenderError) -> None:
+    def _fail(self, order: Errand, error: RenderError) -> None:
         get_logger().warning(
             "render_failed", render=order.render_id, error_class=error.error_class.value, error=str(error)
         )
@@ -171,7 +182,7 @@ class Outflow:
         self._committer.fail(Failure(order.render_id, order.fence, error.error_class, str(error), steps))
         self._leave(order)
 
-    def _leave(self, order: Order) -> None:
+    def _leave(self, order: Errand) -> None:
         self.odometer.forget(order)
         self._holdings.remove(order.render_id, order.fence)
 

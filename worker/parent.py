@@ -59,7 +59,8 @@ class Parent:
         self._settings = settings
         self._device = device
         self._stages = tuple(stages)
-        self._models = [entry.name for entry in models]
+        # The queue of shards is of no model; SQL compares the names.
+        self._models = [entry.name for entry in models] or [""]
         self._stopping = threading.Event()
         self._condemned = False
         self.xids = XidWatch(device)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from latentfarm.messages import Pair
     from latentfarm.storage import ObjectStore
     from worker.committer import Committer
-    from worker.engine.order import Checkpoint, Order
+    from worker.engine.order import Checkpoint, Errand, Order
     from worker.holdings import Holdings
 
 UPLOADERS = 8
@@ -33,7 +33,7 @@ UPLOADERS = 8
 class _Wish:
     """A state to be put. With `answer` it is the last one, and its release makes it visible."""
 
-    order: Order
+    order: Errand
     checkpoint: Checkpoint
     taken: int
     answer: Future[Saved | None] | None = None
@@ -62,7 +62,7 @@ class Saver:
             if not self._draining:
                 self._add(_Wish(order, checkpoint, taken))
 
-    def drain(self, last: Iterable[tuple[Order, Checkpoint, int]], until: float) -> dict[Pair, Saved]:
+    def drain(self, last: Iterable[tuple[Errand, Checkpoint, int]], until: float) -> dict[Pair, Saved]:
         """Puts the last states of samples that are given back, all at once.
 
         Args:

@@ -40,7 +40,10 @@ def up(
     ] = 8400,
     worker: Annotated[
         list[str] | None,
-        typer.Option(help="Stages of a worker: base, refine or base,refine. Repeat for more workers."),
+        typer.Option(
+            help="Stages of a worker: base, refine, base,refine or seal. Repeat for more workers; one that seals"
+            " is always there."
+        ),
     ] = None,
     devices: Annotated[str, typer.Option(help="all, cpu, mps, or a list such as cuda:0,cuda:1.")] = "all",
     json_: Json = False,

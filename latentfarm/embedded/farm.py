@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from latentfarm.embedded import ports
 from latentfarm.embedded.errors import StackError
 from latentfarm.embedded.program import Program
-from latentfarm.states import parse_stages
+from latentfarm.states import Stage, parse_stages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,13 +24,17 @@ ENVIRONMENT = "farm.env"
 """File in the stack's folder with all the settings; `latentfarm doctor` reads it."""
 
 
+SEAL = Stage.SEAL.label
+
+
 class Farm:
     """API, scheduler and workers on a started stack.
 
     Args:
         root: the checkout that holds the rooms.
         port: where the API should listen; another one is taken when it is 0 or not free.
-        workers: stages of each worker process, such as `["base", "refine"]`.
+        workers: stages of each worker process, such as `["base", "refine"]`; one that packs shards is added where
+            none is named.
         devices: as `python -m worker --devices` takes them.
     """
 
@@ -40,7 +44,7 @@ class Farm:
             raise StackError(f"a farm starts from a checkout; {root} has no folder {', '.join(missing)}")
         self._stack = stack
         self._root = root
-        self._workers = tuple(workers)
+        self._workers = (*workers, *([] if SEAL in workers else [SEAL]))
         self._devices = devices
         self._started = 0.0
         self.port = port if port and ports.is_free(port) else ports.choose([])
@@ -97,7 +101,7 @@ class Farm:
         return self._program(
             name,
             env,
-            *("worker", "--stages", stages, "--devices", self._devices),
+            *("worker", "--stages", stages, *([] if stages == SEAL else ["--devices", self._devices])),
             after=("migrate",),
             ready=lambda: self._worker_is_warm(stages),
             start_timeout=900.0,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import resource
 import uuid
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from latentfarm.storage import S3Store
 
 if TYPE_CHECKING:
     from latentfarm.settings import Settings
-    from latentfarm.storage import ObjectStore
+    from latentfarm.storage import Archive, ObjectStore
 
 
 @pytest.fixture
@@ -102,6 +103,25 @@ def test_a_process_that_may_open_no_more_files_is_trouble_that_passes(
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert fresh.get(fresh.put(f"{key}/more", b"x", "image/png")) == b"x"
+
+
+def test_a_new_file_is_put_once_and_never_overwritten(store: S3Store, key: str) -> None:
+    archive: Archive = store
+    data = b"0123456789" * 300_000
+    ref = ObjectRef(key, hashlib.sha256(data).digest(), len(data))
+    for _ in range(2):  # the second time it is there already
+        assert archive.put_new(ref, io.BytesIO(data), "application/x-tar")
+    same_size, other_size = data[:-1] + b"x", b"short"
+    for other in (same_size, other_size):
+        taken = ObjectRef(key, hashlib.sha256(other).digest(), len(other))
+        assert not archive.put_new(taken, io.BytesIO(other), "application/x-tar")
+    assert archive.get(ref) == data
+
+
+def test_a_new_file_that_is_not_what_was_said_is_not_stored(store: S3Store, key: str) -> None:
+    with pytest.raises(TransientError):
+        store.put_new(ObjectRef(key, hashlib.sha256(b"a").digest(), 1), io.BytesIO(b"b"), "application/x-tar")
+    assert store.size(key) is None
 
 
 def test_a_large_object_is_one_put_and_leaves_no_open_upload(store: S3Store, key: str) -> None:

@@ -5,17 +5,23 @@ from __future__ import annotations
 import platform
 import shutil
 import stat
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from latentfarm.errors import InvalidInput, UnknownModel
 from latentfarm.registry import ModelEntry, Registry
+from latentfarm.settings import Settings
 from latentfarm.states import Stage, parse_stages
-from worker.options import Options, absent_models, chosen_models, found_devices, parse, parse_devices
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from worker.options import (
+    Options,
+    absent_models,
+    chosen_models,
+    found_devices,
+    models_of,
+    parse,
+    parse_devices,
+)
 
 REGISTRY = Registry({name: ModelEntry(name=name, base="b") for name in ("tiny", "other")})
 
@@ -27,13 +33,14 @@ REGISTRY = Registry({name: ModelEntry(name=name, base="b") for name in ("tiny", 
         ("refine", (Stage.REFINE,)),
         ("base,refine", (Stage.BASE, Stage.REFINE)),
         (" refine , base, base", (Stage.BASE, Stage.REFINE)),
+        ("seal", (Stage.SEAL,)),
     ],
 )
 def test_stages_are_a_sorted_set(text: str, stages: tuple[Stage, ...]) -> None:
     assert parse_stages(text) == stages
 
 
-@pytest.mark.parametrize("text", ["", ",", "seal", "base;refine", "BASE"])
+@pytest.mark.parametrize("text", ["", ",", "base,seal", "base;refine", "BASE"])
 def test_other_stages_are_refused(text: str) -> None:
     with pytest.raises(InvalidInput, match="--stages"):
         parse_stages(text)
@@ -60,6 +67,12 @@ def test_a_wrong_command_line_is_told_in_one_line(capsys: pytest.CaptureFixture[
 def test_a_worker_serves_both_stages_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
     assert parse([]) == Options((Stage.BASE, Stage.REFINE), ("cuda:0", "cuda:1"))
+
+
+def test_a_worker_that_packs_has_no_device_and_no_model() -> None:
+    options = parse(["--stages", "seal", "--devices", "cuda:0,cuda:1"])
+    assert options == Options((Stage.SEAL,), ("none",))
+    assert models_of(options.stages, Settings(models_file=Path("nowhere"))) == []
 
 
 @pytest.mark.parametrize("visible", ["", "-1"])

@@ -73,8 +73,17 @@ class Checkpoint:
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """One stage of one render, claimed and ready for the engine.
+class Errand:
+    """One stage of one render, claimed: what is true of every stage."""
+
+    render_id: int
+    fence: int
+    stage: Stage
+
+
+@dataclass(frozen=True, slots=True)
+class Order(Errand):
+    """An errand with all that the step engine needs.
 
     Attributes:
         spec: complete: model, sampler, width and height are filled in.
@@ -85,9 +94,6 @@ class Order:
         checkpoint: where to go on; ignored, with a line in the log, when it does not fit.
     """
 
-    render_id: int
-    fence: int
-    stage: Stage
     spec: RenderSpec
     seed: int
     lane: Lane
@@ -101,7 +107,7 @@ class Order:
 class Unfinished:
     """An order that an engine gives back, and the state that it has come to; None before the first step."""
 
-    order: Order
+    order: Errand
     checkpoint: Checkpoint | None = None
 
 

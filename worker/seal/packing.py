@@ -56,12 +56,17 @@ def pack(shard: Shard, pieces: Iterable[Piece], data: BinaryIO, index: BinaryIO)
     files = Counted(data), Counted(index)
     writers = WRITERS[shard.layout](files[0]), IndexWriter(files[1], shard)
     tally = _Tally()
-    for piece in pieces:
-        tally.add(piece)
+    try:
+        for piece in pieces:
+            tally.add(piece)
+            for writer in writers:
+                writer.add(piece)
         for writer in writers:
-            writer.add(piece)
-    for writer in writers:
-        writer.close()
+            writer.close()
+    except BaseException:
+        for out in files:
+            out.cut()
+        raise
     return tally.sealed(shard, files)
 
 

@@ -23,10 +23,12 @@ class Counted:
         self._out = out
         self._digest = hashlib.sha256()
         self._size = 0
+        self._cut = False
 
     def write(self, data: bytes) -> int:
         """Pass on."""
-        self._out.write(data)
+        if not self._cut:
+            self._out.write(data)
         self._digest.update(data)
         self._size += len(data)
         return len(data)
@@ -44,6 +46,10 @@ class Counted:
 
     def close(self) -> None:
         """The file belongs to the caller, who closes it."""
+
+    def cut(self) -> None:
+        """Nothing is passed on any more: writers that were never closed write once more when they are collected."""
+        self._cut = True
 
     def as_file(self, path: str) -> ShardFile:
         """What was written."""
