@@ -101,8 +101,8 @@ def test_a_stopped_engine_gives_back_states_that_another_goes_on_with(
     unfinished = first.engine.stop()
     assert [left.order for left in unfinished] == orders
     with Rig(tiny) as second:
-        for left in unfinished:
-            second.engine.submit(dataclasses.replace(left.order, checkpoint=left.checkpoint))
+        for order, left in zip(orders, unfinished, strict=True):
+            second.engine.submit(dataclasses.replace(order, checkpoint=left.checkpoint))
         found = [second.picture(order) for order in orders]
     assert all(torch.equal(one.pixels, other.pixels) for one, other in zip(found, whole, strict=True))
     for left in unfinished:
