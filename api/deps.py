@@ -10,6 +10,7 @@ from api.figures import Figures
 from api.hurry import Hurry
 from api.readiness import Readiness
 from latentfarm.broker import Broker
+from latentfarm.datasets import Datasets
 from latentfarm.errors import InvalidInput
 from latentfarm.events import EventHub
 from latentfarm.ids import parse_id
@@ -35,6 +36,7 @@ class Services:
     registry: Registry
     farm: Farm
     refining: Refining
+    datasets: Datasets
     uploads: Uploads
     hurry: Hurry
     hub: EventHub

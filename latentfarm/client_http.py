@@ -16,6 +16,8 @@ from latentfarm.errors import (
     InvalidInput,
     LatentfarmError,
     MalformedJson,
+    ManifestChanged,
+    ManifestError,
     NotFound,
     NotSupported,
     RenderError,
@@ -23,7 +25,7 @@ from latentfarm.errors import (
     SourceGone,
     UnknownModel,
 )
-from latentfarm.views import ProblemView
+from latentfarm.views import ComplaintView, ProblemView
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -116,14 +118,22 @@ def error_of(response: httpx.Response) -> LatentfarmError:
     except ValidationError:
         return _other(response.status_code, f"HTTP {response.status_code} from {response.url}")
     if problem.errors:
-        first = problem.errors[0]
-        return _BY_CODE.get(first.code, InvalidInput)(first.field, first.message, first.allowed)
+        return _complained(problem.errors[0])
     if problem.type.endswith(":conflict"):
         return RacingCall(problem.detail)
     code = problem.type.rsplit(":", 1)[1] if ":" in problem.type else ""
     if problem.status == 409 and code in SOURCE_CODES:
         return SourceGone(code, problem.detail)
     return _other(problem.status, problem.detail)
+
+
+def _complained(first: ComplaintView) -> InvalidInput:
+    about = first.field, first.message, first.allowed
+    if first.line is not None:
+        return ManifestError(*about, line=first.line, code=first.code)
+    if first.code == ManifestChanged.code:
+        return ManifestChanged.told(*about)
+    return _BY_CODE.get(first.code, InvalidInput)(*about)
 
 
 def _other(status: int, detail: str) -> LatentfarmError:
