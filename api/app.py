@@ -12,6 +12,8 @@ from api import (
     metrics,
     openapi,
     problems,
+    routes_dataset_files,
+    routes_datasets,
     routes_events,
     routes_images,
     routes_jobs,
@@ -25,6 +27,7 @@ from api.hurry import Hurry
 from api.readiness import Readiness
 from latentfarm.broker import Broker
 from latentfarm.database import connect
+from latentfarm.datasets import Datasets
 from latentfarm.doctor.services import check_bucket, check_database, check_migrations, check_redis
 from latentfarm.events import EventHub
 from latentfarm.ids import new_id
@@ -53,7 +56,17 @@ def create_app(settings: Settings, fetcher: Fetcher | None = None) -> FastAPI:
     """
     app = FastAPI(lifespan=_lifespan, redirect_slashes=False)
     app.state.services = _services(settings, fetcher or Fetcher())
-    routes = (routes_jobs, routes_images, routes_events, routes_uploads, routes_models, health, metrics)
+    routes = (
+        routes_jobs,
+        routes_images,
+        routes_events,
+        routes_datasets,
+        routes_dataset_files,
+        routes_uploads,
+        routes_models,
+        health,
+        metrics,
+    )
     for module in routes:
         app.include_router(module.router)
     app.add_middleware(Deadline)
@@ -81,6 +94,7 @@ def _services(settings: Settings, fetcher: Fetcher) -> Services:
         registry=registry,
         farm=farm,
         refining=Refining(farm, repository),
+        datasets=Datasets(repository, store, registry, new_id),
         uploads=Uploads(repository, store, new_id, settings.upload_s),
         hurry=Hurry(accepted, farm.send_now),
         hub=hub,

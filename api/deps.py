@@ -11,6 +11,7 @@ from api.hurry import Hurry
 from api.readiness import Readiness
 from api.tenancy import tenant
 from latentfarm.broker import Broker
+from latentfarm.datasets import Datasets
 from latentfarm.errors import InvalidInput
 from latentfarm.events import EventHub
 from latentfarm.ids import parse_id
@@ -36,6 +37,7 @@ class Services:
     registry: Registry
     farm: Farm
     refining: Refining
+    datasets: Datasets
     uploads: Uploads
     hurry: Hurry
     hub: EventHub

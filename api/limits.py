@@ -11,6 +11,7 @@ from api.problems import ProblemError, refused
 from latentfarm import strict_json
 from latentfarm.errors import InvalidInput
 from latentfarm.explain import explain
+from latentfarm.manifests.request import DatasetRequest
 from latentfarm.refinement import RefineRequest
 from latentfarm.spec import RenderSpec
 from latentfarm.views import UploadRequest
@@ -63,6 +64,11 @@ async def read_upload(request: Request) -> UploadRequest:
     return await _read(request, UploadRequest)
 
 
+async def read_dataset(request: Request) -> DatasetRequest:
+    """What is said of a dataset; refused as specs are. Its rows are looked at later."""
+    return await _read(request, DatasetRequest)
+
+
 async def _read(request: Request, model: type[M]) -> M:
     document = strict_json.loads(await read_json(request))
     try:
@@ -74,6 +80,7 @@ async def _read(request: Request, model: type[M]) -> M:
 
 SpecBody = Annotated[RenderSpec, Depends(read_spec)]
 RefineBody = Annotated[RefineRequest, Depends(read_refinement)]
+DatasetBody = Annotated[DatasetRequest, Depends(read_dataset)]
 UploadBody = Annotated[UploadRequest, Depends(read_upload)]
 
 

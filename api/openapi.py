@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from api.problems import MEDIA_TYPE
 from latentfarm import __version__
+from latentfarm.manifests.request import DatasetRequest
 from latentfarm.refinement import RefineRequest
 from latentfarm.spec import RenderSpec
 from latentfarm.views import ProblemView, UploadRequest
@@ -21,8 +22,9 @@ def _body(model: type[BaseModel]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
-#: For `openapi_extra` of a route whose body is a spec, asks to refine, or tells of an upload.
-SPEC_BODY, REFINE_BODY, UPLOAD_BODY = _body(RenderSpec), _body(RefineRequest), _body(UploadRequest)
+#: For `openapi_extra` of a route whose body is a spec, asks to refine, or tells of an upload or a dataset.
+SPEC_BODY, REFINE_BODY = _body(RenderSpec), _body(RefineRequest)
+UPLOAD_BODY, DATASET_BODY = _body(UploadRequest), _body(DatasetRequest)
 
 DESCRIPTION = """
 A render farm for Stable Diffusion XL. `POST /v1/jobs` takes a spec and answers at once; the images are
@@ -60,7 +62,7 @@ def _add_schemas(document: dict[str, Any]) -> None:
     known = document.setdefault("components", {}).setdefault("schemas", {})
     for name in ("HTTPValidationError", "ValidationError"):
         known.pop(name, None)
-    for model in (RenderSpec, RefineRequest, UploadRequest, ProblemView):
+    for model in (RenderSpec, RefineRequest, UploadRequest, DatasetRequest, ProblemView):
         schema = model.model_json_schema(ref_template=_REFERENCE)
         known.update(schema.pop("$defs", {}))
         known[model.__name__] = schema

@@ -14,6 +14,8 @@ from latentfarm.errors import (
     Conflict,
     InvalidInput,
     MalformedJson,
+    ManifestChanged,
+    ManifestError,
     NotFound,
     ServiceUnavailable,
     SourceGone,
@@ -54,9 +56,11 @@ class ProblemError(Exception):
 
 
 def refused(errors: list[InvalidInput]) -> ProblemError:
-    """422 (400 for what is no JSON), with every complaint; the first one makes type and detail."""
+    """422 (400 for what is no JSON, 409 for a changed manifest), with every complaint; the first one makes type and detail."""
     first = errors[0]
     status = HTTPStatus.BAD_REQUEST if isinstance(first, MalformedJson) else HTTPStatus.UNPROCESSABLE_ENTITY
+    if first.code == ManifestChanged.code:
+        status = HTTPStatus.CONFLICT
     return ProblemError(status, first.code, str(first), errors=tuple(errors))
 
 
@@ -96,7 +100,10 @@ def install(app: FastAPI) -> None:
 
 
 def _complaint(error: InvalidInput) -> ComplaintView:
-    return ComplaintView(field=error.field, code=error.code, message=error.message, allowed=error.allowed)
+    line = error.line if isinstance(error, ManifestError) else None
+    return ComplaintView(
+        field=error.field, code=error.code, message=error.message, allowed=error.allowed, line=line
+    )
 
 
 def _expected(request: Request, error: Exception) -> JSONResponse:
@@ -122,8 +129,7 @@ def _problem(error: Exception) -> ProblemError:
 
 
 def _conflict(error: Conflict | SourceGone) -> ProblemError:
-    code = error.code if isinstance(error, SourceGone) else "conflict"
-    return ProblemError(HTTPStatus.CONFLICT, code, str(error), retry_s=1 if error.retryable else None)
+    return ProblemError(HTTPStatus.CONFLICT, error.code, str(error), retry_s=1 if error.retryable else None)
 
 
 def _away(detail: str) -> ProblemError:

@@ -1,4 +1,4 @@
-"""Leave to upload a picture that jobs start from. The bytes go to the object store, not through the API."""
+"""Leave to upload a picture that jobs start from, or the manifest of a dataset. The bytes go to the object store, not through the API."""
 
 from http import HTTPStatus
 
@@ -21,6 +21,6 @@ _BAD_BODY = (
 
 @router.post("", status_code=201, responses=problems(*_BAD_BODY), openapi_extra=UPLOAD_BODY)
 def offer(body: UploadBody, use: Use, tenant: Tenant) -> UploadView:
-    """Gives a link for one PUT of so many bytes. Put the file there, then name the id in a spec."""
-    ticket, link = use.uploads.offer(body.size, tenant=tenant)
+    """Gives a link for one PUT of so many bytes. Put the file there, then name the id in a spec or a dataset."""
+    ticket, link = use.uploads.offer(body.size, tenant=tenant, purpose=body.purpose)
     return UploadView(id=ticket.id, url=link, size=ticket.size, expires_at=ticket.expires_at)

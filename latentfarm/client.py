@@ -14,6 +14,7 @@ import httpx
 from pydantic import BaseModel, ValidationError
 
 from latentfarm import client_events, client_inputs
+from latentfarm.client_datasets import Datasets
 from latentfarm.client_http import Http
 from latentfarm.errors import TransientError
 from latentfarm.explain import explain
@@ -48,11 +49,15 @@ class Client:
         timeout: seconds for one answer.
         retry_s: seconds for which a request is repeated while the API is away. No repeated submit makes
             a second job.
+
+    Attributes:
+        datasets: what there is to do with datasets.
     """
 
     def __init__(self, base_url: str | None = None, *, timeout: float = 30.0, retry_s: float = 30.0) -> None:
         url = base_url or os.environ.get("LATENTFARM_API_URL") or DEFAULT_URL
         self._http = Http(url, timeout_s=timeout, retry_s=retry_s)
+        self.datasets = Datasets(self._http)
 
     def __enter__(self) -> Self:
         return self

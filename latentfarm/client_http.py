@@ -16,6 +16,8 @@ from latentfarm.errors import (
     InvalidInput,
     LatentfarmError,
     MalformedJson,
+    ManifestChanged,
+    ManifestError,
     NotFound,
     NotSupported,
     RenderError,
@@ -24,7 +26,7 @@ from latentfarm.errors import (
     TooMuchQueued,
     UnknownModel,
 )
-from latentfarm.views import ProblemView
+from latentfarm.views import ComplaintView, ProblemView
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -118,8 +120,7 @@ def error_of(response: httpx.Response) -> LatentfarmError:
     except ValidationError:
         return _other(response.status_code, f"HTTP {response.status_code} from {response.url}")
     if problem.errors:
-        first = problem.errors[0]
-        return _BY_CODE.get(first.code, InvalidInput)(first.field, first.message, first.allowed)
+        return _complained(problem.errors[0])
     if problem.type.endswith(":conflict"):
         return RacingCall(problem.detail)
     code = problem.type.rsplit(":", 1)[1] if ":" in problem.type else ""
@@ -128,6 +129,15 @@ def error_of(response: httpx.Response) -> LatentfarmError:
     if problem.status == 429:
         return TooMuchQueued(problem.detail, int(response.headers.get("Retry-After", "1")))
     return _other(problem.status, problem.detail)
+
+
+def _complained(first: ComplaintView) -> InvalidInput:
+    about = first.field, first.message, first.allowed
+    if first.line is not None:
+        return ManifestError(*about, line=first.line, code=first.code)
+    if first.code == ManifestChanged.code:
+        return ManifestChanged.told(*about)
+    return _BY_CODE.get(first.code, InvalidInput)(*about)
 
 
 def _other(status: int, detail: str) -> LatentfarmError:

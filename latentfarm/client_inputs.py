@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import httpx
 
@@ -22,7 +22,7 @@ def upload(http: Http, picture: str | Path | bytes) -> str:
         raise InvalidInput("file", f"{len(data)} bytes", f"1 to {MAX_INPUT_BYTES}")
     answer = http.request("POST", "/v1/uploads", json={"size": len(data)})
     offer = UploadView.model_validate_json(answer.content)
-    _put(http, offer.url, data)
+    put(http, offer.url, data)
     return str(offer.id)
 
 
@@ -33,10 +33,17 @@ def _read(path: Path) -> bytes:
         raise InvalidInput("file", f"cannot read {path}: {error.strerror}") from error
 
 
-def _put(http: Http, link: str, data: bytes) -> None:
+def put(http: Http, link: str, data: bytes | BinaryIO) -> None:
+    """Sends what an upload was offered for, again while that can help; a file as a stream, from its start.
+
+    Raises:
+        ServiceUnavailable: the object store was away, or refused it.
+    """
     where = httpx.URL(link).copy_with(query=None)
     for last_try in http.tries():
         try:
+            if not isinstance(data, bytes):
+                data.seek(0)
             status = httpx.put(link, content=data, timeout=http.client.timeout).status_code
         except httpx.TransportError as error:
             if last_try:

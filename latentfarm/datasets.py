@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from latentfarm.dataset_terms import changed_output, most_images, refuse_unbuilt, report_of, without_rows
-from latentfarm.errors import Conflict, InvalidInput, ManifestChanged, NotFound, NotSupported
+from latentfarm.errors import Conflict, Ended, InvalidInput, ManifestChanged, NotFound, NotSupported
 from latentfarm.keys import spool_key
 from latentfarm.manifests.checking import check
 from latentfarm.manifests.defaults import keep_latents
@@ -56,7 +56,7 @@ class Datasets:
             ManifestError: a row is wrong; nothing was stored.
             InvalidInput: the request itself is wrong.
             ManifestChanged: there is a dataset of that name, made by other parameters or rows.
-            Conflict: its rows are still coming in, or it was cancelled.
+            Conflict: its rows are still coming in; of kind `Ended`: it was cancelled.
         """
         refuse_unbuilt(request)
         known = self._known(request.name, tenant)
@@ -110,7 +110,7 @@ class Datasets:
                 self.repository.transact(lambda c: sets.forget(c, rejected))
             return None
         if known.cancelled_at is not None:
-            raise Conflict(f"the dataset {name} was cancelled; another name makes another one")
+            raise Ended(f"the dataset {name} was cancelled; another name makes another one")
         if known.phase != "inserted":
             raise Conflict(f"the rows of the dataset {name} are still coming in; try again later")
         return known

@@ -9,6 +9,7 @@ LatentfarmError
 │   ├── MalformedJson       no JSON, or JSON that readers could understand in two ways
 │   └── ManifestError       a row of a dataset's manifest, or the whole of it
 ├── Conflict                a request that races another one
+│   └── Ended               what was to go on has ended for good
 ├── TooMuchQueued           the tenant has as many renders waiting as it may
 ├── SourceGone              what a job is to be refined from is not there
 ├── NotFound
@@ -137,11 +138,26 @@ class ManifestChanged(InvalidInput):
         told = "; ".join(changes)
         super().__init__("name", f"the dataset {name} was made by other parameters: {told}", "another name")
 
+    @classmethod
+    def told(cls, field: str, message: str, allowed: str) -> ManifestChanged:
+        """The error again, out of what an API said."""
+        error = cls("", ())
+        InvalidInput.__init__(error, field, message, allowed)
+        return error
+
 
 class Conflict(LatentfarmError):  # noqa: N818 - named as HTTP names it
     """What was asked for races something else, such as the first call with the same Idempotency-Key."""
 
+    code = "conflict"
     retryable = True
+
+
+class Ended(Conflict):
+    """What was to go on has ended for good, such as a dataset that was cancelled."""
+
+    code = "ended"
+    retryable = False
 
 
 class TooMuchQueued(LatentfarmError):  # noqa: N818 - names a state, as HTTP does

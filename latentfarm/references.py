@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 INPUT_FIELDS = ("image", "mask_image")
 MAX_INPUT_BYTES = 20 * 1024 * 1024
+MAX_MANIFEST_BYTES = 2**31 - 1
+"""Of an uploaded manifest."""
 MAX_INPUT_PIXELS = 16 * 1024 * 1024
 MAX_DATA_BYTES = 700 * 1024
 MAX_DATA_CHARS = MAX_DATA_BYTES * 4 // 3 + 4

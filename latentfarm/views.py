@@ -8,16 +8,18 @@ from uuid import UUID  # noqa: TC003 - pydantic needs the type at run time
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from latentfarm.references import MAX_INPUT_BYTES
+from latentfarm.references import MAX_INPUT_BYTES, MAX_MANIFEST_BYTES
 from latentfarm.states import FINAL_JOB, JobState, Lane
 
 
-class _View(BaseModel):
+class View(BaseModel):
+    """What an answer is made of."""
+
     # A client may be older than its API: what it does not know it leaves out.
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class ImageView(_View):
+class ImageView(View):
     """One image of a job."""
 
     index: int = Field(description="Counted from 0.")
@@ -39,7 +41,7 @@ class ImageView(_View):
     )
 
 
-class AttemptView(_View):
+class AttemptView(View):
     """What happened in one claim of an image."""
 
     worker: int = Field(description="The life of a worker process; each has a number of its own.")
@@ -64,14 +66,14 @@ class AttemptView(_View):
     )
 
 
-class AttemptList(_View):
+class AttemptList(View):
     """The last claims of an image, oldest first."""
 
     object: Literal["list"] = Field("list", description="Always `list`.")
     data: list[AttemptView] = Field(description="At most the last 20.")
 
 
-class RefinedFrom(_View):
+class RefinedFrom(View):
     """What a job of kind `refine` was made from."""
 
     job: UUID = Field(description="The job whose images were refined.")
@@ -81,7 +83,7 @@ class RefinedFrom(_View):
     url: str = Field(description="Where that job is shown.")
 
 
-class JobSummary(_View):
+class JobSummary(View):
     """A job in a list."""
 
     object: Literal["job"] = "job"
@@ -126,7 +128,7 @@ class JobView(JobSummary):
     images_next: int | None = Field(None, description="`images_from` of the next page; null: the last one.")
 
 
-class JobList(_View):
+class JobList(View):
     """A page of jobs, newest first."""
 
     object: Literal["list"] = "list"
@@ -135,7 +137,7 @@ class JobList(_View):
     next_cursor: str | None = Field(None, description="Give it as `after` to read on.")
 
 
-class SamplerView(_View):
+class SamplerView(View):
     """What one sampler takes."""
 
     name: str
@@ -153,23 +155,30 @@ class UploadRequest(BaseModel):
 
     size: int = Field(
         ge=1,
-        le=MAX_INPUT_BYTES,
-        description="Bytes of the file: a PNG, JPEG or WebP of at most 16 megapixels.",
+        le=MAX_MANIFEST_BYTES,
+        description=f"Bytes of the file; of a picture at most {MAX_INPUT_BYTES}.",
+    )
+    purpose: Literal["image", "manifest"] = Field(
+        "image",
+        description="What it is for: a PNG, JPEG or WebP of at most 16 megapixels that a job starts from, or"
+        " the rows of a dataset.",
     )
 
 
-class UploadView(_View):
+class UploadView(View):
     """Leave to upload one file."""
 
     object: Literal["upload"] = "upload"
-    id: UUID = Field(description="For `image` or `mask_image` of a spec, once the file is there.")
+    id: UUID = Field(
+        description="For `image` or `mask_image` of a spec, or `manifest.upload` of a dataset, once the file is there."
+    )
     method: Literal["PUT"] = "PUT"
     url: str = Field(description="Where to put the file; signed, needs no other key.")
     size: int = Field(description="Bytes that the link takes, no more and no less.")
     expires_at: datetime = Field(description="Until then the link, and the upload, can be used.")
 
 
-class ModelView(_View):
+class ModelView(View):
     """A model of the registry, in OpenAI's shape with our fields added."""
 
     object: Literal["model"] = "model"
@@ -196,14 +205,14 @@ class ModelView(_View):
     )
 
 
-class ModelList(_View):
+class ModelList(View):
     """All models."""
 
     object: Literal["list"] = "list"
     data: list[ModelView]
 
 
-class EventView(_View):
+class EventView(View):
     """One server-sent event.
 
     Attributes:
@@ -223,16 +232,19 @@ class EventView(_View):
         return self.type in FINAL_EVENTS
 
 
-class ComplaintView(_View):
+class ComplaintView(View):
     """One thing that is wrong with a request."""
 
     field: str = Field(description="Dotted path, such as `refiner.high_noise_frac`.")
     code: str = Field(description="`invalid`, `not_supported`, `unknown_model`, `malformed_json`, ...")
     message: str
     allowed: str = Field("", description="What would be right.")
+    line: int | None = Field(
+        None, description="Of a manifest, counted from 1; of Parquet and of rows in the request, the row."
+    )
 
 
-class ProblemView(_View):
+class ProblemView(View):
     """An RFC 9457 problem document."""
 
     type: str = Field(description="A URN that stays the same for this kind of problem.")

@@ -10,7 +10,7 @@ import typer
 from pydantic import ValidationError
 
 from latentfarm import __version__
-from latentfarm.cli import jobs, models
+from latentfarm.cli import dataset, jobs, models
 from latentfarm.cli.doctor import doctor
 from latentfarm.cli.follow import INTERRUPTED, Interrupted
 from latentfarm.cli.grid import grid
@@ -72,6 +72,7 @@ def demo(context: typer.Context) -> None:
 app.command(cls=PanelledCommand)(with_options(render, spec_options()))
 app.command()(replay)
 app.command()(grid)
+app.add_typer(dataset.app, name="dataset")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(models.app, name="models")
 app.command()(doctor)

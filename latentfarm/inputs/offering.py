@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from latentfarm.errors import InvalidInput
 from latentfarm.keys import upload_key
-from latentfarm.references import MAX_INPUT_BYTES
+from latentfarm.references import MAX_INPUT_BYTES, MAX_MANIFEST_BYTES
 from latentfarm.repository import uploads
+
+MOST = {"image": MAX_INPUT_BYTES, "manifest": MAX_MANIFEST_BYTES}
+"""Bytes of an upload, by what it is for."""
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,14 +35,16 @@ class Uploads:
     new_id: Callable[[], UUID]
     good_s: int
 
-    def offer(self, size: int, *, tenant: str) -> tuple[UploadTicket, str]:
+    def offer(
+        self, size: int, *, tenant: str, purpose: Literal["image", "manifest"] = "image"
+    ) -> tuple[UploadTicket, str]:
         """An upload of `size` bytes, and the link for its PUT.
 
         Raises:
-            InvalidInput: more bytes than an input may have.
+            InvalidInput: more bytes than such a file may have.
         """
-        if not 1 <= size <= MAX_INPUT_BYTES:
-            raise InvalidInput("size", f"{size} bytes", f"1 to {MAX_INPUT_BYTES}")
+        if not 1 <= size <= MOST[purpose]:
+            raise InvalidInput("size", f"{size} bytes of purpose {purpose}", f"1 to {MOST[purpose]}")
         upload_id = self.new_id()
         ticket = self.repository.transact(
             lambda c: uploads.add(c, upload_id, tenant=tenant, size=size, good_s=self.good_s)

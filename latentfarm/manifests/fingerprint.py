@@ -65,7 +65,12 @@ def fingerprint(
         "models": {name: _model(registry.get(name), used) for name, used in models.items()},
     }
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return Fingerprint(text, hashlib.sha256(text.encode()).digest())
+    return Fingerprint(text, sha256_of(text))
+
+
+def sha256_of(text: str) -> bytes:
+    """Digest of a fingerprint, 32 bytes."""
+    return hashlib.sha256(text.encode()).digest()
 
 
 def difference(old: str, new: str) -> list[Difference]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from latentfarm.manifests.sample import Sample
     from latentfarm.records import ObjectRef
 
+ALLOWED = "the same rows, and more after them; or another name"
 FIRST = 10
 """Samples that are kept, for people to look at."""
 
@@ -68,7 +69,7 @@ class Spool:
         """
         if self._previous is not None and self.images < self._previous[0]:
             message = f"gives {self.images} images, and the run of this name has {self._previous[0]}"
-            raise ManifestError("manifest", message, "the same rows, and more after them; or another name")
+            raise ManifestError("manifest", message, ALLOWED, code="changed")
         if self._lines:
             self._flush()
         return self._digest.digest()
@@ -76,7 +77,7 @@ class Spool:
     def _compare(self, digest: bytes) -> None:
         if self._digest.digest() != digest:
             message = f"has changed: its first {self.images} images are not those of the run of this name"
-            raise ManifestError("manifest", message, "the same rows, and more after them; or another name")
+            raise ManifestError("manifest", message, ALLOWED, code="changed")
 
     def _flush(self) -> None:
         number = len(self.parts)

@@ -1,0 +1,146 @@
+"""Datasets: ask for, list, show, cancel, and what failed. Their files have a module of their own."""
+
+from http import HTTPStatus
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi.responses import JSONResponse
+
+from api import cursors, datasets_shown
+from api.deps import Services, Tenant, Use
+from api.limits import DatasetBody
+from api.openapi import DATASET_BODY, problems
+from latentfarm.dataset_progress import look
+from latentfarm.dataset_views import (
+    DatasetList,
+    DatasetPlan,
+    DatasetSummary,
+    DatasetView,
+    FailureList,
+    Retried,
+)
+from latentfarm.datasets import require
+from latentfarm.errors import NotFound
+from latentfarm.manifests.request import DatasetRequest
+from latentfarm.repository import outlook, retrying, sets
+
+router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
+
+Name = Annotated[str, Path(description="Name of a dataset.", max_length=255)]
+_CREATED: dict[int | str, dict[str, Any]] = {
+    200: {"description": "With `dry_run`: what it would be. Nothing was stored.", "model": DatasetPlan},
+    201: {"description": "Checked: its images come in from now on, or are there already."},
+    202: {"description": "Its manifest is read by and by; `state` and `error` tell.", "model": DatasetView},
+    **problems(
+        HTTPStatus.BAD_REQUEST,
+        HTTPStatus.CONFLICT,
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+    ),
+}
+_SHOWN = problems(HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY)
+
+
+@router.post("", status_code=201, response_model=DatasetView, responses=_CREATED, openapi_extra=DATASET_BODY)
+def create(
+    body: DatasetBody,
+    request: Request,
+    response: Response,
+    use: Use,
+    tenant: Tenant,
+    dry_run: Annotated[
+        bool, Query(description="Whether to tell what it would be, and store nothing.")
+    ] = False,
+) -> DatasetView | JSONResponse:
+    """Takes a dataset, or goes on with the one of that name: its rows again, and perhaps more after them.
+
+    409 `changed` when its rows or parameters are others than they were; the detail tells the difference.
+    """
+    if dry_run:
+        return JSONResponse(_plan(use, tenant, body).model_dump(mode="json"))
+    use.datasets.create(body, tenant=tenant)
+    shown = _show(use, tenant, body.name, request)
+    if shown.phase == "checking":
+        response.status_code = HTTPStatus.ACCEPTED
+    response.headers["Location"] = shown.url
+    return shown
+
+
+def _plan(use: Services, tenant: str, body: DatasetRequest) -> DatasetPlan:
+    report = use.datasets.dry_run(body, tenant=tenant)
+    speed, size = use.repository.transact(lambda c: (outlook.speed(c), outlook.image_size(c)))
+    return datasets_shown.plan(body.name, report, datasets_shown.estimate(report, speed, size))
+
+
+@router.get("", responses=problems(HTTPStatus.UNPROCESSABLE_ENTITY))
+def listing(
+    request: Request,
+    use: Use,
+    tenant: Tenant,
+    limit: Annotated[int, Query(ge=1, le=100, description="Datasets on one page, at most.")] = 20,
+    after: Annotated[str | None, Query(description="`next_cursor` of the page before.")] = None,
+) -> DatasetList:
+    """Lists datasets, newest first."""
+    before = cursors.NEWEST if after is None else cursors.decode(after)
+    found = use.repository.transact(
+        lambda c: [
+            (one, sets.progress(c, one.id))
+            for one in sets.listing(c, tenant=tenant, before=before, limit=limit + 1)
+        ]
+    )
+    views = [datasets_shown.summary(one, progress, request.base_url) for one, progress in found[:limit]]
+    shown: list[DatasetSummary] = datasets_shown.within(views)
+    more = len(found) > len(shown)
+    return DatasetList(data=shown, has_more=more, next_cursor=cursors.encode(shown[-1].id) if more else None)
+
+
+@router.get("/{name}", responses=_SHOWN)
+def show(name: Name, request: Request, use: Use, tenant: Tenant) -> DatasetView:
+    """Shows a dataset: state, counts, what its manifest gives, what failed, and how fast it goes."""
+    return _show(use, tenant, name, request)
+
+
+@router.post("/{name}/cancel", responses=_SHOWN)
+def cancel(name: Name, request: Request, use: Use, tenant: Tenant) -> DatasetView:
+    """Takes a dataset back. Sealed shards stay, and so does one that has ended."""
+    dataset = require(use.repository, name, tenant)
+    if dataset.state is None:
+        told = {"line": None, "field": "name", "message": "cancelled before its manifest was checked"}
+        use.repository.transact(lambda c: sets.reject(c, dataset.id, told))
+    else:
+        use.farm.cancel(dataset.id, tenant=tenant)
+    return _show(use, tenant, name, request)
+
+
+@router.post("/{name}/retry-failed", responses=problems(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT))
+def retry_failed(name: Name, request: Request, use: Use, tenant: Tenant) -> Retried:
+    """Queues failed images again, and shards that could not be packed. Touches nothing else."""
+    dataset = require(use.repository, name, tenant)
+    retried = use.repository.transact(lambda c: retrying.retry_failed(c, dataset.id))
+    return Retried(retried=retried, dataset=_show(use, tenant, name, request))
+
+
+@router.get("/{name}/failures", responses=_SHOWN)
+def failures(
+    name: Name,
+    use: Use,
+    tenant: Tenant,
+    from_: Annotated[
+        int, Query(alias="from", ge=0, le=2**31 - 1, description="Ordinal of the first image.")
+    ] = 0,
+    limit: Annotated[int, Query(ge=1, le=100, description="Images on one page, at most.")] = 100,
+) -> FailureList:
+    """Lists failed images by ordinal, each with its last failure."""
+    dataset = require(use.repository, name, tenant)
+    rows = use.repository.transact(lambda c: sets.failures(c, dataset.id, first=from_, limit=limit + 1))
+    shown = datasets_shown.within(map(datasets_shown.failure, rows[:limit]))
+    more = len(rows) > len(shown)
+    return FailureList(data=shown, next=shown[-1].ordinal + 1 if more else None)
+
+
+def _show(use: Services, tenant: str, name: str, request: Request) -> DatasetView:
+    found = use.repository.transact(lambda c: look(c, name, tenant=tenant))
+    if found is None:
+        raise NotFound(f"no dataset {name}")
+    return datasets_shown.in_full(found, request.base_url)

@@ -1,0 +1,93 @@
+"""`latentfarm dataset pull | verify`: the files of a dataset on this machine."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from contextlib import contextmanager
+from pathlib import Path  # noqa: TC003 - Typer reads it at run time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from latentfarm.cli.output import Api, Json, as_json, complain, say
+from latentfarm.client import Client
+from latentfarm.client_pull import pull as pull_files
+from latentfarm.client_verify import verify as verify_files
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+Name = Annotated[str, typer.Argument(help="Name of a dataset.", metavar="NAME")]
+
+
+def pull(
+    name: Name,
+    folder: Annotated[Path, typer.Argument(help="Where its files go.", metavar="DIR")],
+    api: Api = None,
+    json_: Json = False,
+) -> None:
+    """Bring a dataset to a folder. Run it again to go on: files that are there are left alone.
+
+    Exits with 1 when a file did not come as it was made.
+    """
+    with Client(api) as client:
+        dataset = client.datasets.get(name)
+        total = sum(file.size for shard in client.datasets.shards(name) for file in shard.files)
+        with _bar(total, quiet=json_) as tell:
+            pulled = pull_files(client.datasets, name, folder, tell)
+    if json_:
+        as_json(dataclasses.asdict(pulled) | {"state": dataset.state})
+    else:
+        say(f"{pulled.fetched} files came, {pulled.kept} were there, in {folder}")
+        for path in pulled.wrong:
+            complain(f"not as it was made: {path}")
+        if not dataset.is_final:
+            complain(f"the dataset is {dataset.state}; pull again for what is sealed later")
+    if pulled.wrong:
+        raise typer.Exit(1)
+
+
+def verify(name: Name, api: Api = None, json_: Json = False) -> None:
+    """Read every file of a dataset again, and compare digests and rows with its manifest.
+
+    Exits with 1 when something differs.
+    """
+    with Client(api) as client:
+        dataset = client.datasets.get(name)
+        total = sum(file.size for shard in client.datasets.shards(name) for file in shard.files)
+        with _bar(total, quiet=json_) as tell:
+            found = verify_files(client.datasets, name, tell)
+    if json_:
+        as_json(dataclasses.asdict(found) | {"state": dataset.state})
+    else:
+        say(
+            f"{found.files} files with {found.images} images read, {len(found.troubles)} not as they should be"
+        )
+        for trouble in found.troubles:
+            complain(trouble)
+        if not found.complete:
+            complain(f"the dataset is {dataset.state}, and has no manifest yet: shards were compared alone")
+    if found.troubles:
+        raise typer.Exit(1)
+
+
+@contextmanager
+def _bar(total: int, *, quiet: bool) -> Iterator[Callable[[int], None]]:
+    """What takes the bytes that have come; shows them where there is a terminal."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    parts = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(*parts, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=total)
+        yield lambda number: bar.advance(task, number)
