@@ -33,6 +33,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from latentfarm.image_names import named
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -194,13 +196,13 @@ class SourceGone(LatentfarmError):  # noqa: N818 - names a state, as HTTP does
     def latents(cls, job: object, indices: Iterable[int]) -> SourceGone:
         """Latents that are not kept."""
         return cls(
-            "latents_gone", f"the latents of {_images(indices)} of job {job} are not kept, or were never made"
+            "latents_gone", f"the latents of {named(indices)} of job {job} are not kept, or were never made"
         )
 
     @classmethod
     def image(cls, job: object, indices: Iterable[int]) -> SourceGone:
         """Images that failed or were cancelled."""
-        return cls("image_gone", f"{_images(indices)} of job {job} failed or was cancelled")
+        return cls("image_gone", f"{named(indices)} of job {job} failed or was cancelled")
 
     @classmethod
     def inputs(cls, job: object) -> SourceGone:
@@ -210,18 +212,7 @@ class SourceGone(LatentfarmError):  # noqa: N818 - names a state, as HTTP does
     @classmethod
     def not_ready(cls, job: object, indices: Iterable[int]) -> SourceGone:
         """Images whose turn has not come."""
-        return cls("not_ready", f"job {job} is still at work on {_images(indices)}")
-
-
-_SHOWN = 20
-
-
-def _images(indices: Iterable[int]) -> str:
-    """`images 0, 3`; of many the first ones, and how many more."""
-    found = sorted(indices)
-    shown = ", ".join(str(index) for index in found[:_SHOWN])
-    more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-    return f"image{'s' if len(found) > 1 else ''} {shown}{more}"
+        return cls("not_ready", f"job {job} is still at work on {named(indices)}")
 
 
 class NotFound(LatentfarmError):  # noqa: N818 - named as HTTP names it

@@ -13,8 +13,8 @@ from latentfarm.keys import PREFIX
 from latentfarm.repository import sets
 from latentfarm.states import Stage
 from latentfarm.views import ProblemView
+from tests.integration.ground import Ground
 from tests.integration.serving import serve
-from tests.integration.test_datasets import Ground
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
