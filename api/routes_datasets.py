@@ -1,4 +1,4 @@
-"""Datasets: ask for, list, show, cancel, and what failed. Their files have a module of their own."""
+"""Datasets: ask for, list, show, pause, cancel, and what failed. Their files have a module of their own."""
 
 from http import HTTPStatus
 from typing import Annotated, Any
@@ -20,7 +20,7 @@ from latentfarm.dataset_views import (
     Retried,
 )
 from latentfarm.datasets import require
-from latentfarm.errors import NotFound
+from latentfarm.errors import Conflict, NotFound
 from latentfarm.manifests.request import DatasetRequest
 from latentfarm.repository import outlook, retrying, sets
 
@@ -39,6 +39,7 @@ _CREATED: dict[int | str, dict[str, Any]] = {
         HTTPStatus.UNPROCESSABLE_ENTITY,
     ),
 }
+_CHANGED = problems(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY)
 _SHOWN = problems(HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY)
 
 
@@ -113,7 +114,27 @@ def cancel(name: Name, request: Request, use: Use, tenant: Tenant) -> DatasetVie
     return _show(use, tenant, name, request)
 
 
-@router.post("/{name}/retry-failed", responses=problems(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT))
+@router.post("/{name}/pause", responses=_CHANGED)
+def pause(name: Name, request: Request, use: Use, tenant: Tenant) -> DatasetView:
+    """Holds back what has not been sent to a worker yet. Rows go on coming in; one that has ended stays as it is."""
+    return _paused(use, tenant, name, request, paused=True)
+
+
+@router.post("/{name}/resume", responses=_CHANGED)
+def resume(name: Name, request: Request, use: Use, tenant: Tenant) -> DatasetView:
+    """Lets a paused dataset go on."""
+    return _paused(use, tenant, name, request, paused=False)
+
+
+def _paused(use: Services, tenant: str, name: str, request: Request, *, paused: bool) -> DatasetView:
+    dataset = require(use.repository, name, tenant)
+    if dataset.state is None:
+        raise Conflict(f"the manifest of the dataset {name} is not checked yet; try again later")
+    use.repository.pause_job(dataset.id, tenant=tenant, paused=paused)
+    return _show(use, tenant, name, request)
+
+
+@router.post("/{name}/retry-failed", responses=_CHANGED)
 def retry_failed(name: Name, request: Request, use: Use, tenant: Tenant) -> Retried:
     """Queues failed images again, and shards that could not be packed. Touches nothing else."""
     dataset = require(use.repository, name, tenant)

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from latentfarm.errors import (
     SOURCE_CODES,
     Conflict,
+    Ended,
     IdempotencyMismatch,
     InvalidInput,
     LatentfarmError,
@@ -121,14 +122,20 @@ def error_of(response: httpx.Response) -> LatentfarmError:
         return _other(response.status_code, f"HTTP {response.status_code} from {response.url}")
     if problem.errors:
         return _complained(problem.errors[0])
-    if problem.type.endswith(":conflict"):
-        return RacingCall(problem.detail)
-    code = problem.type.rsplit(":", 1)[1] if ":" in problem.type else ""
-    if problem.status == 409 and code in SOURCE_CODES:
-        return SourceGone(code, problem.detail)
+    if problem.status == 409:
+        return _conflict(problem)
     if problem.status == 429:
         return TooMuchQueued(problem.detail, int(response.headers.get("Retry-After", "1")))
     return _other(problem.status, problem.detail)
+
+
+def _conflict(problem: ProblemView) -> LatentfarmError:
+    code = problem.type.rsplit(":", 1)[-1]
+    if code == RacingCall.code:
+        return RacingCall(problem.detail)
+    if code == Ended.code:
+        return Ended(problem.detail)
+    return SourceGone(code, problem.detail) if code in SOURCE_CODES else Conflict(problem.detail)
 
 
 def _complained(first: ComplaintView) -> InvalidInput:

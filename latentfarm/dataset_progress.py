@@ -53,6 +53,8 @@ def state_of(dataset: Dataset) -> DatasetState:
     """The state that users see. A manifest that is read again does not change that of what is there."""
     if dataset.state is None:
         return "rejected" if dataset.phase == "rejected" else "checking"
+    if dataset.paused_at is not None and dataset.finished_at is None:
+        return "paused"
     state: DatasetState = dataset.state  # type: ignore[assignment]  # the states of jobs are among them
     return state
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _COLUMNS = """
     d.id, d.tenant, d.name, d.phase, d.request, d.seed, d.fingerprint, d.digest, d.images, d.inserted, d.report,
-    d.published, d.created_at, j.state, j.queued, j.started_at, j.finished_at, j.cancelled_at, j.metadata
+    d.published, d.created_at, j.state, j.queued, j.started_at, j.finished_at, j.cancelled_at, j.paused_at, j.metadata
 """
 
 _FROM = "FROM datasets d LEFT JOIN (SELECT *, user_metadata AS metadata FROM jobs) AS j ON j.id = d.id"
@@ -124,6 +124,7 @@ class Dataset:
     started_at: datetime | None
     finished_at: datetime | None
     cancelled_at: datetime | None
+    paused_at: datetime | None
     metadata: dict[str, str] | None
 
 

@@ -265,6 +265,17 @@ def test_cancel_before_the_manifest_is_checked_rejects_it(
     assert tables(ground)[1:3] == [0, 0]
 
 
+def test_a_paused_dataset_sends_nothing_until_it_is_resumed(http: httpx.Client, ground: Ground) -> None:
+    create(http)
+    paused = http.post("/v1/datasets/birds/pause").json()
+    assert (paused["state"], paused["rate"]["eta_s"]) == ("paused", None)
+    ground.come_in()
+    assert show(http).counts.inserted == 4
+    assert ground.claim(Stage.BASE) == []
+    assert http.post("/v1/datasets/birds/resume").json()["state"] == "queued"
+    assert len(ground.claim(Stage.BASE)) == 4
+
+
 def test_failed_images_are_listed_and_tried_again(http: httpx.Client, ground: Ground) -> None:
     create(http)
     ground.come_in()
@@ -348,7 +359,7 @@ def test_lists_go_page_by_page(http: httpx.Client) -> None:
 
 
 def test_names_that_do_not_exist_are_404(http: httpx.Client) -> None:
-    shown, done = ("", "/failures", "/files"), ("/cancel", "/retry-failed")
+    shown, done = ("", "/failures", "/files"), ("/cancel", "/retry-failed", "/pause", "/resume")
     for method, path in [*(("GET", path) for path in shown), *(("POST", path) for path in done)]:
         answer = http.request(method, f"/v1/datasets/nothing{path}")
         assert answer.status_code == 404

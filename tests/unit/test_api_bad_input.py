@@ -219,6 +219,7 @@ def test_another_content_type_is_refused(client: TestClient, kind: str) -> None:
             "code": "invalid",
             "message": repr(kind),
             "allowed": "application/json",
+            "line": None,
         }
     ]
 

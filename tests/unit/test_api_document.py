@@ -58,6 +58,8 @@ def test_the_routes_are_those_that_were_promised(document: dict[str, Any]) -> No
         "get /v1/datasets",
         "get /v1/datasets/{name}",
         "post /v1/datasets/{name}/cancel",
+        "post /v1/datasets/{name}/pause",
+        "post /v1/datasets/{name}/resume",
         "post /v1/datasets/{name}/retry-failed",
         "get /v1/datasets/{name}/failures",
         "get /v1/datasets/{name}/files",
