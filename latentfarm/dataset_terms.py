@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 MOST_SHARDS = 1_000_000
 """Of one dataset: their names have six digits."""
 MOST_IMAGES = 100_000_000
+MOST_INLINE = 50_000
+"""Images of rows that come with a request: they are checked while somebody waits for the answer."""
 OUTPUT = ("layout", "shard_samples", "shard_bytes", "quality")
 """Fields that make no picture, and that shards of one dataset have in common all the same."""
 SHOWN = 100
@@ -51,8 +53,10 @@ def report_of(checked: Checked, seed: int) -> dict[str, Any]:
 
 
 def most_images(request: DatasetRequest) -> int:
-    """Images that a dataset may have, so that its shards have names."""
-    return min(MOST_IMAGES, MOST_SHARDS * request.shard_samples)
+    """Images that a dataset may have, so that its shards have names, and that its request is answered in time."""
+    manifest = request.manifest
+    inline = manifest.rows is not None or manifest.prompts is not None
+    return min(MOST_INLINE if inline else MOST_IMAGES, MOST_SHARDS * request.shard_samples)
 
 
 def changed_output(before: dict[str, Any], request: DatasetRequest) -> list[str]:

@@ -109,6 +109,11 @@ TEMPLATES: list[tuple[dict[str, Any], int | None, str]] = [
         2,
         "1099511627776 prompts",
     ),
+    (
+        {"template": "combinatorial", "manifest": {"prompts": ["a", " ".join(["{a|b}"] * 16)]}},
+        2,
+        "too many images (allowed: up to 50000)",
+    ),
     ({"template": "combinatorial", "manifest": {"prompts": ["a __colour__ bird"]}}, 1, "colour"),
     ({"sweep": {"product": {"stepps": [1, 2]}}}, None, "sweep.product.stepps: unknown field"),
     ({"sweep": {"zip": {"width": [64, 72], "height": [64]}}}, None, ""),
