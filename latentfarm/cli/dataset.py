@@ -8,6 +8,7 @@ import typer
 
 from latentfarm.cli.dataset_create import create, default_options
 from latentfarm.cli.dataset_files import Name, pull, verify
+from latentfarm.cli.dataset_options import RUN_OPTIONS
 from latentfarm.cli.dataset_shown import tell
 from latentfarm.cli.dataset_watch import follow
 from latentfarm.cli.output import Api, Json, as_json, columns, say
@@ -16,7 +17,7 @@ from latentfarm.cli.render import with_options
 from latentfarm.client import Client
 
 app = typer.Typer(help="Datasets: a manifest of prompts in, shards of images out.", no_args_is_help=True)
-app.command(cls=PanelledCommand)(with_options(create, default_options()))
+app.command(cls=PanelledCommand)(with_options(create, [*RUN_OPTIONS, *default_options()]))
 
 
 @app.command("list")

@@ -7,7 +7,7 @@ import inspect
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
 
@@ -22,7 +22,6 @@ from latentfarm.references import INPUT_FIELDS, is_reference
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from latentfarm.cli.options import SpecOption
     from latentfarm.views import ImageView, JobView
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the pictures.")]
@@ -58,7 +57,14 @@ def render(
         finish(client, job, out, json_=json_)
 
 
-def with_options(command: Callable[..., None], found: Iterable[SpecOption]) -> Callable[..., None]:
+class Offered(Protocol):
+    """An option that becomes a parameter of a command."""
+
+    def parameter(self) -> inspect.Parameter:
+        """The parameter."""
+
+
+def with_options(command: Callable[..., None], found: Iterable[Offered]) -> Callable[..., None]:
     """Replaces `**given` in the signature of a command by options."""
     signature = inspect.signature(command, eval_str=True)
     own = [part for part in signature.parameters.values() if part.kind is not inspect.Parameter.VAR_KEYWORD]

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latentfarm.cli.dataset_create import default_options, lists, pairs
+from latentfarm.cli.dataset_create import default_options
 from latentfarm.cli.dataset_manifest import MOST_BYTES, MOST_ROWS, local_rows
+from latentfarm.cli.dataset_options import lists, pairs
 from latentfarm.cli.dataset_shown import duration, rows_of, size_of
 from latentfarm.cli.dataset_watch import Pace, line_of
 from latentfarm.client_pull import place
