@@ -65,7 +65,7 @@ def read_back(database: psycopg.Connection[Any], store: S3Store) -> ReadBack:
         tar = next(data for path, data in read.items() if path.startswith("data/"))
         _compare(
             tar,
-            dict(zip(table["sha256"], zip(table["seed"], table["text"], strict=True), strict=True)),
+            dict(zip(table["sha256"], zip(table["seed"], table["prompt"], strict=True), strict=True)),
             found,
         )
     found.ids, found.seeds = len(ids), len(seeds)

@@ -59,7 +59,7 @@ _CLASSES = text("""
 
 _SHARDS = text("""
     SELECT s.number, s.part, a.error_class, a.message FROM shards s
-    LEFT JOIN renders r ON r.job_id = s.dataset_id AND r.ordinal = -2 - CAST(s.number AS bigint) * 1000 - s.part
+    LEFT JOIN renders r ON r.job_id = s.dataset_id AND r.ordinal = -1002 - CAST(s.number AS bigint) * 1000 - s.part
     LEFT JOIN LATERAL (SELECT t.error_class, t.message FROM attempts t
                        WHERE t.render_id = r.id AND t.error_class IS NOT NULL
                        ORDER BY t.fence DESC LIMIT 1) AS a ON true

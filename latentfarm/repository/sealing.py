@@ -26,7 +26,7 @@ _TASK = text("""
     SELECT s.id, s.number, s.part, s.first, s.count, d.id AS dataset_id, d.name, d.request, d.seed, d.fingerprint,
            d.digest, d.images
     FROM renders r JOIN datasets d ON d.id = r.job_id
-    JOIN shards s ON s.dataset_id = d.id AND r.ordinal = -2 - CAST(s.number AS bigint) * 1000 - s.part
+    JOIN shards s ON s.dataset_id = d.id AND r.ordinal = -1002 - CAST(s.number AS bigint) * 1000 - s.part
     WHERE r.id = :id AND r.fence = :fence AND r.state = :running
 """)
 

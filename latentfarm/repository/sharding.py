@@ -52,12 +52,12 @@ _REOPEN = text("""
     FROM back b, locked l WHERE t.dataset_id = :dataset AND t.number = -1 AND l.id = t.id
 """)
 
-# One render for each shard, by an ordinal that no image has. It is taken again when the shard is opened again.
+# One render for each shard, by an ordinal that no image has: -2 for the top, -1002 and below for shards. It is taken again when the shard is opened again.
 _SEAL = text("""
     WITH top AS (SELECT dataset_id, id FROM shards WHERE number = -1),
     made AS (
         INSERT INTO renders (job_id, spec_id, seed, ordinal, queue_id, stage, priority, shard_id)
-        SELECT j.id, j.spec_id, 0, -2 - CAST(s.number AS bigint) * 1000 - s.part, :queue, :stage, 0,
+        SELECT j.id, j.spec_id, 0, -1002 - CAST(s.number AS bigint) * 1000 - s.part, :queue, :stage, 0,
                CASE WHEN s.number >= 0 THEN (SELECT t.id FROM top t WHERE t.dataset_id = s.dataset_id) END
         FROM shards s JOIN jobs j ON j.id = s.dataset_id
         WHERE s.id = ANY (CAST(:ids AS bigint[])) AND j.cancelled_at IS NULL ORDER BY s.id
@@ -76,14 +76,14 @@ _FAILED_IMAGES = text("""
 
 _STILL_FULL = text("""
     SELECT r.id FROM shards s JOIN renders r ON r.job_id = s.dataset_id
-     AND r.ordinal = -2 - CAST(s.number AS bigint) * 1000 - s.part
+     AND r.ordinal = -1002 - CAST(s.number AS bigint) * 1000 - s.part
     WHERE r.id = ANY (CAST(:ids AS bigint[])) AND s.state = 'full' ORDER BY s.id FOR UPDATE OF s
 """)
 
 _FAILED_SEALS = text("""
     UPDATE shards s SET state = 'failed' FROM renders r
     WHERE r.id = ANY (CAST(:ids AS bigint[])) AND s.dataset_id = r.job_id AND s.number >= -1
-      AND r.ordinal = -2 - CAST(s.number AS bigint) * 1000 - s.part
+      AND r.ordinal = -1002 - CAST(s.number AS bigint) * 1000 - s.part
 """)
 
 

@@ -7,7 +7,8 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
-from latentfarm.errors import InvalidInput, LatentsError
+from latentfarm.errors import InvalidInput
+from latentfarm.logs import get_logger
 from worker.patience import patiently
 from worker.seal.quality import measure
 
@@ -57,18 +58,21 @@ class Gathering:
             lambda: self._store.get(ref), what=f"get {ref.key}", limit_s=GET_LIMIT_S, stopping=shift.over
         )
 
-    def image(self, ref: ObjectRef, shift: Shift) -> tuple[bytes, Quality]:
-        """An image and its measures.
+    def image(self, ref: ObjectRef, shift: Shift) -> tuple[bytes, Quality | None]:
+        """An image and its measures; None where Pillow cannot read what a worker has put, bit for bit.
+
+        Packing it again would change nothing; the index tells of it by having no measures.
 
         Raises:
-            LatentsError: as `fetch`; or it is no image.
+            LatentsError: as `fetch`.
         """
         data = self.fetch(ref, shift)
         with self._measuring:
             try:
                 return data, measure(data)
             except InvalidInput as error:
-                raise LatentsError(f"{ref.key} cannot be measured: {error.message}") from error
+                get_logger().warning("image_unreadable", key=ref.key, error=error.message)
+                return data, None
 
     def ahead(
         self,

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from worker.sealing.roll import Entry, Roll
     from worker.sealing.shift import Shift
 
-Measured = tuple[bytes, "Quality"]
+Measured = tuple[bytes, "Quality | None"]
 
 
 class ShardMaker:
@@ -90,10 +90,11 @@ class ShardMaker:
             if piece is not None:
                 yield piece
 
-    def _judged(self, entry: Entry, image: bytes, quality: Quality) -> Piece | None:
+    def _judged(self, entry: Entry, image: bytes, quality: Quality | None) -> Piece | None:
         ordinal = entry.member.ordinal
-        looks = quality.phash
-        duplicate = None if looks is None else self._seen.add(ordinal, looks, quality.colour)
+        duplicate = None
+        if quality is not None and quality.phash is not None:
+            duplicate = self._seen.add(ordinal, quality.phash, quality.colour)
         verdict = judge(self._policy, quality, duplicate)
         if verdict.action == "drop":
             told = f"looks like image {duplicate}" if verdict.reason == "duplicate" else ""
@@ -114,7 +115,7 @@ def _not_made(entry: Entry) -> LeftOut:
     )
 
 
-def _piece(entry: Entry, image: bytes, quality: Quality, duplicate_of: int | None) -> Piece:
+def _piece(entry: Entry, image: bytes, quality: Quality | None, duplicate_of: int | None) -> Piece:
     member, sample = entry.member, entry.sample
     picture = json.loads(sample.picture)
     return Piece(
