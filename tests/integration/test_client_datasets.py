@@ -255,7 +255,7 @@ def test_a_pull_goes_on_and_names_what_is_not_right(
     assert (again["fetched"], again["kept"], again["wrong"]) == (1, 7, [])
     assert kept.stat().st_mtime_ns == stamp
     prefix = dataset_prefix(client.datasets.get("birds").id)
-    store.put(f"{prefix}data/train-000000.tar", b"altered", "x/x")
+    store.put(f"{prefix}data/train-000000.tar", kept.read_bytes()[:-1] + b"!", "x/x")
     store.delete([f"{prefix}index/000001.parquet"])
     for name in ("data/train-000000.tar", "index/000001.parquet"):
         (tmp_path / name).unlink()
@@ -271,6 +271,23 @@ def test_a_pull_goes_on_and_names_what_is_not_right(
         "data/train-000000.tar",
         "index/000001.parquet",
     ]
+
+
+def test_the_manifest_of_a_dataset_must_agree_with_its_files(
+    url: str, client: Client, ground: Ground, store: S3Store
+) -> None:
+    packed(client, ground)
+    path = "index/000001_stats.json"
+    files = [file for shard in client.datasets.shards("birds") for file in shard.files if file.path == path]
+    data = b" " * files[0].size
+    ref = store.put(f"{dataset_prefix(client.datasets.get('birds').id)}{path}", data, "x/x")
+    change = "UPDATE shards SET files = CAST(replace(CAST(files AS text), %s, %s) AS jsonb)"
+    ground.repository.transact(
+        lambda c: c.exec_driver_sql(change, (files[0].sha256, ref.sha256.hex())).rowcount
+    )
+    checked = run(url, "verify", "birds", "--json")
+    assert checked.exit_code == 1
+    assert told(checked)["troubles"] == [f"{path}: the manifest tells of other bytes"]
 
 
 def test_failed_images_are_tried_again_by_command(url: str, client: Client, ground: Ground) -> None:
