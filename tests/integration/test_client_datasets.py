@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -13,15 +12,11 @@ from latentfarm import Client
 from latentfarm.cli.app import app
 from latentfarm.errors import Ended, InvalidInput, ManifestChanged, ManifestError
 from latentfarm.keys import dataset_prefix
-from latentfarm.repository import sealing
 from latentfarm.states import Stage
 from tests.integration.ground import Ground
+from tests.integration.packer import Packer
 from tests.integration.serving import serve
-from tests.pieces import pieces
-from worker.seal.manifest import Manifest
-from worker.seal.packing import pack
-from worker.seal.run import Run
-from worker.seal.shard import Layout, Shard
+from worker.seal.shard import Layout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +24,6 @@ if TYPE_CHECKING:
 
     from typer.testing import Result
 
-    from latentfarm.records import Claimed
     from latentfarm.repository.facade import Repository
     from latentfarm.settings import Settings
     from latentfarm.storage import S3Store
@@ -74,53 +68,6 @@ def told(ran: Result) -> Any:
 def settled(client: Client) -> None:
     while client.datasets.get("birds").phase != "inserted":
         pass
-
-
-class Packer:
-    """Packs shards as the seal worker does, with pictures of its own."""
-
-    def __init__(self, ground: Ground, layout: Layout) -> None:
-        self.ground = ground
-        self.layout = layout
-        self.marks: list[bytes] = []
-
-    def pack_all(self) -> None:
-        for _ in range(2):  # the shards, then the files at the top
-            for one in self.ground.claim(Stage.SEAL):
-                self.pack_one(one)
-
-    def pack_one(self, one: Claimed) -> None:
-        ground = self.ground
-        task = ground.repository.transact(lambda c: sealing.task_of(c, one.render_id, one.fence))
-        assert task is not None
-        files, images = self.top() if task.number < 0 else self.shard(task)
-        kept = []
-        for path, data in files.items():
-            ref = ground.store.put(f"{dataset_prefix(task.dataset_id)}{path}", data, "x/x")
-            kept.append({"path": path, "key": ref.key, "size": ref.size, "sha256": ref.sha256.hex()})
-        packed = sealing.Packed(
-            render_id=one.render_id,
-            fence=one.fence,
-            shard_id=task.shard_id,
-            dataset_id=task.dataset_id,
-            number=task.number,
-            images=images,
-            seconds=1.5,
-            files=tuple(kept),
-        )
-        assert ground.repository.transact(lambda c: sealing.seal(c, [packed]))
-
-    def shard(self, task: sealing.Task) -> tuple[dict[str, bytes], int]:
-        data, index = io.BytesIO(), io.BytesIO()
-        shard = Shard(self.layout, task.number, task.part)
-        sealed = pack(shard, iter(pieces(*range(task.first, task.first + task.count))), data, index)
-        self.marks.append(sealed.stats())
-        files = {shard.data_path: data.getvalue(), shard.index_path: index.getvalue()}
-        return files | {shard.stats_path: self.marks[-1]}, sealed.images
-
-    def top(self) -> tuple[dict[str, bytes], int]:
-        made = Run("birds", self.layout, 7, "f" * 64, "d" * 64, images=4, shard_samples=3)
-        return {"README.md": b"# birds\n", "manifest.json": Manifest(made, self.marks).content()}, 4
 
 
 def packed(client: Client, ground: Ground, layout: Layout = Layout.WEBDATASET) -> None:
