@@ -104,8 +104,10 @@ class Watch:
         }
         client.post("/v1/datasets", json=asked).raise_for_status()
         while "ended" not in self.at:
-            for name in self._seen():
-                self.at.setdefault(name, time.monotonic() - began)
+            seen = self._seen()
+            now = time.monotonic() - began
+            for name in seen:
+                self.at.setdefault(name, now)
             self._memory.look()
             time.sleep(LOOK_S)
 
