@@ -106,10 +106,10 @@ def show(name: Name, request: Request, use: Use, tenant: Tenant) -> DatasetView:
 def cancel(name: Name, request: Request, use: Use, tenant: Tenant) -> DatasetView:
     """Takes a dataset back. Sealed shards stay, and so does one that has ended."""
     dataset = require(use.repository, name, tenant)
-    if dataset.state is None:
+    if dataset.phase == "checking":
         told = {"line": None, "field": "name", "message": "cancelled before its manifest was checked"}
         use.repository.transact(lambda c: sets.reject(c, dataset.id, told))
-    else:
+    if dataset.state is not None:
         use.farm.cancel(dataset.id, tenant=tenant)
     return _show(use, tenant, name, request)
 

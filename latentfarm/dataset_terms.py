@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 MOST_SHARDS = 1_000_000
 """Of one dataset: their names have six digits."""
-MOST_IMAGES = 100_000_000
+MOST_IMAGES = 10_000_000
+"""The ids of all of them are kept in memory while a manifest is read."""
 MOST_INLINE = 50_000
 """Images of rows that come with a request: they are checked while somebody waits for the answer."""
 OUTPUT = ("layout", "shard_samples", "shard_bytes", "quality")
@@ -33,6 +34,11 @@ def refuse_unbuilt(request: DatasetRequest) -> None:
             raise NotSupported(f"quality.{field}", "rendering again is not built yet", "mark, drop")
 
 
+def plain(text: str) -> str:
+    """A text out of a stranger's file, so that it can be stored and shown: PostgreSQL takes no NUL and no half pairs."""
+    return text[:300].encode("utf-8", "backslashreplace").decode().replace("\x00", "\\x00")
+
+
 def report_of(checked: Checked, seed: int) -> dict[str, Any]:
     """What the first pass found, JSON-ready."""
     return {
@@ -41,7 +47,8 @@ def report_of(checked: Checked, seed: int) -> dict[str, Any]:
         "images": checked.counts.images,
         "skipped": checked.counts.skipped,
         "skipped_rows": [
-            {"line": one.line, "field": one.field, "message": one.message} for one in checked.skipped[:SHOWN]
+            {"line": one.line, "field": plain(one.field), "message": plain(one.message)}
+            for one in checked.skipped[:SHOWN]
         ],
         "duplicates": checked.duplicates,
         "megapixel_steps": round(checked.megapixel_steps, 3),

@@ -12,7 +12,14 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from latentfarm.dataset_terms import changed_output, most_images, refuse_unbuilt, report_of, without_rows
+from latentfarm.dataset_terms import (
+    changed_output,
+    most_images,
+    plain,
+    refuse_unbuilt,
+    report_of,
+    without_rows,
+)
 from latentfarm.errors import Conflict, Ended, InvalidInput, ManifestChanged, NotFound, NotSupported
 from latentfarm.keys import spool_key
 from latentfarm.manifests.checking import check
@@ -20,6 +27,7 @@ from latentfarm.manifests.defaults import keep_latents
 from latentfarm.manifests.fingerprint import difference, fingerprint
 from latentfarm.manifests.parts import CONTENT_TYPE
 from latentfarm.manifests.reading import format_of, inline_rows
+from latentfarm.manifests.request import NAME
 from latentfarm.records import ObjectRef
 from latentfarm.repository import inserting, sets
 from latentfarm.spec import SEED_RANGE
@@ -65,7 +73,8 @@ class Datasets:
             return self._leave_to_the_scheduler(request, known, seed, tenant)
         dataset_id = known.id if known else self.new_id()
         checked = self._check(dataset_id, request, inline_rows(request.manifest), seed, known)
-        self._settle(dataset_id, request, checked, seed, tenant=tenant, known=known)
+        is_new = known is None
+        self._settle(dataset_id, request, checked, seed, tenant=tenant, known=known, is_new=is_new)
         return dataset_id
 
     def dry_run(self, request: DatasetRequest, *, tenant: str) -> dict[str, Any]:
@@ -99,7 +108,9 @@ class Datasets:
         """
         known = dataset if dataset.digest else None
         checked = self._check(dataset.id, request, rows, dataset.seed, known)
-        self._settle(dataset.id, request, checked, dataset.seed, tenant=dataset.tenant, known=known)
+        self._settle(
+            dataset.id, request, checked, dataset.seed, tenant=dataset.tenant, known=known, is_new=False
+        )
 
     def _known(self, name: str, tenant: str) -> Dataset | None:
         """The dataset to go on with; one of which nothing was rendered is forgotten."""
@@ -180,6 +191,7 @@ class Datasets:
         *,
         tenant: str,
         known: Dataset | None,
+        is_new: bool,
     ) -> None:
         """Stores what was checked, unless it is what is there already."""
         made = fingerprint(request, seed=seed, registry=self.registry, models=checked.models)
@@ -190,7 +202,7 @@ class Datasets:
             return
 
         def store(connection: Connection) -> bool:
-            if known is None:
+            if is_new:
                 stored = without_rows(request)
                 sets.add(
                     connection,
@@ -226,6 +238,8 @@ class Datasets:
             images=checked.counts.images,
             report=report,
             parts=checked.parts,
+            phase=known.phase if known else "checking",
+            before=known.images if known else 0,
         )
         if not accepted:
             return False
@@ -269,9 +283,10 @@ def require(repository: Repository, name: str, tenant: str) -> Dataset:
     Raises:
         NotFound: there is none.
     """
-    found = sets_find(repository, name, tenant)
+    # No other name can be one; PostgreSQL would not even take some.
+    found = sets_find(repository, name, tenant) if NAME.fullmatch(name) else None
     if found is None:
-        raise NotFound(f"no dataset {name}")
+        raise NotFound(f"no dataset {plain(name)}")
     return found
 
 

@@ -205,7 +205,7 @@ class S3Store:
         """The bytes of an object, for passing through."""
         with _transient(f"get {key}"):
             body = self.client.get_object(Bucket=self.bucket, Key=key)["Body"]
-        yield from body.iter_chunks(chunk)
+            yield from body.iter_chunks(chunk)
 
     def delete(self, keys: Sequence[str]) -> None:
         """See `ObjectStore.delete`."""

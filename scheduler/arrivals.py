@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from latentfarm.dataset_terms import plain
 from latentfarm.errors import InvalidInput, LatentfarmError, ManifestError
 from latentfarm.keys import PREFIX, upload_key
 from latentfarm.logs import get_logger
@@ -44,7 +45,7 @@ class Arrivals:
         self._stopping = threading.Event()
         self._threads = [
             threading.Thread(target=self._loop, args=(phase, one), name=phase, daemon=True)
-            for phase, one in (("checking", self.check), ("inserting", self.insert))
+            for phase, one in (("checking", self.check), ("inserting", self._insert_part))
         ]
 
     def start(self) -> None:
@@ -61,18 +62,27 @@ class Arrivals:
         for thread in self._threads:
             thread.join(timeout_s)
 
-    def _loop(self, phase: str, one: Callable[[Dataset], None]) -> None:
+    def _loop(self, phase: str, one: Callable[[Dataset], object]) -> None:
         while not self._stopping.is_set():
             try:
                 found = self._repository.transact(lambda c: sets.busy(c, phase))
-                for dataset in found:
-                    with self._held(dataset) as mine:
-                        if mine:
-                            one(dataset)
-                self._stopping.wait(LOOK_S)
+                # Whatever is wrong with one must not keep the others from their turn.
+                more = [self._turn(phase, one, dataset) for dataset in found]
+                if not any(more):
+                    self._stopping.wait(LOOK_S)
             except (LatentfarmError, SQLAlchemyError) as error:
                 get_logger().warning("arrivals_failed", phase=phase, error=str(error).splitlines()[0])
                 self._stopping.wait(AWAY_S)
+
+    def _turn(self, phase: str, one: Callable[[Dataset], object], dataset: Dataset) -> bool:
+        """One turn of one dataset; whether it has more to do at once."""
+        try:
+            with self._held(dataset) as mine:
+                return mine and bool(one(dataset))
+        except Exception as error:  # noqa: BLE001 - nobody would start the thread again
+            first = (str(error).splitlines() or [type(error).__name__])[0]
+            get_logger().warning("arrivals_failed", phase=phase, dataset=str(dataset.id), error=first)
+            return False
 
     @contextmanager
     def _held(self, dataset: Dataset) -> Iterator[bool]:
@@ -90,7 +100,8 @@ class Arrivals:
         try:
             self._datasets.take(dataset, request, self._rows(dataset, request))
         except InvalidInput as error:
-            told = {"field": error.field, "message": error.message, "allowed": error.allowed}
+            parts = {"field": error.field, "message": error.message, "allowed": error.allowed}
+            told = {name: plain(text) for name, text in parts.items()}
             line = error.line if isinstance(error, ManifestError) else None
             self._repository.transact(lambda c: sets.reject(c, dataset.id, told | {"line": line}))
             get_logger().info("manifest_refused", dataset=str(dataset.id), error=str(error))

@@ -76,7 +76,7 @@ def sha256_of(text: str) -> bytes:
 def difference(old: str, new: str) -> list[Difference]:
     """What has changed between two fingerprints, by dotted path, in order.
 
-    A model that only the new one uses is no change: rows that were appended may name it.
+    A model, LoRA or embedding that only the new one uses is no change: rows that were appended may name it.
 
     Args:
         old: text of the fingerprint of the run that is there.
@@ -84,6 +84,10 @@ def difference(old: str, new: str) -> list[Difference]:
     """
     before, after = json.loads(old), json.loads(new)
     after["models"] = {name: model for name, model in after["models"].items() if name in before["models"]}
+    for name, model in after["models"].items():
+        for kind in ("loras", "embeddings"):
+            had = before["models"][name][kind]
+            model[kind] = {one: place for one, place in model[kind].items() if one in had}
     return list(_differences("", before, after))
 
 

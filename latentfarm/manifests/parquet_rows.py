@@ -37,7 +37,7 @@ def read_parquet(file: BinaryIO) -> Iterator[Row]:
             for fields in batch.to_pylist(maps_as_pydicts="strict"):
                 number += 1
                 yield _row(number, fields)
-    except (pa.ArrowException, OSError, UnicodeDecodeError, KeyError) as error:
+    except (pa.ArrowException, OSError, ValueError, OverflowError, RecursionError, KeyError) as error:
         raise ManifestError("manifest", f"cannot be read as Parquet: {str(error)[:200]}") from error
 
 

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 from uuid import UUID  # noqa: TC003 - pydantic needs the type at run time
 
-from pydantic import AwareDatetime, Field, StringConstraints, model_validator
+from pydantic import AwareDatetime, Field, StringConstraints, field_validator, model_validator
 
+from latentfarm.keys import PREFIX
 from latentfarm.spec import SEED_RANGE, MetadataKey, MetadataValue, StrictModel
 
 Format = Literal["jsonl", "csv", "parquet", "text"]
 Layout = Literal["webdataset", "imagefolder", "parquet"]
 Policy = Literal["mark", "drop", "again"]
 Template = Literal["off", "combinatorial", "random"]
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+Name = Annotated[str, StringConstraints(pattern=rf"^{NAME.pattern}$")]
 WildcardName = Annotated[
     str, StringConstraints(max_length=64, pattern=r"^[A-Za-z0-9]+(?:[_/-][A-Za-z0-9]+)*$")
 ]
 WildcardValue = Annotated[str, StringConstraints(min_length=1, max_length=1_024)]
 FieldName = Annotated[str, StringConstraints(min_length=1, max_length=64)]
+MAX_KEY = 1_024
+"""Bytes, as S3 has it."""
 MAX_ID = 200
 """Characters of a row's id."""
 RowMetadata = Annotated[dict[MetadataKey, MetadataValue], Field(max_length=16)]
@@ -38,6 +43,19 @@ class ManifestSource(StrictModel):
     key: str | None = Field(
         None, min_length=1, max_length=1_024, description="Key of an object in the farm's bucket."
     )
+
+    @field_validator("key")
+    @classmethod
+    def _a_key_of_users(cls, key: str | None) -> str | None:
+        """What the farm keeps in the bucket itself may be another tenant's, however the way there is written."""
+        if key is None:
+            return None
+        segments = key.split("/")
+        if key.startswith(PREFIX) or any(segment in ("", ".", "..") for segment in segments):
+            raise ValueError(f"not under {PREFIX}, and without empty, . and .. parts")
+        if not key.isprintable() or len(key.encode()) > MAX_KEY:
+            raise ValueError(f"printable, and up to {MAX_KEY} bytes")
+        return key
 
     @model_validator(mode="after")
     def _one_source(self) -> ManifestSource:

@@ -38,7 +38,7 @@ _LIST = text(f"""
     SELECT {_COLUMNS} {_FROM} WHERE d.tenant = :tenant AND d.id < :before ORDER BY d.id DESC LIMIT :limit
 """)
 
-_BUSY = text(f"SELECT {_COLUMNS} {_FROM} WHERE d.phase = :phase ORDER BY d.id")
+_BUSY = text(f"SELECT {_COLUMNS} {_FROM} WHERE d.phase = :phase ORDER BY d.id LIMIT 20")
 
 # Of the session: a manifest is read for minutes, and a transaction that long would keep old rows from being swept.
 _HOLD = text("SELECT pg_try_advisory_lock(hashtextextended(CAST(:id AS text), 4713))")
@@ -65,7 +65,8 @@ _FORGET = text("DELETE FROM datasets WHERE id = :id AND phase IN ('checking', 'r
 _ACCEPT = text("""
     UPDATE datasets SET phase = 'inserting', fingerprint = :fingerprint, digest = :digest, images = :images,
         report = report - 'again' || CAST(:report AS jsonb)
-    WHERE id = :id AND phase IN ('checking', 'inserted') RETURNING id
+    WHERE id = :id AND phase = :phase AND images = :before
+      AND NOT EXISTS (SELECT FROM jobs j WHERE j.id = :id AND j.cancelled_at IS NOT NULL) RETURNING id
 """)
 
 _PARTS = text("""
@@ -223,9 +224,17 @@ def accept(
     images: int,
     report: dict[str, Any],
     parts: Sequence[Part],
+    phase: str,
+    before: int,
 ) -> bool:
-    """The manifest is right: its images come in from now on. False when somebody else was faster."""
+    """The manifest is right: its images come in from now on. False when somebody else was faster, or cancelled it.
+
+    Args:
+        phase: that the dataset was in when its manifest began to be read.
+        before: images that it asked for then.
+    """
     values = {"id": dataset_id, "fingerprint": fingerprint, "digest": digest, "images": images}
+    values |= {"phase": phase, "before": before}
     if connection.execute(_ACCEPT, values | {"report": json.dumps(report)}).first() is None:
         return False
     connection.execute(

@@ -44,6 +44,9 @@ class Ground:
         }
 
     def create(self, prompts: list[str], **fields: Any) -> UUID:
+        return self.datasets.create(self.request(prompts, **fields), tenant="")
+
+    def request(self, prompts: list[str], **fields: Any) -> DatasetRequest:
         asked: dict[str, Any] = {
             "name": "birds",
             "manifest": {"prompts": prompts},
@@ -51,8 +54,7 @@ class Ground:
             "shard_samples": 3,
             "seed": 7,
         }
-        request = DatasetRequest.model_validate_json(json.dumps(asked | fields))
-        return self.datasets.create(request, tenant="")
+        return DatasetRequest.model_validate_json(json.dumps(asked | fields))
 
     def come_in(self) -> None:
         for dataset in self.repository.transact(lambda c: sets.busy(c, "inserting")):

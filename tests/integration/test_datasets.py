@@ -5,12 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from pydantic import ValidationError
 
 from latentfarm.errors import Conflict, ManifestChanged, ManifestError
+from latentfarm.manifests.reading import inline_rows
+from latentfarm.manifests.request import ManifestSource
 from latentfarm.repository import repairing, retrying, sets
 from latentfarm.states import Stage
 from latentfarm.verify.trouble import Kind
 from latentfarm.verify.verifier import Verifier
+from tests.acceptance.farm import until
 from tests.integration.ground import Ground
 
 if TYPE_CHECKING:
@@ -223,3 +227,59 @@ def test_verify_reads_the_files_of_datasets(ground: Ground) -> None:
     assert verify() == ["altered"]
     ground.store.delete([ref.key])
     assert verify() == ["missing"]
+
+
+def test_a_continuation_that_is_asked_for_twice_is_made_once(ground: Ground) -> None:
+    """Both have seen the dataset as it was; the second one comes when the first one's rows are in."""
+    ground.create(_prompts(4))
+    ground.come_in()
+    seen = ground.dataset()
+    ground.create(_prompts(8))
+    ground.come_in()
+    request = ground.request(_prompts(8))
+    with pytest.raises(Conflict):
+        ground.datasets.take(seen, request, inline_rows(request.manifest))
+    assert ground.rows("SELECT count(*) FROM renders WHERE ordinal >= 0") == [(8,)]
+    assert ground.rows("SELECT count(*), sum(count) FROM shards WHERE number >= 0") == [(4, 8)]
+
+
+def test_a_manifest_of_a_cancelled_dataset_comes_to_nothing(ground: Ground) -> None:
+    dataset_id = ground.create(_prompts(4))
+    ground.come_in()
+    seen = ground.dataset()
+    ground.repository.mark_cancelled(dataset_id, tenant="")
+    ground.repository.cancel_renders(dataset_id)
+    request = ground.request(_prompts(8))
+    with pytest.raises(Conflict):
+        ground.datasets.take(seen, request, inline_rows(request.manifest))
+    assert ground.rows("SELECT count(*) FROM renders WHERE ordinal >= 0") == [(4,)]
+    assert ground.dataset().state == "cancelled"
+
+
+def test_one_ruined_manifest_keeps_no_other_from_its_turn(ground: Ground) -> None:
+    files = {"ruined": b"prompt,\0x\na,b\n", "good": b"prompt\na bird\n"}
+    for name, data in files.items():
+        ground.store.put(f"mine/{name}.csv", data, "text/csv")
+        ground.create([], name=name, manifest={"key": f"mine/{name}.csv"})
+    ground.arrivals.start()
+    try:
+        until(
+            "both were read",
+            lambda: ground.rows("SELECT count(*) FROM datasets WHERE phase = 'checking'") == [(0,)],
+        )
+        until(
+            "rows are in",
+            lambda: ground.rows("SELECT phase FROM datasets WHERE name = 'good'") == [("inserted",)],
+        )
+    finally:
+        ground.arrivals.stop()
+        ground.arrivals.join(20)
+    assert ground.rows("SELECT phase FROM datasets WHERE name = 'ruined'") == [("rejected",)]
+
+
+@pytest.mark.parametrize(
+    "key", ["v1/uploads/1", "/v1/uploads/1", "a//b", "a/../v1/uploads/1", "a\0b", "é" * 600]
+)
+def test_no_key_leads_to_what_the_farm_keeps(key: str) -> None:
+    with pytest.raises(ValidationError):
+        ManifestSource(key=key)
