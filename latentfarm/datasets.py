@@ -12,14 +12,7 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from latentfarm.dataset_terms import (
-    changed_output,
-    most_images,
-    plain,
-    refuse_unbuilt,
-    report_of,
-    without_rows,
-)
+from latentfarm import dataset_terms as terms
 from latentfarm.errors import Conflict, Ended, InvalidInput, ManifestChanged, NotFound, NotSupported
 from latentfarm.keys import spool_key
 from latentfarm.manifests.checking import check
@@ -66,7 +59,7 @@ class Datasets:
             ManifestChanged: there is a dataset of that name, made by other parameters or rows.
             Conflict: its rows are still coming in; of kind `Ended`: it was cancelled.
         """
-        refuse_unbuilt(request)
+        terms.refuse_unbuilt(request)
         known = self._known(request.name, tenant)
         seed = request.seed if request.seed is not None else known.seed if known else _drawn()
         if not _is_inline(request):
@@ -84,7 +77,7 @@ class Datasets:
             ManifestError: a row is wrong.
             InvalidInput: the request is wrong, or its rows are not in it.
         """
-        refuse_unbuilt(request)
+        terms.refuse_unbuilt(request)
         if not _is_inline(request):
             raise NotSupported("dry_run", "of a manifest in the bucket", "rows or prompts in the request")
         known = sets_find(self.repository, request.name, tenant)
@@ -96,9 +89,9 @@ class Datasets:
             registry=self.registry,
             seed=seed,
             put_part=_put_nowhere,
-            limit=most_images(request),
+            limit=terms.most_images(request),
         )
-        return report_of(checked, seed)
+        return terms.report_of(checked, seed)
 
     def take(self, dataset: Dataset, request: DatasetRequest, rows: Iterable[Row]) -> None:
         """Checks the manifest of a dataset in phase `checking`, and has its images come in.
@@ -175,7 +168,7 @@ class Datasets:
                 seed=seed,
                 put_part=put_part,
                 previous=previous,
-                limit=most_images(request),
+                limit=terms.most_images(request),
             )
         except InvalidInput:
             if known is None:  # else some of them are those of the rows that are there
@@ -203,7 +196,7 @@ class Datasets:
 
         def store(connection: Connection) -> bool:
             if is_new:
-                stored = without_rows(request)
+                stored = terms.without_rows(request)
                 sets.add(
                     connection,
                     dataset_id,
@@ -229,7 +222,7 @@ class Datasets:
         tenant: str,
         known: Dataset | None,
     ) -> bool:
-        report = report_of(checked, seed) | {"models": sorted(checked.models), "error": None}
+        report = terms.report_of(checked, seed) | {"models": sorted(checked.models), "error": None}
         accepted = sets.accept(
             connection,
             dataset_id,
@@ -262,7 +255,7 @@ class Datasets:
 
 
 def _refuse_changed(known: Dataset, request: DatasetRequest, changed: Sequence[Difference]) -> None:
-    told = [str(one) for one in changed] + changed_output(known.request, request)
+    told = [str(one) for one in changed] + terms.changed_output(known.request, request)
     if told:
         raise ManifestChanged(request.name, told)
 
@@ -286,7 +279,7 @@ def require(repository: Repository, name: str, tenant: str) -> Dataset:
     # No other name can be one; PostgreSQL would not even take some.
     found = sets_find(repository, name, tenant) if NAME.fullmatch(name) else None
     if found is None:
-        raise NotFound(f"no dataset {plain(name)}")
+        raise NotFound(f"no dataset {terms.plain(name)}")
     return found
 
 

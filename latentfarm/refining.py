@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from latentfarm.errors import InvalidInput, NotFound, SourceGone
+from latentfarm.errors import InvalidInput, NotFound, NotSupported, SourceGone
 from latentfarm.lifecycle import Submitted, replayed
 from latentfarm.records import Refinement
 from latentfarm.references import Content, parse
@@ -79,6 +79,9 @@ class Refining:
         return self.farm.accepted(new_id, wanted.spec.lane, queue_id, known, fingerprint)
 
     def _wanted(self, job: Job, request: RefineRequest) -> Refinement:
+        if job.kind == "dataset":
+            # Its images have specs of their own, and go when they are packed.
+            raise NotSupported("job_id", "refining a dataset is not built yet", "a job of another kind")
         spec = RenderSpec.model_validate(
             {**job.spec, "lane": job.lane, "priority": job.priority, "keep_latents": job.keep_latents}
         )

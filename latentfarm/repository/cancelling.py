@@ -45,6 +45,8 @@ _END_SHARDS = text("""
     UPDATE jobs SET remaining = 0, queued = 0 WHERE id = :id
 """)
 
+_INSERTED = text("SELECT inserted FROM datasets WHERE id = :id")
+
 # Datasets, then shards, then jobs: as everywhere.
 _LOCK_SET = text("""
     WITH found AS MATERIALIZED (SELECT id FROM datasets WHERE id = :id FOR UPDATE)
@@ -70,6 +72,7 @@ def cancel_renders(connection: Connection, job_id: UUID, *, limit: int = BATCH) 
         limit: at most so many; the sweep goes on with the rest.
     """
     live = [int(state) for state in LIVE]
+    before = connection.execute(_INSERTED, {"id": job_id}).scalar()
     values = {"id": job_id, "live": live, "cancelled": int(RenderState.CANCELLED), "limit": limit}
     rows = connection.execute(_CANCEL, values).all()
     running = [row for row in rows if row.was == RenderState.RUNNING]
@@ -77,9 +80,11 @@ def cancel_renders(connection: Connection, job_id: UUID, *, limit: int = BATCH) 
         fences = {"ids": [row.id for row in running], "fences": [row.fence - 1 for row in running]}
         connection.execute(_ATTEMPTS, fences)
     connection.execute(_LOCK_SET, {"id": job_id})
+    # Rows that came in meanwhile were not seen; no more come now, and the sweep takes these.
+    complete = len(rows) < limit and connection.execute(_INSERTED, {"id": job_id}).scalar() == before
     waiting = sum(row.was == RenderState.QUEUED for row in rows)
     job = connection.execute(_LOWER, {"id": job_id, "n": waiting}).one()
-    if job.counts_shards and len(rows) < limit:
+    if job.counts_shards and complete:
         connection.execute(_END_SHARDS, {"id": job_id})
         end_job(connection, job_id, cancelled=True, failed=job.failed)
     elif rows and not job.counts_shards:

@@ -37,6 +37,15 @@ _LOCK = text("""
     ORDER BY id FOR UPDATE
 """)
 
+_SEALED = text("""
+    WITH locked AS (
+        SELECT s.id, s.state FROM shards s
+        WHERE s.id IN (SELECT r.shard_id FROM renders r WHERE r.id = ANY (CAST(:ids AS bigint[])))
+        ORDER BY s.id FOR UPDATE)
+    SELECT r.id FROM renders r JOIN locked l ON l.id = r.shard_id
+    WHERE r.id = ANY (CAST(:ids AS bigint[])) AND l.state = 'sealed'
+""")
+
 _SHOWN = text("""
     SELECT render_id, fence FROM objects
     WHERE render_id = ANY (CAST(:ids AS bigint[])) AND kind = 'image' AND state = 'visible'
@@ -171,6 +180,8 @@ def _still_lost(connection: Connection, job_id: UUID, wanted: Sequence[Again]) -
     ids = [item.render_id for item in wanted]
     values = {"ids": ids, "job": job_id, "succeeded": int(RenderState.SUCCEEDED)}
     ended = set(connection.execute(_LOCK, values).scalars())
+    # What is sealed meanwhile needs the image no longer.
+    ended -= set(connection.execute(_SEALED, {"ids": ids}).scalars())
     shown = {row.render_id: row.fence for row in connection.execute(_SHOWN, {"ids": ids})}
     held = [item.held for item in wanted if item.held is not None]
     pairs = {"renders": [render for render, _ in held], "fences": [fence for _, fence in held]}

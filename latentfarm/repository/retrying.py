@@ -21,7 +21,7 @@ _FAILED = text("""
     WHERE r.job_id = :id AND r.ordinal >= 0 AND r.state = :failed ORDER BY r.id FOR UPDATE
 """)
 
-_LOCK_SHARDS = text("SELECT number, state FROM shards WHERE dataset_id = :id ORDER BY id FOR UPDATE")
+_LOCK_SHARDS = text("SELECT id, number, state FROM shards WHERE dataset_id = :id ORDER BY id FOR UPDATE")
 
 _LOCK_JOB = text("SELECT id FROM jobs WHERE id = :id AND cancelled_at IS NULL FOR UPDATE")
 
@@ -92,8 +92,9 @@ def retry_failed(connection: Connection, dataset_id: UUID) -> int:
     if connection.execute(_LOCK_JOB, values).first() is None:
         return 0
     seals = list(connection.execute(_SEALS, values).scalars())
+    top = [shard.id for shard in shards if shard.number == TOP and shard.state == "failed"]
     if not rows and not seals:
-        return 0
+        return _top_again(connection, dataset_id, top)
     ids = [row.id for row in rows]
     new = list(connection.execute(_SUPPLEMENTS, values | {"ids": ids}).scalars())
     connection.execute(_BACK, {"ids": ids})
@@ -109,3 +110,12 @@ def retry_failed(connection: Connection, dataset_id: UUID) -> int:
         connection.execute(_SEALS_AGAIN, {"ids": seals})
         queue_seals(connection, seals, [dataset_id])
     return len(ids) + len(seals)
+
+
+def _top_again(connection: Connection, dataset_id: UUID, top: list[int]) -> int:
+    """All shards are sealed, and the files at the top could not be written."""
+    if top:
+        connection.execute(_SEALS_AGAIN, {"ids": top})
+        connection.execute(_OPEN, {"id": dataset_id, "n": 0})
+        queue_seals(connection, top, [dataset_id])
+    return len(top)

@@ -83,10 +83,12 @@ _SEALED = text("""
 
 _PUBLISHED = text("UPDATE datasets SET published = CAST(:files AS jsonb) WHERE id = :id")
 
-# They are in the shard now. Whoever reads one by its link meanwhile has until the collector comes.
+# They are in the shard now. Whoever reads one by its link meanwhile has until the collector comes. Latents that are to be
+# kept for a time are swept after it, like those of any job.
 _PACKED = text("""
-    UPDATE objects o SET state = 'going' FROM renders r
+    UPDATE objects o SET state = 'going' FROM renders r JOIN jobs j ON j.id = r.job_id
     WHERE r.job_id = :dataset AND r.shard_id = :shard AND o.render_id = r.id AND o.state = 'visible'
+      AND (o.kind = 'image' OR j.keep_latents = 0)
 """)
 
 

@@ -58,7 +58,7 @@ _VIEW = text(f"""
                   AND r.state = 0 AND r.due_at <= now()
                 ORDER BY r.ordinal LIMIT 1) AS due_at
             FROM jobs o
-            WHERE o.model = rung.model AND o.lane = :lane AND o.waits AND o.paused_at IS NULL
+            WHERE o.model = rung.model AND o.lane = :lane AND o.waits AND o.paused_at IS NULL AND o.cancelled_at IS NULL
               AND o.tenant = rung.tenant AND o.priority = rung.priority AND t.paused_at IS NULL
               AND coalesce(o.start_after <= now(), true)
             ORDER BY o.id OFFSET 0) AS asked
@@ -71,7 +71,10 @@ _VIEW = text(f"""
 _SEALS = text(f"""
     WITH due AS (
         SELECT job_id, count(*) AS n, min(due_at) AS due_at FROM (
-            SELECT job_id, due_at FROM renders WHERE queue_id = :queue AND state = 0 AND due_at <= now()
+            SELECT r.job_id, r.due_at FROM renders r JOIN jobs h ON h.id = r.job_id
+            LEFT JOIN tenants ht ON ht.name = h.tenant
+            WHERE r.queue_id = :queue AND r.state = 0 AND r.due_at <= now() AND h.paused_at IS NULL
+              AND ht.paused_at IS NULL
             LIMIT :seals) AS some_due GROUP BY job_id)
     SELECT j.id, j.tenant, due.n AS queued, j.priority, '' AS model,
            EXTRACT(EPOCH FROM now() - GREATEST(due.due_at, j.picked_at))::float AS waited_s, {_COLUMNS}

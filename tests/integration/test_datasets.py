@@ -173,6 +173,19 @@ def test_rows_that_come_in_after_a_cancel_are_not_made(ground: Ground) -> None:
     assert ground.dataset().state == "cancelled"
 
 
+def test_a_top_that_cannot_be_written_is_written_by_a_retry(ground: Ground) -> None:
+    ground.create(_prompts(2))
+    ground.come_in()
+    ground.finish(ground.claim(Stage.BASE))
+    ground.seal()
+    ground.fail(ground.claim(Stage.SEAL))
+    dataset = ground.dataset()
+    assert dataset.state == "failed"
+    assert ground.repository.transact(lambda c: retrying.retry_failed(c, dataset.id)) == 1
+    assert [task.number for task in ground.seal()] == [-1]
+    assert ground.dataset().state == "succeeded"
+
+
 def test_an_image_that_was_lost_before_it_was_packed_is_made_again(ground: Ground) -> None:
     dataset_id = ground.create(_prompts(2))
     ground.come_in()

@@ -42,11 +42,11 @@ class Roll:
     def pages(self) -> Iterator[tuple[int, int]]:
         """Ranges of ordinals (first, end) that hold all of them, and perhaps others.
 
-        The renders of a supplement may be anywhere among those of its shard.
+        The renders of a supplement may be anywhere among those of its shard; and a shard that some have left for a
+        supplement has fewer, and still its last one.
         """
         task = self._task
-        count = max(task.count, int(task.request["shard_samples"])) if task.part else task.count
-        end = task.first + count
+        end = task.first + max(task.count, int(task.request["shard_samples"]))
         for first in range(task.first, end, PAGE):
             yield first, min(end, first + PAGE)
 
