@@ -44,13 +44,18 @@ def state_graph(evidence: Evidence) -> list[str]:
         elif was is None:
             if state != RenderState.QUEUED:
                 found.append(f"render {render} began as {RenderState(state).label}")
-        elif was != state and not may_follow(RenderState(was), RenderState(state)):
+        elif was != state and not _may_follow(RenderState(was), RenderState(state)):
             found.append(f"render {render}: {RenderState(was).label} -> {RenderState(state).label}")
         elif was == state and (move["was_owner"], move["was_fence"]) != (move["owner"], move["fence"]):
             found.append(f"render {render} changed hands while {RenderState(state).label}")
         elif move["fence"] < move["was_fence"] or (move["fence"] == move["was_fence"] and _must_rise(move)):
             found.append(f"render {render}: fence {move['was_fence']} -> {move['fence']} at {was} -> {state}")
     return found
+
+
+def _may_follow(was: RenderState, state: RenderState) -> bool:
+    """Nobody asks for `retry-failed` in a run: what failed stays so."""
+    return was is not RenderState.FAILED and may_follow(was, state)
 
 
 def _must_rise(move: Row) -> bool:
