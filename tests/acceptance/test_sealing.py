@@ -25,6 +25,7 @@ SEALED = "SELECT count(*) FROM shards WHERE state = 'sealed' AND number >= 0"
 def test_a_dataset_is_packed_though_its_packer_is_killed(
     farm: Farm, repository: Repository, store: S3Store
 ) -> None:
+    before = set(store.list_keys("v1/images/"))  # of other tests, whose renders have the same ids
     dataset = Ground(repository, store).create(200)
     farm.scheduler()
     farm.worker("base")
@@ -39,7 +40,7 @@ def test_a_dataset_is_packed_though_its_packer_is_killed(
     assert farm.count("SELECT sum(images) FROM shards") == 200
     assert farm.count("SELECT count(*) FROM workers WHERE 2 = ANY (stages)") == 3
     until("the single images are gone", lambda: farm.count("SELECT count(*) FROM objects") == 0)
-    assert not list(store.list_keys(f"v1/images/{_first(farm)}/"))
+    assert set(store.list_keys("v1/images/")) <= before
     files = {path for (path,) in Ground(repository, store).rows(_FILES)}
     assert {key.rpartition(f"{dataset}/")[2] for key in store.list_keys(f"v1/datasets/{dataset}/")} >= files
     assert len(files) == 60
@@ -66,7 +67,3 @@ _FILES = "SELECT f ->> 'path' FROM shards s, jsonb_array_elements(s.files) AS f 
 def _children(pid: int) -> list[psutil.Process]:
     found = psutil.Process(pid).children()
     return [one for one in found if one.status() != psutil.STATUS_ZOMBIE]
-
-
-def _first(farm: Farm) -> int:
-    return farm.count("SELECT min(id) FROM renders WHERE ordinal >= 0")
