@@ -45,7 +45,7 @@ class Arrivals:
         self._stopping = threading.Event()
         self._threads = [
             threading.Thread(target=self._loop, args=(phase, one), name=phase, daemon=True)
-            for phase, one in (("checking", self.check), ("inserting", self._insert_part))
+            for phase, one in (("checking", self.check), ("inserting", self.insert))
         ]
 
     def start(self) -> None:
@@ -145,12 +145,8 @@ class Arrivals:
                 raise LatentfarmError("the scheduler stops; the manifest is read again")
             yield chunk
 
-    def insert(self, dataset: Dataset) -> None:
-        """Makes renders of all parts that are left of a dataset, each in a transaction of its own."""
-        while not self._stopping.is_set() and self._insert_part(dataset):
-            continue
-
-    def _insert_part(self, dataset: Dataset) -> bool:
+    def insert(self, dataset: Dataset) -> bool:
+        """Makes renders of the next part of a dataset, in one transaction; False when no more are to come."""
         asked = self._repository.transact(lambda c: inserting.ask(c, dataset.id))
         if asked is None or asked[0] >= asked[1]:
             return False

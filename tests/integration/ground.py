@@ -58,7 +58,8 @@ class Ground:
 
     def come_in(self) -> None:
         for dataset in self.repository.transact(lambda c: sets.busy(c, "inserting")):
-            self.arrivals.insert(dataset)
+            while self.arrivals.insert(dataset):
+                pass
 
     def claim(self, stage: Stage, most: int = 1000) -> list[Claimed]:
         for queue in self.repository.queues():

@@ -55,7 +55,8 @@ class Ground:
         dataset_id = datasets.create(request, tenant="")
         arrivals = Arrivals(self.repository, self.store, datasets)
         for dataset in self.repository.transact(lambda c: sets.busy(c, "inserting")):
-            arrivals.insert(dataset)
+            while arrivals.insert(dataset):
+                pass
         return dataset_id
 
     def worker(self, stage: Stage) -> int:
