@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from latentfarm.messages import CHUNK
+from latentfarm.messages import CHUNK, MOST
 
 if TYPE_CHECKING:
     from latentfarm.broker import Sender
@@ -17,6 +17,8 @@ WINDOW_CHUNKS = 3
 """Chunks per live worker that may be dispatched at once in one queue."""
 WINDOW = WINDOW_CHUNKS * CHUNK
 """Renders, the same."""
+FEW = 16
+"""Messages that each worker gets before they hold more than `CHUNK` renders."""
 LOST_AFTER_S = 5.0
 """Least age at which a message may count as lost."""
 PATIENT_S = 60.0
@@ -37,8 +39,9 @@ class Records(Protocol):
 
 
 def chunk_size(due: int, workers: int) -> int:
-    """Renders per message: small enough that every worker gets two, at most `CHUNK`."""
-    return max(1, min(CHUNK, due // (2 * max(1, workers))))
+    """Renders per message: at most `CHUNK`, and small enough that every worker gets two; or `FEW`, then at most `MOST`."""
+    share = due // max(1, workers)
+    return max(1, min(CHUNK, share // 2), min(MOST, share // FEW))
 
 
 def dispatch(records: Records, sender: Sender, queue: Queue) -> int:
@@ -84,7 +87,7 @@ def republish(records: Records, sender: Sender, queue: Queue, *, flushed: bool) 
     else:
         waiting = sender.length(queue.name)
         after_s = max(LOST_AFTER_S, 3 * queue.wait_s)
-        if waiting * CHUNK >= dispatched:
+        if waiting * (MOST if dispatched > FEW * CHUNK else CHUNK) >= dispatched:
             # All of them may be there. Should a few be missing all the same, they wait a little longer.
             after_s = max(PATIENT_S, 4 * after_s)
         picks = records.take_lost(queue, after_s=after_s, room=max(0, 2 * dispatched - waiting))

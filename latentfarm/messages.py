@@ -1,4 +1,4 @@
-"""What crosses Redis: a version and up to 8 pairs of (render id, fence). Never prompts or tensors."""
+"""What crosses Redis: a version and up to 24 pairs of (render id, fence). Never prompts or tensors."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,9 @@ from latentfarm.states import Lane, Stage
 
 VERSION = 1
 CHUNK = 8
-"""Most renders in one message."""
+"""Most renders in one message, where workers hold some dozens."""
+MOST = 24
+"""The same, where they hold hundreds: each message costs a worker a round trip to Redis. More could pass 1 KB."""
 TASK = "latentfarm.deliver"
 """Explicit Celery task name: it must not change when a module moves."""
 
@@ -25,7 +27,7 @@ class Message:
     alone: bool = False
 
     def encode(self) -> dict[str, object]:
-        """The JSON-ready form, under 1 KB for 8 renders."""
+        """The JSON-ready form, under 1 KB."""
         return {"v": VERSION, "renders": [list(pair) for pair in self.renders], "alone": self.alone}
 
 
@@ -38,8 +40,8 @@ def decode(payload: object) -> Message:
     if not isinstance(payload, dict) or payload.get("v") != VERSION:
         raise BadMessage(f"not a message of version {VERSION}", payload)
     renders = payload.get("renders")
-    if not isinstance(renders, list) or not 1 <= len(renders) <= CHUNK:
-        raise BadMessage(f"a message holds 1 to {CHUNK} renders", payload)
+    if not isinstance(renders, list) or not 1 <= len(renders) <= MOST:
+        raise BadMessage(f"a message holds 1 to {MOST} renders", payload)
     alone = payload.get("alone", False)
     if not isinstance(alone, bool):
         raise BadMessage("`alone` is true or false", payload)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from latentfarm.dispatch import LOST_AFTER_S, PATIENT_S, chunk_size, dispatch, republish
 from latentfarm.errors import ServiceUnavailable
-from latentfarm.messages import CHUNK
+from latentfarm.messages import CHUNK, MOST
 from latentfarm.records import Pick, Queue
 from latentfarm.states import Lane, Stage
 
@@ -61,9 +61,13 @@ class Sent:
 @given(st.integers(0, 1_000_000), st.integers(0, 500))
 def test_chunks_are_bounded_and_leave_two_for_every_worker(due: int, workers: int) -> None:
     size = chunk_size(due, workers)
-    assert 1 <= size <= CHUNK
+    assert 1 <= size <= MOST
     if size > 1:
-        assert due // size >= 2 * max(1, workers)
+        assert due // size >= (2 if size <= CHUNK else 16) * max(1, workers)
+
+
+def test_workers_that_hold_hundreds_get_larger_messages() -> None:
+    assert [chunk_size(due, 2) for due in (1, 8, 48, 288, 400, 768, 10_000)] == [1, 2, 8, 9, 12, 24, 24]
 
 
 def test_a_dispatch_fills_the_window_and_no_more() -> None:
@@ -118,6 +122,13 @@ def test_a_list_long_enough_for_all_of_them_is_trusted_longer() -> None:
     records = Records(dispatched=40)
     republish(records, Sent(waiting=5), QUEUE, flushed=False)
     assert records.asked[0][0] == PATIENT_S
+
+
+def test_a_long_list_may_be_one_of_large_messages() -> None:
+    records = Records(dispatched=20 * MOST)
+    republish(records, Sent(waiting=20), QUEUE, flushed=False)
+    republish(records, Sent(waiting=19), QUEUE, flushed=False)
+    assert [after_s for after_s, _ in records.asked] == [PATIENT_S, LOST_AFTER_S]
 
 
 @given(st.integers(1, 100), st.integers(0, 300))

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latentfarm.errors import BadMessage
-from latentfarm.messages import CHUNK, VERSION, Message, decode, queue_name
+from latentfarm.messages import MOST, VERSION, Message, decode, queue_name
 from latentfarm.states import Lane, Stage
 
 pairs = st.tuples(st.integers(1, 2**63 - 1), st.integers(0, 2**31 - 1))
-messages = st.builds(Message, st.lists(pairs, min_size=1, max_size=CHUNK).map(tuple), alone=st.booleans())
+messages = st.builds(Message, st.lists(pairs, min_size=1, max_size=MOST).map(tuple), alone=st.booleans())
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
@@ -38,7 +38,7 @@ def test_a_message_stays_under_1_kb(message: Message) -> None:
         {"v": VERSION + 1},
         {"v": None},
         {"renders": []},
-        {"renders": [[1, 2]] * (CHUNK + 1)},
+        {"renders": [[1, 2]] * (MOST + 1)},
         {"renders": [[1]]},
         {"renders": [[1, 2, 3]]},
         {"renders": [["1", 2]]},
