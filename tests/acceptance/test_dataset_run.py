@@ -7,13 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet
 import pytest
-from PIL import Image
 
 from latentfarm import Client
 from latentfarm.client_pull import pull
 from tests.acceptance.farm import family, until
-from training.judge import confirms, look
-from training.scene import caption, random_scene
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,43 +76,3 @@ def test_a_run_that_is_killed_five_times_has_every_row_once(farm: Farm, tmp_path
         f"b{number}": (text, 5 + number) for number, text in enumerate(prompts)
     }
     assert farm.count("SELECT count(*) FROM renders WHERE ordinal >= 0") == rows
-
-
-def test_images_of_shards_show_what_their_captions_say(farm: Farm, tmp_path: Path) -> None:
-    import datasets
-
-    rng = random.Random(11)
-    scenes = [random_scene(rng, pair_share=0.0) for _ in range(12)]
-    captions = [caption(scene) for scene in scenes]
-    fields = {"model": "tiny", "num_inference_steps": 20}
-    _start(farm, LATENTFARM_ENGINE="worker.assembly:load")
-    with Client(farm.url) as client:
-        client.datasets.create(
-            {
-                "name": "world",
-                "manifest": {"prompts": captions},
-                "defaults": fields,
-                "seed": 3,
-                "shard_samples": 5,
-            }
-        )
-        alone = client.submit({**fields, "prompt": captions[7], "seed": 3 + 7, "reproducible": True})
-        assert client.datasets.wait("world", timeout=240).state == "succeeded"
-        pull(client.datasets, "world", tmp_path / "world", lambda _: None)
-        (single,) = client.download(client.wait(alone.id), tmp_path / "single").values()
-    found = datasets.load_dataset(
-        "webdataset",
-        data_dir=str(tmp_path / "world" / "data"),
-        split="train",
-        cache_dir=str(tmp_path / "cache"),
-    )
-    samples = sorted(found, key=lambda one: str(one["__key__"]))
-    assert [one["txt"] for one in samples] == captions
-    with Image.open(single) as image:
-        assert image.convert("RGB").tobytes() == samples[7]["png"].convert("RGB").tobytes()
-    verdicts = [
-        all(confirms(look(one["png"].convert("RGB")), scene).values())
-        for one, scene in zip(samples, scenes, strict=True)
-    ]
-    # As of single renders, nearly all.
-    assert sum(verdicts) >= 10, verdicts
