@@ -6,6 +6,7 @@ import json
 import time
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import httpx
@@ -27,15 +28,22 @@ if TYPE_CHECKING:
 ASKED = (
     "From the transaction that stores a job to the one that claims it, in an idle farm, against a plain Celery app that"
     " commits a job's row before it publishes and a row for its start; by the clock of the same database, one job at a"
-    " time, in turns. Then interactive images among bulk ones that keep every worker busy."
+    " time, in turns. Then interactive images among bulk ones that keep every worker busy: how soon each takes its first step, and"
+    " how many steps the samples of both lanes take in a second, against those of the bulk lane alone just before."
 )
 SIZES = {
     "jobs": (200, "of each arm, in the idle farm"),
     "bulk": (100_000, "renders that wait while interactive ones come"),
     "interactive": (60, "images among them"),
-    "step": (0.2, "seconds of a step of the busy worker"),
+    "step": (0.2, "seconds of a step of the busy worker, for four images together"),
 }
 REST_S = 0.02
+KEPT = 0.95
+"""Of the steps that bulk work takes alone: what is left is its own, once interactive steps are taken off."""
+BATCH = 4
+"""Guided images in a step of the busy worker: its bucket has eight rows."""
+FEW = 2
+"""Steps of an interactive image."""
 APART_S = 0.35
 """Between two interactive images: no multiple of a step."""
 POOL = ("--pool", "solo")
@@ -116,7 +124,7 @@ def _idle(result: Outcome, folder: Path, options: argparse.Namespace) -> None:
 
 
 def _busy(result: Outcome, folder: Path, options: argparse.Namespace) -> None:
-    settings = loading.settings(folder / "busy-models", step_s=options.step)
+    settings = loading.settings(folder / "busy-models", step_s=options.step, batch=BATCH)
     with (
         farm(folder / "busy", settings) as running,
         running.connect() as database,
@@ -126,10 +134,14 @@ def _busy(result: Outcome, folder: Path, options: argparse.Namespace) -> None:
         prober = Prober(client, database)
         busy = "SELECT FROM renders WHERE state = 2 HAVING count(*) >= 8"
         plain.wait_until(lambda: database.execute(busy).fetchone() is not None)
+        looks = [prober.steps()]
+        time.sleep(APART_S * options.interactive)
+        looks.append(prober.steps())
         jobs = []
         for _ in range(options.interactive):
-            jobs.append(prober.submit(lane="interactive", num_inference_steps=2)[0])
+            jobs.append(prober.submit(lane="interactive", num_inference_steps=FEW)[0])
             time.sleep(APART_S)
+        looks.append(prober.steps())
         for job in jobs:
             prober.wait(job)
         # The end of the first step is what a row tells of; it began a step before.
@@ -138,6 +150,11 @@ def _busy(result: Outcome, folder: Path, options: argparse.Namespace) -> None:
     result.figures["s until an interactive image's first step begins"] = Spread.of(begun_s)
     result.figures["s that a step takes"] = options.step
     result.most("busy, p99 of s until the first step", quantile(begun_s, 0.99), options.step + 1.0)
+    alone, both = ((later[1] - earlier[1]) / (later[0] - earlier[0]) for earlier, later in pairwise(looks))
+    result.figures["steps/s of the bulk lane alone"] = alone
+    result.figures["steps/s of both lanes"] = both
+    result.figures["steps of interactive images in that time"] = FEW * options.interactive
+    result.least("busy, steps/s of both lanes / of bulk alone", both / alone, KEPT)
 
 
 def _told(values: list[float]) -> str:

@@ -1,7 +1,7 @@
 """An engine that does no work and objects that do not exist: what is left is the control plane.
 
 No image file is made and nothing is put. Claims, hand-overs, commits, messages and all processes are the real ones. IDLE_STEP_S in the environment
-makes each step take that long, for all samples together, as on a device that is busy.
+makes each step take that long, as on a device that is busy, for IDLE_BATCH samples together: interactive ones, then those that came first.
 """
 
 from __future__ import annotations
@@ -37,7 +37,11 @@ def load(
     """What the setting `engine` names. The bucket of this process keeps nothing from now on."""
     keep_nothing()
     return Assembled(
-        IdleEngine(listener, float(os.environ.get("IDLE_STEP_S", "0"))),
+        IdleEngine(
+            listener,
+            float(os.environ.get("IDLE_STEP_S", "0")),
+            int(os.environ.get("IDLE_BATCH", "0")) or None,
+        ),
         {"device_name": "idle"},
         framework="np",
     )
@@ -60,13 +64,14 @@ def _handover() -> Handover:
 
 
 class IdleEngine:
-    """Takes orders and lets them go again. Of each turn all samples take one step."""
+    """Takes orders and lets them go again. In each turn up to `batch` samples take one step; None: all of them."""
 
-    def __init__(self, listener: Listener, step_s: float) -> None:
+    def __init__(self, listener: Listener, step_s: float, batch: int | None = None) -> None:
         self.counters = Counters()
         self.broken: BaseException | None = None
         self._listener = listener
         self._step_s = step_s
+        self._batch = batch
         self._samples: dict[int, tuple[Order, int]] = {}
         self._changed = threading.Condition()
         self._stopping = False
@@ -104,12 +109,13 @@ class IdleEngine:
             with self._changed:
                 if not self._samples:
                     self._changed.wait(0.05)
-                taken = list(self._samples.values())
+                waiting = sorted(self._samples.values(), key=lambda one: one[0].lane is not Lane.INTERACTIVE)
+                taken = waiting[: self._batch]
             if taken:
                 self._turn(taken)
 
     def _turn(self, taken: list[tuple[Order, int]]) -> None:
-        """One step of every sample; without a time for it, all that a sample has to take."""
+        """One step of each; without a time for it, all that a sample has to take."""
         if self._step_s:
             time.sleep(self._step_s)
         self.counters.forwards += 1

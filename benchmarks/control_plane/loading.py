@@ -18,13 +18,14 @@ MOST = 1000
 BOTH = {"refiner": {"mode": "ensemble", "high_noise_frac": 0.8}}
 
 
-def settings(folder: Path, *, rows: int = 8, step_s: float = 0.0) -> dict[str, str]:
+def settings(folder: Path, *, rows: int = 8, step_s: float = 0.0, batch: int = 0) -> dict[str, str]:
     """Settings of a farm whose engine does no work.
 
     Args:
         folder: for its list of models.
         rows: of the device: so many renders a worker holds at once.
-        step_s: what a step takes, for all of them together.
+        step_s: what a step takes, for `batch` renders together.
+        batch: of them in a step; 0: all.
     """
     folder.mkdir(parents=True, exist_ok=True)
     registry = folder / "models.toml"
@@ -37,6 +38,7 @@ def settings(folder: Path, *, rows: int = 8, step_s: float = 0.0) -> dict[str, s
         "LATENTFARM_ENGINE": "benchmarks.control_plane.idle_engine:load",
         "LATENTFARM_MODELS_FILE": str(registry),
         "IDLE_STEP_S": str(step_s),
+        "IDLE_BATCH": str(batch),
     }
 
 

@@ -29,6 +29,10 @@ _STEPS = """
 """
 
 
+# Each worker reports every two seconds.
+_TAKEN = "SELECT sum((info -> 'counters' ->> 'steps')::int) FROM workers WHERE ended_at IS NULL"
+
+
 @dataclass(slots=True)
 class Prober:
     """Hands in one image at a time."""
@@ -60,6 +64,22 @@ class Prober:
     def claims_ms(self, jobs: Sequence[str]) -> list[float]:
         """From the transaction that stores a job to its claim, by the database's clock."""
         return [float(row[0]) for row in self.database.execute(_CLAIMS, (list(jobs),))]
+
+    def steps(self) -> tuple[float, int]:
+        """When the worker has next reported (monotonic seconds), and how many steps its samples had taken by then.
+
+        Raises:
+            TimeoutError: it did not within a minute.
+        """
+        until = time.monotonic() + LIMIT_S
+        before = self.database.execute(_TAKEN).fetchone()
+        while (
+            (taken := self.database.execute(_TAKEN).fetchone()) == before or taken is None or taken[0] is None
+        ):
+            if time.monotonic() > until:
+                raise TimeoutError(f"no worker reported a step for {LIMIT_S:g} s")
+            time.sleep(POLL_S)
+        return time.monotonic(), int(taken[0])
 
     def first_steps_s(self, jobs: Sequence[str]) -> list[float]:
         """From the transaction that stores a job to the end of its first step."""
