@@ -1,6 +1,6 @@
 """The metric families of the farm, made from plain records."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -79,6 +79,28 @@ def leases(workers: Sequence[Worker]) -> list[Metric]:
         for labels, value in values.items():
             family.add_metric(labels, value)
     return [up, ready, left]
+
+
+def models(loads: Mapping[str, int], workers: Sequence[Worker]) -> list[Metric]:
+    """How often each model was loaded, and how many live workers are to hold it."""
+    loaded = CounterMetricFamily(
+        "latentfarm_model_loads", "Times that a worker loaded the model.", labels=("model",)
+    )
+    held = GaugeMetricFamily(
+        "latentfarm_model_workers", "Live workers that are to hold the model.", labels=("model",)
+    )
+    holding = Counter(
+        model
+        for worker in workers
+        if worker["lease_left_s"] > 0
+        for model in worker["assigned_models"]
+        if model
+    )
+    for model, number in loads.items():
+        loaded.add_metric((model,), number)
+    for model in sorted({*loads, *holding}):
+        held.add_metric((model,), holding[model])
+    return [loaded, held]
 
 
 def resting(devices: int) -> Metric:

@@ -11,8 +11,9 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from sqlalchemy.exc import SQLAlchemyError
 
-from api.families import ends, engines, leases, queues, resting
+from api.families import ends, engines, leases, models, queues, resting
 from latentfarm.events import EventHub
+from latentfarm.repository import holding
 from latentfarm.repository import resting as at_rest
 from latentfarm.repository.facade import Repository
 
@@ -63,6 +64,7 @@ class Figures:
         return [
             *queues(self._repository.queues(), self._repository.live_counts(), workers),
             *leases(workers),
+            *models(self._repository.transact(holding.loads), workers),
             resting(len(self._repository.transact(at_rest.resting))),
             *engines(workers),
             ends(self._repository.worker_ends()),

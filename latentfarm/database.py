@@ -24,6 +24,8 @@ CHANNEL_EVENTS = "latentfarm_events"
 """Payload: a job id. Its outbox has a new row."""
 CHANNEL_CANCEL = "latentfarm_cancel"
 """Payload: a job id. Its live renders were cancelled."""
+CHANNEL_WORKERS = "latentfarm_workers"
+"""Payload: the id of an incarnation. It was assigned other models."""
 
 REPEATS = 5
 ANSWER_S = 35.0

@@ -45,7 +45,13 @@ class Settings(BaseSettings):
 
     models_file: Path = Field(_MODELS_FILE, description="The model registry, models.toml.")
     models: str = Field(
-        "", description="Models that a worker loads, comma-separated; empty: all of the registry."
+        "", description="Models that a worker may serve, comma-separated; empty: all of the registry."
+    )
+    models_held: int = Field(
+        0,
+        ge=0,
+        description="Models that a worker holds at once; the scheduler chooses which of those that it may serve."
+        " 0: all of them.",
     )
 
     api_host: str = Field(

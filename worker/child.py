@@ -26,6 +26,7 @@ from latentfarm.storage import S3Store
 from worker.assembly import Assembled, factory
 from worker.committer import AWAY_S, Committer
 from worker.consumer import Consumer
+from worker.exits import BROKEN, REASSIGNED
 from worker.heartbeat import Heartbeat
 from worker.holdings import Holdings
 from worker.inbox import Inbox, capacity_for
@@ -45,8 +46,6 @@ if TYPE_CHECKING:
     from latentfarm.registry import ModelEntry
     from worker.engine.order import Errand
 
-BROKEN = 3
-"""Exit status of a child whose device cannot be trusted any more."""
 SAVE_SHARE = 0.5
 """Part of the time to drain that half-done renders may take to be saved; the rest is for what is finished."""
 COMMIT_S = 10.0
@@ -91,6 +90,8 @@ class Child:
             self.engine,
             database_url=settings.database_url,
             report=self.report,
+            models=[entry.name for entry in models] or [""],
+            retire=self._retire,
         )
 
     def _render(
@@ -121,7 +122,7 @@ class Child:
         return self.inbox, self.holdings, self.committer, store, assembled, self._retire
 
     def _retire(self) -> None:
-        """The machine's trouble is nobody's fault: no more claims, and all that is held goes back."""
+        """No more claims, and all that is held goes back: what is the machine's trouble, or a change of models, is nobody's fault."""
         self.consumer.stop()
 
     def report(self) -> dict[str, Any]:
@@ -138,8 +139,17 @@ class Child:
         announce(self.repository, self.worker, {**self.assembled.info, "capacity": self.inbox.capacity})
         get_logger().info("worker_ready", worker=self.worker, **self.assembled.info)
         self.consumer.run()
+        self._announce_drain(pulse, heartbeat)
         self._drain()
-        return BROKEN if self.engine.broken is not None else 0
+        if self.engine.broken is not None:
+            return BROKEN
+        return REASSIGNED if self.watch.is_reassigned else 0
+
+    def _announce_drain(self, pulse: Pulse, heartbeat: Heartbeat) -> None:
+        """Who drains unasked is watched by its beat, and an engine that has stopped has none."""
+        pulse.stop()
+        pulse.join()
+        heartbeat.write(self.engine.counters.beat + 2, max(self._settings.drain_s, pulse.limit_s()))
 
     def _drain(self) -> None:
         """No more claims; what is finished is delivered; the rest goes back as it is, charged nothing."""
@@ -188,6 +198,7 @@ def main() -> int:
     parser.add_argument("--worker", type=int, required=True)
     parser.add_argument("--device", required=True)
     parser.add_argument("--stages", type=parse_stages, required=True)
+    parser.add_argument("--models", required=True)
     parser.add_argument("--heartbeat", type=Path, required=True)
     parser.add_argument("--parent", type=int, required=True)
     given = parser.parse_args()
@@ -195,7 +206,7 @@ def main() -> int:
         raise SystemExit("the parent ended before its child had started")
     settings = Settings()
     configure("worker", level=settings.log_level, as_json=settings.log_json)
-    models = models_of(given.stages, settings)
+    models = models_of(given.stages, settings, given.models)
     if settings.offload:
         models = [entry.with_offload(settings.offload) for entry in models]
     with Heartbeat(given.heartbeat) as heartbeat:

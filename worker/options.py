@@ -86,8 +86,11 @@ def found_devices() -> tuple[str, ...]:
     return ("mps",) if (platform.system(), platform.machine()) == ("Darwin", "arm64") else ("cpu",)
 
 
-def models_of(stages: Sequence[Stage], settings: Settings) -> list[ModelEntry]:
-    """The entries that a worker with these stages loads; of shards it needs none.
+def models_of(stages: Sequence[Stage], settings: Settings, names: str | None = None) -> list[ModelEntry]:
+    """The entries that a worker with these stages may serve; of shards it needs none.
+
+    Args:
+        names: those of them that it holds, comma-separated; as the setting `models` says when absent.
 
     Raises:
         UnknownModel: a setting names one that is not in the registry.
@@ -95,11 +98,11 @@ def models_of(stages: Sequence[Stage], settings: Settings) -> list[ModelEntry]:
     """
     if Stage.SEAL in stages:
         return []
-    return chosen_models(load_registry(settings.models_file), settings.models)
+    return chosen_models(load_registry(settings.models_file), settings.models if names is None else names)
 
 
 def chosen_models(registry: Registry, names: str) -> list[ModelEntry]:
-    """The entries that a worker loads.
+    """The entries that a worker may serve.
 
     Args:
         names: comma-separated; empty: all, without the optional ones whose files are not here.

@@ -1,7 +1,8 @@
 """The parent: one device, one child at a time. Small, imports no torch, and so outlives what kills a child.
 
 It renews the lease while the child's beat moves, kills a child that stalls, takes back its renders the
-moment it is dead, and starts the next; after a rest, when the device failed one render after the other.
+moment it is dead, and starts the next; after a rest, when the device failed one render after the other. The next one
+has the models that the last one was assigned.
 """
 
 from __future__ import annotations
@@ -21,7 +22,10 @@ from typing import TYPE_CHECKING
 from sqlalchemy.exc import SQLAlchemyError
 
 from latentfarm.logs import get_logger
+from latentfarm.repository.holding import enlist
 from latentfarm.repository.resting import rest
+from latentfarm.states import Stage
+from worker.exits import REASSIGNED
 from worker.footprint import resident_bytes
 from worker.heartbeat import Heartbeat, Stall
 from worker.xid import Verdict
@@ -33,7 +37,6 @@ if TYPE_CHECKING:
     from latentfarm.registry import ModelEntry
     from latentfarm.repository.facade import Repository
     from latentfarm.settings import Settings
-    from latentfarm.states import Stage
 
 TICK_S = 0.1
 RESTART_S = (0.2, 1.0, 2.0, 5.0, 10.0)
@@ -41,6 +44,8 @@ RESTART_S = (0.2, 1.0, 2.0, 5.0, 10.0)
 GIB = 1 << 30
 HEALTHY_S = 60.0
 """A child that lived so long starts the count anew."""
+CHANGED = "reassigned"
+"""Why a child has ended that was to hold other models."""
 
 
 class Parent:
@@ -61,6 +66,8 @@ class Parent:
         self._stages = tuple(stages)
         # The queue of shards is of no model; SQL compares the names.
         self._models = [entry.name for entry in models] or [""]
+        self._models_held = 0 if Stage.SEAL in self._stages else settings.models_held
+        self._last: int | None = None
         self._stopping = threading.Event()
         self._condemned = False
         self.xids = XidWatch(device)
@@ -82,36 +89,29 @@ class Parent:
                 self._stopping.wait()
                 return
             started = time.monotonic()
-            rest_s = 0.0
+            rest_s, reason = 0.0, ""
             try:
-                rest_s = self._live()
+                rest_s, reason = self._live()
             except SQLAlchemyError as error:
                 get_logger().warning("database_away", error=str(error).splitlines()[0])
             except OSError as error:
                 # Too many files or processes, or a full disk: that may pass, and so the parent stays.
                 get_logger().warning("child_not_started", error=str(error))
-            early = 0 if time.monotonic() - started > HEALTHY_S else early + 1
+            early = 0 if reason == CHANGED or time.monotonic() - started > HEALTHY_S else early + 1
             self._stopping.wait(max(rest_s, RESTART_S[min(early, len(RESTART_S)) - 1] if early else 0.0))
 
-    def _live(self) -> float:
+    def _live(self) -> tuple[float, str]:
         """One incarnation, from its registration to the return of its renders.
 
         Returns:
-            Seconds for which the device must rest before the next.
+            Seconds for which the device must rest before the next, and why this one has ended.
         """
-        worker = self._repository.register(
-            host=socket.gethostname(),
-            pid=os.getpid(),
-            device=self._device,
-            stages=self._stages,
-            models=self._models,
-            lease_s=self._settings.lease_s,
-        )
+        worker, models = self._enlist()
         with tempfile.TemporaryDirectory(prefix="latentfarm-") as folder:
             path = Path(folder) / "heartbeat"
             with Heartbeat(path, create=True) as heartbeat:
                 heartbeat.write(0, self._settings.load_s)
-                child = self._spawn(worker, path)
+                child = self._spawn(worker, models, path)
                 get_logger().info("child_started", worker=worker, child=child.pid, device=self._device)
                 reason = self._watch(child, worker, heartbeat)
         self._bury(child, worker, reason)
@@ -119,12 +119,30 @@ class Parent:
         rest_s = self._repository.transact(lambda c: rest(c, worker, first_s=first_s))
         if rest_s:
             get_logger().warning("device_quarantined", worker=worker, device=self._device, rest_s=rest_s)
-        return rest_s
+        return rest_s, reason
 
-    def _spawn(self, worker: int, heartbeat: Path) -> subprocess.Popen[bytes]:
+    def _enlist(self) -> tuple[int, tuple[str, ...]]:
+        worker, models = self._repository.transact(
+            lambda connection: enlist(
+                connection,
+                host=socket.gethostname(),
+                pid=os.getpid(),
+                device=self._device,
+                stages=self._stages,
+                models=self._models,
+                models_held=self._models_held,
+                lease_s=self._settings.lease_s,
+                before=self._last,
+            )
+        )
+        self._last = worker
+        return worker, models
+
+    def _spawn(self, worker: int, models: Sequence[str], heartbeat: Path) -> subprocess.Popen[bytes]:
         stages = ",".join(stage.label for stage in self._stages)
         command = [sys.executable, "-m", "worker.child", "--worker", str(worker), "--device", self._device]
-        command += ["--stages", stages, "--heartbeat", str(heartbeat), "--parent", str(os.getpid())]
+        command += ["--stages", stages, "--models", ",".join(models)]
+        command += ["--heartbeat", str(heartbeat), "--parent", str(os.getpid())]
         # A session of its own: Ctrl-C in a terminal reaches the parent alone, which then drains the child.
         # Nothing is ever downloaded inside a job; the hub's client reads this when it is imported.
         environment = {**os.environ, "HF_HUB_OFFLINE": "1", "DIFFUSERS_VERBOSITY": "error"}
@@ -151,7 +169,7 @@ class Parent:
                 if beat and self._is_too_large(child.pid):
                     return self._drain(child, worker, "recycled")
             time.sleep(TICK_S)
-        return f"exited with {child.returncode}"
+        return CHANGED if child.returncode == REASSIGNED else f"exited with {child.returncode}"
 
     def _look_at_device(self) -> int | None:
         """The Xid for which the child must go; notes when the device itself is not to be used any more."""

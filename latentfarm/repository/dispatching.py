@@ -127,11 +127,13 @@ _LOST = text("""
 
 # The hints that an incarnation had in memory went with it; nobody knows which they were. The length of the list does
 # not tell either: its messages may hold one render or many. A second message of a suspect is not cheap: whoever takes
-# it lets all else run out before looking, so there they only count as first ones again.
+# it lets all else run out before looking, so there they only count as first ones again. One that was assigned other
+# models had hints for those that it held.
 _DOUBT = text("""
     UPDATE renders r SET sends = CASE WHEN r.suspect THEN 1 ELSE 0 END FROM queues q, workers w
     WHERE r.queue_id = q.id AND r.state = :dispatched AND r.sends > CASE WHEN r.suspect THEN 1 ELSE 0 END
-      AND w.id = ANY (CAST(:workers AS bigint[])) AND q.stage = ANY (w.stages) AND q.model = ANY (w.assigned_models)
+      AND w.id = ANY (CAST(:workers AS bigint[])) AND q.stage = ANY (w.stages)
+      AND q.model = ANY (w.assigned_models || w.loaded_models)
 """)
 
 _MEASURE = text("""

@@ -286,11 +286,11 @@ class Repository:
         """See `failing.rescue_expired`."""
         return self.transact(lambda c: failing.rescue_expired(c, lease_s=lease_s))
 
-    def owned(self, worker: int, counters: dict[str, Any]) -> set[Pair]:
-        """Stores the counters of an incarnation, and tells what SQL says it is running."""
+    def owned(self, worker: int, counters: dict[str, Any]) -> tuple[set[Pair], list[str] | None]:
+        """Stores the counters of an incarnation; what SQL says it is running, and is to hold (None: it has ended)."""
 
-        def work(connection: Connection) -> set[Pair]:
-            working.report(connection, worker, counters)
-            return working.owned(connection, worker)
+        def work(connection: Connection) -> tuple[set[Pair], list[str] | None]:
+            assigned = working.report(connection, worker, counters)
+            return working.owned(connection, worker), assigned
 
         return self.transact(work)

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from latentfarm.states import Stage
 
 _REGISTER = text("""
-    INSERT INTO workers (host, pid, device, stages, assigned_models, lease_until)
-    VALUES (:host, :pid, :device, :stages, :models, now() + make_interval(secs => :lease_s)) RETURNING id
+    INSERT INTO workers (host, pid, device, stages, models, models_held, assigned_models, lease_until)
+    VALUES (:host, :pid, :device, :stages, :models, :models_held, :assigned,
+            now() + make_interval(secs => :lease_s)) RETURNING id
 """)
 
 _RENEW = text("""
@@ -26,7 +27,11 @@ _RENEW = text("""
     WHERE id = :id AND ended_at IS NULL RETURNING id
 """)
 
-_READY = text("UPDATE workers SET ready = true, info = CAST(:info AS jsonb) WHERE id = :id")
+# Nobody assigns anything to one that is not ready, so it has loaded what it was assigned at its start.
+_READY = text("""
+    UPDATE workers SET ready = true, ready_at = now(), loaded_models = assigned_models, info = CAST(:info AS jsonb)
+    WHERE id = :id
+""")
 
 _END = text("""
     UPDATE workers SET ended_at = now(), end_reason = :reason
@@ -48,9 +53,10 @@ _STRAYS = text("""
 
 _OWNED = text("SELECT id, fence FROM renders WHERE owner = :worker AND state = 2")
 
-_REPORT = text(
-    "UPDATE workers SET info = info || CAST(:report AS jsonb) WHERE id = :worker AND ended_at IS NULL"
-)
+_REPORT = text("""
+    UPDATE workers SET info = info || CAST(:report AS jsonb) WHERE id = :worker AND ended_at IS NULL
+    RETURNING assigned_models
+""")
 
 
 def register(
@@ -62,10 +68,22 @@ def register(
     stages: Sequence[Stage],
     models: Sequence[str],
     lease_s: float,
+    models_held: int = 0,
+    assigned: Sequence[str] | None = None,
 ) -> int:
-    """Adds an incarnation with a lease; returns its id."""
-    values = {"host": host, "pid": pid, "device": device, "lease_s": lease_s}
-    lists = {"stages": [int(stage) for stage in stages], "models": list(models)}
+    """Adds an incarnation with a lease; returns its id.
+
+    Args:
+        models: that it may serve.
+        models_held: of these at once; 0: all.
+        assigned: those that it loads; all, unless given.
+    """
+    values = {"host": host, "pid": pid, "device": device, "models_held": models_held, "lease_s": lease_s}
+    lists = {
+        "stages": [int(stage) for stage in stages],
+        "models": list(models),
+        "assigned": list(models if assigned is None else assigned),
+    }
     return int(connection.execute(_REGISTER, {**values, **lists}).scalar_one())
 
 
@@ -99,6 +117,12 @@ def owned(connection: Connection, worker: int) -> set[Pair]:
     return {(row.id, row.fence) for row in connection.execute(_OWNED, {"worker": worker})}
 
 
-def report(connection: Connection, worker: int, counters: dict[str, Any]) -> None:
-    """Stores the counters of an incarnation where /metrics finds them."""
-    connection.execute(_REPORT, {"worker": worker, "report": json.dumps({"counters": counters})})
+def report(connection: Connection, worker: int, counters: dict[str, Any]) -> list[str] | None:
+    """Stores the counters of an incarnation where /metrics finds them.
+
+    Returns:
+        The models that it is to hold; None when it has ended.
+    """
+    values = {"worker": worker, "report": json.dumps({"counters": counters})}
+    found: list[str] | None = connection.execute(_REPORT, values).scalar()
+    return found

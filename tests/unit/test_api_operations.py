@@ -85,6 +85,16 @@ def test_workers_show_leases() -> None:
     assert 'latentfarm_lease_left_seconds{device="cpu",host="h",worker="1"} 12.5' in shown
 
 
+def test_models_show_their_loads_and_who_holds_them() -> None:
+    gone = worker(3, assigned_models=["sdxl"], lease_left_s=-1.0)
+    packer = worker(4, assigned_models=[""])
+    shown = text_of(*families.models({"tiny": 5, "sdxl": 1}, [worker(1), worker(2), gone, packer]))
+    assert 'latentfarm_model_loads_total{model="tiny"} 5.0' in shown
+    assert 'latentfarm_model_workers{model="tiny"} 2.0' in shown
+    assert 'latentfarm_model_workers{model="sdxl"} 0.0' in shown
+    assert 'model=""' not in shown
+
+
 def test_devices_at_rest_are_counted() -> None:
     assert "latentfarm_devices_resting 2.0" in text_of(families.resting(2))
 

@@ -31,6 +31,8 @@ def test_variables_of_others_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> 
         ("LATENTFARM_DATABASE_POOL", "0"),
         ("LATENTFARM_LOG_LEVEL", "LOUD"),
         ("LATENTFARM_TORCH_THREADS", "1.5"),
+        ("LATENTFARM_MODELS_HELD", "-1"),
+        ("LATENTFARM_MODELS_HELD", "one"),
     ],
 )
 def test_a_value_that_makes_no_sense_is_refused(
