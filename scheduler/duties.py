@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from latentfarm.dispatch import republish
+from latentfarm.fairness import assign
 from latentfarm.keys import input_key, upload_key
 from latentfarm.repository import (
+    affinity,
     charging,
     checkpointing,
     dispatching,
     failing,
+    holding,
     inputs,
     mending,
     sources,
@@ -69,6 +72,7 @@ class Duties:
             Duty("recheck_jobs", 7, 10 * every_s, self.recheck_jobs),
             Duty("charge", 20, every_s, self.charge),
             Duty("mend", 21, 5 * every_s, self.mend),
+            Duty("assign", 30, every_s, self.assign),
             Duty("rotate", 8, HOUR_S, self.rotate),
         ]
         messages = [Duty("republish", 2, every_s, self.republish)]
@@ -119,6 +123,18 @@ class Duties:
         named = mending.name_models(connection)
         wrong, self._mended_up_to = mending.count_again(connection, self._mended_up_to)
         return f"named {named} jobs' models, counted {wrong} again" if named or wrong else ""
+
+    def assign(self, connection: Connection) -> str:
+        """Has workers hold other models, where that is worth a load or somebody has waited for long."""
+        told = []
+        for view in affinity.views(connection):
+            wanted = assign(view)
+            for holder in view.holders:
+                models = wanted[holder.worker]
+                if holder.settled and set(models) != set(holder.holds):
+                    holding.reassign(connection, holder.worker, models)
+                    told.append(f"worker {holder.worker}: {', '.join(models)} for {', '.join(holder.holds)}")
+        return "; ".join(told)
 
     def collect(self, connection: Connection) -> str:
         """Deletes what an earlier sweep has marked; marks what was planned and can never become visible."""
