@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from latentfarm.logs import get_logger
+from worker.exits import STANDS_STILL
 from worker.standstill import Standstill
 
 if TYPE_CHECKING:
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from worker.inbox import Inbox
 
 PACE_S = 0.1
-STANDS_STILL = 4
-"""Exit status of a child whose consumer hangs."""
 
 
 class Pacer(threading.Thread):
