@@ -84,7 +84,8 @@ def _services(settings: Settings, fetcher: Fetcher) -> Services:
     store = S3Store.from_settings(settings)
     accepted: queue.SimpleQueue[int | Picked | None] = queue.SimpleQueue()
     pictures = Resolver(repository, store, fetcher)
-    farm = Farm(repository, broker, registry, new_id, hurry=accepted.put, pictures=pictures)
+    term = settings.retain_days or None
+    farm = Farm(repository, broker, registry, new_id, hurry=accepted.put, pictures=pictures, retain_days=term)
     hub = EventHub(settings.database_url, repository, broker.redis)
     return Services(
         settings=settings,
@@ -94,7 +95,7 @@ def _services(settings: Settings, fetcher: Fetcher) -> Services:
         registry=registry,
         farm=farm,
         refining=Refining(farm, repository),
-        datasets=Datasets(repository, store, registry, new_id),
+        datasets=Datasets(repository, store, registry, new_id, term),
         uploads=Uploads(repository, store, new_id, settings.upload_s),
         hurry=Hurry(accepted, farm.send_now),
         hub=hub,

@@ -23,6 +23,7 @@ from latentfarm.dataset_views import (
 from latentfarm.manifests.fingerprint import sha256_of
 from latentfarm.repository.outlook import Speed
 from latentfarm.repository.sets import Dataset, Progress
+from latentfarm.retention import expires_at
 
 ROOM = 48 * 1024
 """Bytes that a list may take in an answer, which stays below 64 KiB."""
@@ -126,6 +127,10 @@ def _common(dataset: Dataset, progress: Progress, base: URL) -> dict[str, Any]:
         "created_at": dataset.created_at,
         "started_at": dataset.started_at,
         "finished_at": dataset.finished_at,
+        "start_after": dataset.start_after or dataset.request.get("start_after"),
+        "retain_days": dataset.retain_days if dataset.state else dataset.request.get("retain_days"),
+        "expires_at": expires_at(dataset.finished_at, dataset.retain_days),
+        "gone_at": dataset.gone_at,
         "url": dataset_url(base, dataset.name),
     }
 

@@ -9,12 +9,14 @@ from fastapi import APIRouter, Query
 from api import datasets_shown
 from api.deps import Services, Tenant, Use
 from api.openapi import problems
+from api.problems import ProblemError
 from api.routes_datasets import Name
 from latentfarm.dataset_views import FileList, FileView, ShardView
 from latentfarm.datasets import require
 from latentfarm.errors import InvalidInput
 from latentfarm.repository import sets
 from latentfarm.repository.sets import ShardFiles
+from latentfarm.retention import told
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
 
@@ -24,15 +26,24 @@ _START = (-2, 0)
 _PLACE = re.compile(r"(-1|\d{1,6})\.(\d{1,4})")
 
 
-@router.get("/{name}/files", responses=problems(HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY))
+@router.get(
+    "/{name}/files",
+    responses=problems(HTTPStatus.NOT_FOUND, HTTPStatus.GONE, HTTPStatus.UNPROCESSABLE_ENTITY),
+)
 def files(
     name: Name,
     use: Use,
     tenant: Tenant,
     after: Annotated[str | None, Query(description="`next` of the page before.", max_length=16)] = None,
 ) -> FileList:
-    """Lists the files of sealed shards, and those at the top once all are sealed, with a link to each."""
+    """Lists the files of sealed shards, and those at the top once all are sealed, with a link to each.
+
+    410 once they were kept for as long as was asked.
+    """
     dataset = require(use.repository, name, tenant)
+    if dataset.gone_at is not None:
+        detail = told(f"the files of the dataset {name}", dataset.gone_at, dataset.retain_days)
+        raise ProblemError(HTTPStatus.GONE, "gone", detail)
     place = _START if after is None else _place(after)
     found = use.repository.transact(lambda c: sets.files(c, dataset.id, after=place, limit=SHARDS_PAGE + 1))
     shown = datasets_shown.within(_shard(use, shard) for shard in found[:SHARDS_PAGE])

@@ -15,6 +15,7 @@ from api.problems import ProblemError
 from latentfarm.errors import NotFound
 from latentfarm.records import Image, ObjectRef
 from latentfarm.repository import telling
+from latentfarm.retention import told
 from latentfarm.states import LIVE
 from latentfarm.views import AttemptList
 
@@ -39,8 +40,10 @@ def image(
     tenant: Tenant,
     proxy: Annotated[bool, Query(description="Send the bytes in place of a link.")] = False,
 ) -> Response:
-    """Leads to an image. 409 while it is not there, 410 when it never will be."""
+    """Leads to an image. 409 while it is not there, 410 when it never will be, or is kept no longer."""
     found = _find(use, tenant, job_id, index)
+    if found.gone_at is not None:
+        raise ProblemError(HTTPStatus.GONE, "gone", told(f"the images of job {job_id}", found.gone_at))
     if found.ref is None:
         raise _absent(job_id, found)
     if proxy:

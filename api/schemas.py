@@ -9,6 +9,7 @@ from starlette.datastructures import URL
 from latentfarm.evidence import Attempt
 from latentfarm.modes import first_stage
 from latentfarm.records import Image, Job
+from latentfarm.retention import expires_at
 from latentfarm.spec import SEED_RANGE, RenderSpec
 from latentfarm.states import JobState, RenderState, Stage
 from latentfarm.views import AttemptList, AttemptView, ImageView, JobSummary, JobView, RefinedFrom
@@ -55,6 +56,8 @@ def as_accepted(job: Job, base: URL, page: int, images: list[Image] | None = Non
         "started_at": None,
         "finished_at": None,
         "paused_at": None,
+        "expires_at": None,
+        "gone_at": None,
     }
     return JobView(
         **common,
@@ -95,6 +98,8 @@ def _common(job: Job, base: URL) -> dict[str, Any]:
         "started_at": job.started_at,
         "finished_at": job.finished_at,
         "paused_at": job.paused_at,
+        "expires_at": expires_at(job.finished_at, job.retain_days),
+        "gone_at": job.gone_at,
         "url": job_url(base, job.id),
     }
 
@@ -109,7 +114,8 @@ def _refined_from(job: Job, base: URL) -> RefinedFrom | None:
 def _spec(job: Job) -> dict[str, Any]:
     """The whole spec again: the stored picture with the fields that belong to the job."""
     own = {"num_images": job.num_images, "seed": job.seed, "lane": job.lane.value, "priority": job.priority}
-    whole = {**job.spec, **own, "keep_latents": job.keep_latents, "metadata": job.metadata}
+    kept = {"keep_latents": job.keep_latents, "retain_days": job.retain_days}
+    whole = {**job.spec, **own, **kept, "metadata": job.metadata}
     # JSONB forgets the order of keys; people like to find the prompt before the crop coordinates.
     return {name: whole.pop(name) for name in RenderSpec.model_fields if name in whole} | whole
 

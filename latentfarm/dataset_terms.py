@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
-from latentfarm.errors import NotSupported
+from latentfarm.errors import Ended, NotSupported
+from latentfarm.records import ObjectRef
+from latentfarm.retention import told
 
 if TYPE_CHECKING:
     from latentfarm.manifests.checked import Checked
     from latentfarm.manifests.request import DatasetRequest
+    from latentfarm.repository.sets import Dataset
 
 MOST_SHARDS = 1_000_000
 """Of one dataset: their names have six digits."""
@@ -32,6 +36,17 @@ def refuse_unbuilt(request: DatasetRequest) -> None:
     for field, policy in request.quality:
         if policy == "again":
             raise NotSupported(f"quality.{field}", "rendering again is not built yet", "mark, drop")
+
+
+def refuse_gone(known: Dataset) -> None:
+    """Refuses to go on with a dataset whose files are kept no longer.
+
+    Raises:
+        Ended: names since when.
+    """
+    if known.gone_at is not None:
+        gone = told(f"the files of the dataset {known.name}", known.gone_at, known.retain_days)
+        raise Ended(f"{gone}, and another name makes another dataset")
 
 
 def plain(text: str) -> str:
@@ -59,11 +74,20 @@ def report_of(checked: Checked, seed: int) -> dict[str, Any]:
     }
 
 
+def is_inline(request: DatasetRequest) -> bool:
+    """Whether the rows come with the request."""
+    return request.manifest.rows is not None or request.manifest.prompts is not None
+
+
 def most_images(request: DatasetRequest) -> int:
     """Images that a dataset may have, so that its shards have names, and that its request is answered in time."""
-    manifest = request.manifest
-    inline = manifest.rows is not None or manifest.prompts is not None
-    return min(MOST_INLINE if inline else MOST_IMAGES, MOST_SHARDS * request.shard_samples)
+    most = MOST_INLINE if is_inline(request) else MOST_IMAGES
+    return min(most, MOST_SHARDS * request.shard_samples)
+
+
+def put_nowhere(number: int, data: bytes) -> ObjectRef:
+    """Where a part of the spool would lie that nobody stores."""
+    return ObjectRef(f"dry-run/{number}", hashlib.sha256(data).digest(), len(data))
 
 
 def changed_output(before: dict[str, Any], request: DatasetRequest) -> list[str]:

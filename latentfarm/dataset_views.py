@@ -101,6 +101,14 @@ class DatasetSummary(View):
     created_at: datetime = Field(description="When it was asked for first.")
     started_at: datetime | None = Field(None, description="When a worker took its first image.")
     finished_at: datetime | None = Field(None, description="When the last shard was sealed.")
+    start_after: datetime | None = Field(None, description="Nothing of it is rendered before.")
+    retain_days: float | None = Field(
+        None, description="Days that its files are kept after its end; null: for ever."
+    )
+    expires_at: datetime | None = Field(
+        None, description="When its files go; null while it is at work, and where they are kept for ever."
+    )
+    gone_at: datetime | None = Field(None, description="Since when its files are gone; the record stays.")
     url: str = Field(description="Where it is shown.")
 
     @property

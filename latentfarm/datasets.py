@@ -21,8 +21,7 @@ from latentfarm.manifests.fingerprint import difference, fingerprint
 from latentfarm.manifests.parts import CONTENT_TYPE
 from latentfarm.manifests.reading import format_of, inline_rows
 from latentfarm.manifests.request import NAME
-from latentfarm.records import ObjectRef
-from latentfarm.repository import inserting, sets
+from latentfarm.repository import inserting, leftovers, sets
 from latentfarm.spec import SEED_RANGE
 
 if TYPE_CHECKING:
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from latentfarm.manifests.fingerprint import Difference
     from latentfarm.manifests.request import DatasetRequest
     from latentfarm.manifests.row import Row
+    from latentfarm.records import ObjectRef
     from latentfarm.registry import Registry
     from latentfarm.repository.facade import Repository
     from latentfarm.repository.sets import Dataset
@@ -43,12 +43,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Datasets:
-    """What the use cases stand on."""
+    """What the use cases stand on; `retain_days` counts for datasets that do not say so, None: for ever."""
 
     repository: Repository
     store: ObjectStore
     registry: Registry
     new_id: Callable[[], UUID]
+    retain_days: float | None = None
 
     def create(self, request: DatasetRequest, *, tenant: str) -> UUID:
         """Takes a dataset, or goes on with the one of that name.
@@ -57,14 +58,16 @@ class Datasets:
             ManifestError: a row is wrong; nothing was stored.
             InvalidInput: the request itself is wrong.
             ManifestChanged: there is a dataset of that name, made by other parameters or rows.
-            Conflict: its rows are still coming in; of kind `Ended`: it was cancelled.
+            Conflict: its rows are still coming in; of kind `Ended`: cancelled or gone.
         """
         terms.refuse_unbuilt(request)
         known = self._known(request.name, tenant)
         seed = request.seed if request.seed is not None else known.seed if known else _drawn()
-        if not _is_inline(request):
+        if not terms.is_inline(request):
             return self._leave_to_the_scheduler(request, known, seed, tenant)
         dataset_id = known.id if known else self.new_id()
+        if known is not None and not self.repository.transact(lambda c: leftovers.touch(c, dataset_id)):
+            raise Conflict(f"somebody else is at the dataset {request.name}; try again later")
         checked = self._check(dataset_id, request, inline_rows(request.manifest), seed, known)
         is_new = known is None
         self._settle(dataset_id, request, checked, seed, tenant=tenant, known=known, is_new=is_new)
@@ -78,7 +81,7 @@ class Datasets:
             InvalidInput: the request is wrong, or its rows are not in it.
         """
         terms.refuse_unbuilt(request)
-        if not _is_inline(request):
+        if not terms.is_inline(request):
             raise NotSupported("dry_run", "of a manifest in the bucket", "rows or prompts in the request")
         known = sets_find(self.repository, request.name, tenant)
         seed = request.seed if request.seed is not None else known.seed if known else _drawn()
@@ -88,7 +91,7 @@ class Datasets:
             rows,
             registry=self.registry,
             seed=seed,
-            put_part=_put_nowhere,
+            put_part=terms.put_nowhere,
             limit=terms.most_images(request),
         )
         return terms.report_of(checked, seed)
@@ -99,6 +102,8 @@ class Datasets:
         Raises:
             InvalidInput: see `create`; the caller tells the dataset.
         """
+        if dataset.gone_at is not None:
+            raise InvalidInput("name", "the files of the dataset are gone by now", "another name")
         known = dataset if dataset.digest else None
         checked = self._check(dataset.id, request, rows, dataset.seed, known)
         self._settle(
@@ -115,6 +120,7 @@ class Datasets:
             return None
         if known.cancelled_at is not None:
             raise Ended(f"the dataset {name} was cancelled; another name makes another one")
+        terms.refuse_gone(known)
         if known.phase != "inserted":
             raise Conflict(f"the rows of the dataset {name} are still coming in; try again later")
         return known
@@ -209,6 +215,7 @@ class Datasets:
             return self._begin(connection, dataset_id, request, checked, seed, made.text, tenant, known)
 
         if not self.repository.transact(store):
+            self.repository.transact(lambda c: leftovers.touch(c, dataset_id))
             raise Conflict(f"somebody else is at the dataset {request.name}; try again later")
 
     def _begin(
@@ -247,6 +254,7 @@ class Datasets:
             picture=json.loads(checked.first[0].picture),
             priority=request.priority,
             keep_latents=keep_latents(request),
+            retain_days=self.retain_days if request.retain_days is None else request.retain_days,
             metadata=dict(request.metadata),
             models=sorted(checked.models),
             start_after=request.start_after.isoformat() if request.start_after else None,
@@ -283,13 +291,5 @@ def require(repository: Repository, name: str, tenant: str) -> Dataset:
     return found
 
 
-def _is_inline(request: DatasetRequest) -> bool:
-    return request.manifest.rows is not None or request.manifest.prompts is not None
-
-
 def _drawn() -> int:
     return secrets.randbelow(SEED_RANGE)
-
-
-def _put_nowhere(number: int, data: bytes) -> ObjectRef:
-    return ObjectRef(f"dry-run/{number}", hashlib.sha256(data).digest(), len(data))

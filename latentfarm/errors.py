@@ -201,8 +201,8 @@ class SourceGone(LatentfarmError):  # noqa: N818 - names a state, as HTTP does
 
     @classmethod
     def image(cls, job: object, indices: Iterable[int]) -> SourceGone:
-        """Images that failed or were cancelled."""
-        return cls("image_gone", f"{named(indices)} of job {job} failed or was cancelled")
+        """Images that failed, were cancelled, or are kept no longer."""
+        return cls("image_gone", f"{named(indices)} of job {job} failed, was cancelled or is kept no longer")
 
     @classmethod
     def inputs(cls, job: object) -> SourceGone:

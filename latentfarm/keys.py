@@ -44,7 +44,12 @@ def input_key(sha256: bytes) -> str:
 
 def spool_key(dataset_id: UUID, number: int, sha256: bytes) -> str:
     """Where a part of a dataset's spool lies. By content: a manifest that has grown has another last part."""
-    return f"{PREFIX}spool/{dataset_id}/{number:06d}-{sha256.hex()[:16]}.gz"
+    return f"{spool_prefix(dataset_id)}{number:06d}-{sha256.hex()[:16]}.gz"
+
+
+def spool_prefix(dataset_id: UUID) -> str:
+    """What the keys of a dataset's spool begin with."""
+    return f"{PREFIX}spool/{dataset_id}/"
 
 
 def dataset_prefix(dataset_id: UUID) -> str:

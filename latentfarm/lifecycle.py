@@ -88,6 +88,7 @@ class Farm:
     Attributes:
         new_id: a parameter so that tests can count ids.
         pictures: only needed for specs that start from one.
+        retain_days: of jobs that do not say how long their images are kept; None: for ever.
         known: queues that were seen before, by id: none is ever removed, and none becomes another.
         hurry: called after a commit with what was picked, or with a queue's id, and must not wait: somebody
             else then calls `send_now`. Without it `submit` does so itself, and is as slow as Redis is.
@@ -99,6 +100,7 @@ class Farm:
     new_id: Callable[[], UUID]
     hurry: Callable[[int | Picked], None] | None = None
     pictures: Pictures | None = None
+    retain_days: float | None = None
     known: dict[int, Queue] = field(default_factory=dict)
 
     def submit(self, spec: RenderSpec, *, tenant: str = "", key: str | None = None) -> Submitted:
@@ -118,6 +120,7 @@ class Farm:
             full = self._with_pictures(full, tenant)
         if full.seed is None:
             full = full.model_copy(update={"seed": secrets.randbelow(SEED_RANGE)})
+        full = self.with_term(full)
         job_id = self.new_id()
         # An interactive job leaves the backlog in the same transaction, where there is room.
         window = WINDOW if full.lane is Lane.INTERACTIVE else None
@@ -125,6 +128,12 @@ class Farm:
             job_id, full, tenant=tenant, key=key, fingerprint=fingerprint, window_per_worker=window
         )
         return self.accepted(job_id, full.lane, stored, known, fingerprint)
+
+    def with_term(self, spec: RenderSpec) -> RenderSpec:
+        """The spec with the farm's term where it has none. Stored: what a user was told when it was taken, holds."""
+        if spec.retain_days is not None or self.retain_days is None:
+            return spec
+        return spec.model_copy(update={"retain_days": self.retain_days})
 
     def accepted(
         self,

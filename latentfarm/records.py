@@ -175,6 +175,7 @@ class Image:
     Attributes:
         error: what happened on each worker that tried it (`story.tell`); only when failed.
         source_index: of the image that it was refined from, in the source job.
+        gone_at: since when it is kept no longer; only of an image that is asked for alone.
     """
 
     index: int
@@ -185,6 +186,7 @@ class Image:
     notes: dict[str, Any]
     error: str | None = None
     source_index: int | None = None
+    gone_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +234,8 @@ class Job:
     Attributes:
         source_job_id: what a job of kind `refine` was made from; `source` tells whether from its
             `latents` or its `image`s.
+        retain_days: days that its images are kept after the end; None: for ever.
+        gone_at: since when they are kept no longer.
     """
 
     id: UUID
@@ -253,6 +257,9 @@ class Job:
     source_job_id: UUID | None = None
     source: str | None = None
     paused_at: datetime | None = None
+    start_after: datetime | None = None
+    retain_days: float | None = None
+    gone_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

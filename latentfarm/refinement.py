@@ -13,6 +13,7 @@ from latentfarm.errors import InvalidInput
 from latentfarm.mode_rules import fit_pictures
 from latentfarm.references import content
 from latentfarm.spec import (
+    Days,
     MetadataKey,
     MetadataValue,
     OutputSpec,
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 LATENTS, IMAGE = "latents", "image"
 _PROMPTS = ("prompt", "negative_prompt")
-_JOB = ("reproducible", "lane", "priority", "keep_latents")
+_JOB = ("reproducible", "lane", "priority", "keep_latents", "retain_days")
 _OF_BASE = (
     "prompt_2",
     "negative_prompt_2",
@@ -72,6 +73,9 @@ class RefineRequest(StrictModel):
         ge=0,
         le=604_800,
         description="With source `latents`: seconds that they are kept after the end of the new job; as the job's.",
+    )
+    retain_days: Days | None = Field(
+        None, description="Days that the new images are kept after the end of the new job; as the job's."
     )
     metadata: dict[MetadataKey, MetadataValue] = Field(
         default_factory=dict,

@@ -82,11 +82,13 @@ class Refining:
         if job.kind == "dataset":
             # Its images have specs of their own, and go when they are packed.
             raise NotSupported("job_id", "refining a dataset is not built yet", "a job of another kind")
-        spec = RenderSpec.model_validate(
-            {**job.spec, "lane": job.lane, "priority": job.priority, "keep_latents": job.keep_latents}
-        )
+        own = {name: getattr(job, name) for name in ("lane", "priority", "keep_latents", "retain_days")}
+        spec = RenderSpec.model_validate({**job.spec, **own})
         source = source_of(spec, request)
         _check_indices(job, request.indices)
+        if source == IMAGE and job.gone_at is not None:
+            # Some may still lie there, as pictures that other jobs start from.
+            raise SourceGone.image(job.id, request.indices or range(job.num_images))
         size = self._size(job, spec)
         entry = self.farm.registry.get(spec.model)
         full = refined_spec(spec, request, entry, size if source == IMAGE else None)
@@ -95,6 +97,7 @@ class Refining:
         if request.indices is not None:
             by_index = {one.index: one for one in found}
             found = [by_index[index] for index in request.indices]
+        full = self.farm.with_term(full)
         full = full.model_copy(update={"num_images": len(found), "seed": found[0].seed})
         return Refinement(job.id, source, full, tuple(found), size, spec.output.format)
 

@@ -11,6 +11,8 @@ from typing import Literal
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from latentfarm.spec import MAX_RETAIN_DAYS
+
 _MODELS_FILE = Path(__file__).resolve().parent.parent / "models" / "models.toml"
 
 
@@ -41,6 +43,13 @@ class Settings(BaseSettings):
         30.0,
         ge=0,
         description="Days that a picture is kept after the end of the last job that started from it.",
+    )
+    retain_days: float = Field(
+        0.0,
+        ge=0,
+        le=MAX_RETAIN_DAYS,
+        description="Days that images and files are kept after the end of a job or dataset that does not say so"
+        " itself; 0: for ever. Counts for what is accepted from then on.",
     )
 
     models_file: Path = Field(_MODELS_FILE, description="The model registry, models.toml.")

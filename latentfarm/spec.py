@@ -18,6 +18,7 @@ from latentfarm.states import Lane
 
 MAX_PROMPT_CHARS = 8_192
 MAX_STEPS = 200
+MAX_RETAIN_DAYS = 3_650
 SEED_RANGE = 2**53
 """Seeds stay below 2^53, so that every JSON reader keeps them exact."""
 
@@ -36,6 +37,7 @@ Spacing = Annotated[
     str, StringConstraints(max_length=64), WithJsonSchema({"type": "string", "enum": list(SPACINGS)})
 ]
 """Names of these three are told, and checked where it is known what fits model and sampler."""
+Days = Annotated[float, Field(gt=0, le=MAX_RETAIN_DAYS, allow_inf_nan=False)]
 MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 MetadataValue = Annotated[str, StringConstraints(max_length=512)]
 
@@ -252,6 +254,11 @@ class RenderSpec(StrictModel):
     keep_latents: int = Field(
         3_600, ge=0, le=604_800, description="Seconds that base latents are kept after the end."
     )
+    retain_days: Days | None = Field(
+        None,
+        description="Days that the images are kept after the end of the job, whose record stays; the farm's own"
+        " term when absent, and for ever where it has none.",
+    )
     metadata: dict[MetadataKey, MetadataValue] = Field(
         {}, max_length=16, description="The user's own strings, kept with the job."
     )
@@ -273,7 +280,9 @@ class RenderSpec(StrictModel):
 #: release before reads what it can render.
 _LATER = ("prompt_weighting",)
 #: Fields that belong to the job, not to the picture.
-JOB_FIELDS = ("num_images", "seed", "lane", "priority", "keep_latents", "metadata", "webhook")
+JOB_FIELDS = (
+    "num_images", "seed", "lane", "priority", "keep_latents", "retain_days", "metadata", "webhook",
+)  # fmt: skip
 
 
 def digest(picture: dict[str, Any]) -> bytes:

@@ -219,9 +219,10 @@ class S3Store:
         for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix):
             yield from (entry["Key"] for entry in page.get("Contents", []))
 
-    def pages(self, prefix: str) -> Iterator[list[Listed]]:
-        """All objects under a prefix, up to 1,000 at a time."""
-        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
+    def pages(self, prefix: str, *, after: str = "") -> Iterator[list[Listed]]:
+        """All objects under a prefix whose keys come behind `after`, in order, up to 1,000 at a time."""
+        paginator = self.client.get_paginator("list_objects_v2")
+        pages = paginator.paginate(Bucket=self.bucket, Prefix=prefix, StartAfter=after)
         with _transient(f"list {prefix}"):
             for page in pages:
                 now = parsedate_to_datetime(page["ResponseMetadata"]["HTTPHeaders"]["date"])

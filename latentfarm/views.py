@@ -107,6 +107,10 @@ class JobSummary(View):
     started_at: datetime | None = Field(None, description="When a worker took its first image.")
     finished_at: datetime | None = Field(None, description="When the last image became final.")
     paused_at: datetime | None = Field(None, description="Since when nothing more of it is sent to workers.")
+    expires_at: datetime | None = Field(
+        None, description="When its images go; null while it is at work, and where they are kept for ever."
+    )
+    gone_at: datetime | None = Field(None, description="Since when its images are gone; the record stays.")
     url: str = Field(description="Where this job is shown.")
 
     @property

@@ -18,11 +18,13 @@ from latentfarm.repository import (
     holding,
     inputs,
     mending,
+    retaining,
     sources,
     sweeping,
     uploads,
 )
 from scheduler.duty import Duty
+from scheduler.tidying import Tidying
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from latentfarm.broker import Broker
     from latentfarm.repository.facade import Repository
     from latentfarm.settings import Settings
-    from latentfarm.storage import ObjectStore
+    from latentfarm.storage import S3Store
 
 BATCH = 500
 """Most that one sweep marks or deletes, every 5 s. More would make one request to a slow store too long."""
@@ -51,9 +53,7 @@ class Duties:
     while it was away, so rescue waits one lease from then on.
     """
 
-    def __init__(
-        self, repository: Repository, broker: Broker, store: ObjectStore, settings: Settings
-    ) -> None:
+    def __init__(self, repository: Repository, broker: Broker, store: S3Store, settings: Settings) -> None:
         self.repository = repository
         self.broker = broker
         self.store = store
@@ -61,6 +61,7 @@ class Duties:
         self.calm_since = float("-inf")
         self._checked_up_to = UUID(int=0)
         self._mended_up_to = mending.START
+        self._tidying = Tidying(store, settings.collect_after_s)
 
     def groups(self) -> list[list[Duty]]:
         """Every duty, by what it waits for: a bucket or a Redis that hangs must not hold up a rescue."""
@@ -82,6 +83,8 @@ class Duties:
             Duty("drop_latents", 6, 5 * every_s, self.drop_latents),
             Duty("drop_uploads", 9, 10 * every_s, self.drop_uploads),
             Duty("drop_inputs", 10, 10 * every_s, self.drop_inputs),
+            Duty("drop_results", 12, 5 * every_s, self.drop_results),
+            Duty("tidy_datasets", 13, 5 * every_s, self.tidy_datasets),
         ]
         return [records, messages, objects]
 
@@ -160,6 +163,12 @@ class Duties:
         """Marks stage-one latents that nobody asked to keep any longer, for `collect` to delete."""
         return _told("latents", marked=sources.retire_latents(connection, jobs=JOBS, limit=BATCH))
 
+    def drop_results(self, connection: Connection) -> str:
+        """Takes images and files out of reach whose time is over; marks those of earlier sweeps, for `collect`."""
+        images = retaining.clear_marked(connection, limit=BATCH)
+        jobs = retaining.mark_due(connection, limit=BATCH)
+        return ", ".join(filter(None, (_told("images", marked=images), _told("jobs", retired=jobs))))
+
     def drop_uploads(self, connection: Connection) -> str:
         """Deletes what was uploaded under links that have ended, used or not: jobs have it by content."""
         ids = uploads.expired(connection, after_s=self.settings.collect_after_s, limit=BATCH)
@@ -179,6 +188,10 @@ class Duties:
             inputs.forget(connection, shas)
         marked = inputs.retire(connection, keep_s=keep_s, limit=BATCH)
         return _told("inputs", deleted=len(shas), marked=len(marked))
+
+    def tidy_datasets(self, connection: Connection) -> str:
+        """Deletes what is left over of datasets that rest, a page of objects at a time."""
+        return self._tidying.sweep(connection)
 
     def recheck_jobs(self, connection: Connection) -> str:
         """Ends jobs that a wrong counter would leave open."""

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 #: Of a spec, but not of all rows of a dataset: the run has its own, or rows cannot have them.
 NOT_DEFAULTS = {
-    "seed", "lane", "priority", "metadata", "webhook", "image", "mask_image", "strength", "padding_mask_crop",
+    "seed", "lane", "priority", "retain_days", "metadata", "webhook", "image", "mask_image", "strength", "padding_mask_crop",
 }  # fmt: skip
 LOOK_S = 0.3
 

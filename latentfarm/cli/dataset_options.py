@@ -96,6 +96,12 @@ RUN_OPTIONS = (
         help="What becomes of images that look wrong.",
     ),
     _option("start_after", str | None, metavar="TIME", help="Rendering begins then: 2030-01-31T20:00:00Z."),
+    _option(
+        "days",
+        float | None,
+        "--retain-days",
+        help="Its files are kept so long after its end; as the farm has it.",
+    ),
     _option("meta", Pairs, "--metadata", metavar="KEY=VALUE", help="Your own strings, kept with the run."),
     _option("rank", int | None, "--priority", help="-10 to 10; higher goes first."),
 )
@@ -113,6 +119,7 @@ def asked(given: Mapping[str, Any]) -> dict[str, Any]:
         "quality": pairs("--quality", given["quality"]) or None,
         "metadata": pairs("--metadata", given["meta"]) or None,
         "priority": given["rank"],
+        "retain_days": given["days"],
     }
     return {field: value for field, value in fields.items() if value is not None}
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from latentfarm.cli.output import as_json, columns, complain, say
+from latentfarm.retention import at
 
 if TYPE_CHECKING:
     from latentfarm.dataset_views import DatasetPlan, DatasetSummary, DatasetView, ManifestReport
+    from latentfarm.views import JobSummary
 
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
 LISTED = 20
@@ -50,7 +52,14 @@ def rows_of(dataset: DatasetView) -> list[tuple[str, str]]:
     ]
     if dataset.finished_at is not None:
         rows.append(("finished", dataset.finished_at.isoformat(timespec="seconds")))
-    return rows
+    return rows + kept(dataset)
+
+
+def kept(one: DatasetSummary | JobSummary) -> list[tuple[str, str]]:
+    """How long results are kept, where there is an end to it."""
+    if one.gone_at is not None:
+        return [("gone since", at(one.gone_at))]
+    return [] if one.expires_at is None else [("kept until", at(one.expires_at))]
 
 
 def state_of(dataset: DatasetSummary) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from latentfarm.cli.dataset_shown import kept
 from latentfarm.cli.options import collect, refine_options
 from latentfarm.cli.output import Api, Json, as_json, columns, complain, say
 from latentfarm.cli.panels import PanelledCommand
@@ -68,6 +69,7 @@ def show(job: JobId, api: Api = None, json_: Json = False) -> None:
         *_origin(found),
         ("created", found.created_at.isoformat(timespec="seconds")),
         ("finished", found.finished_at.isoformat(timespec="seconds") if found.finished_at else "not yet"),
+        *kept(found),
         *((name, str(value)) for name, value in found.spec.items() if value not in (None, [], {})),
     ]
     columns(rows)

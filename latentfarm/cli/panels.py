@@ -49,7 +49,7 @@ PANELS: dict[str, tuple[str, ...]] = {
     "Refiner": ("refiner",),
     "LoRAs and embeddings": ("loras", "embeddings"),
     "Result": ("output", "reproducible"),
-    "Job": ("lane", "priority", "keep_latents", "metadata", "webhook"),
+    "Job": ("lane", "priority", "keep_latents", "retain_days", "metadata", "webhook"),
 }
 OTHER = "Other fields"
 """Section of fields that the panels do not name yet."""

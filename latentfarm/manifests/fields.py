@@ -12,6 +12,7 @@ OF_THE_RUN = {
     "lane": "leave it out: datasets wait in lane bulk",
     "priority": "priority of the run",
     "keep_latents": "in defaults",
+    "retain_days": "retain_days of the run",
     "webhook": "leave it out",
 }
 """Fields of a job, which a row has none of; and what to do instead."""

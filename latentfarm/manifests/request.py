@@ -9,7 +9,7 @@ from uuid import UUID  # noqa: TC003 - pydantic needs the type at run time
 from pydantic import AwareDatetime, Field, StringConstraints, field_validator, model_validator
 
 from latentfarm.keys import PREFIX
-from latentfarm.spec import SEED_RANGE, MetadataKey, MetadataValue, StrictModel
+from latentfarm.spec import SEED_RANGE, Days, MetadataKey, MetadataValue, StrictModel
 
 Format = Literal["jsonl", "csv", "parquet", "text"]
 Layout = Literal["webdataset", "imagefolder", "parquet"]
@@ -123,5 +123,10 @@ class DatasetRequest(StrictModel):
     )
     quality: QualityPolicies = Field(QualityPolicies(), description="What becomes of images that look wrong.")
     start_after: AwareDatetime | None = Field(None, description="Rendering begins then; at once when absent.")
+    retain_days: Days | None = Field(
+        None,
+        description="Days that its files are kept after its end, while the record stays; the farm's own term when"
+        " absent, and for ever where it has none.",
+    )
     metadata: RowMetadata = Field({}, description="The user's own strings, kept with the run.")
     priority: int = Field(0, ge=-10, le=10, description="Rank within the lane; higher goes first.")

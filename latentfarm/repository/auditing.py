@@ -28,6 +28,7 @@ _STORED = text("""
     UNION ALL
     SELECT r.id, r.ordinal, r.fence, 'image', '', NULL, 0 FROM renders r
     WHERE r.job_id = :job AND r.ordinal >= :first AND r.ordinal < :end AND r.state = 3
+      AND NOT EXISTS (SELECT FROM jobs j WHERE j.id = :job AND j.results_gone_at IS NOT NULL)
       AND NOT EXISTS (SELECT FROM shards s WHERE s.id = r.shard_id AND s.state = 'sealed')
       AND NOT EXISTS (SELECT FROM objects o WHERE o.render_id = r.id AND o.state = 'visible' AND o.kind = 'image')
     ORDER BY 2, 4, 3
@@ -40,7 +41,8 @@ _RENDERS = text("""
 _FILES = text("""
     SELECT f ->> 'key' AS key, f ->> 'sha256' AS sha256, CAST(f ->> 'size' AS bigint) AS size
     FROM shards s, jsonb_array_elements(s.files) AS f
-    WHERE s.dataset_id = :job AND s.state = 'sealed' ORDER BY s.number, s.part, key
+    WHERE s.dataset_id = :job AND s.state = 'sealed'
+      AND NOT EXISTS (SELECT FROM jobs j WHERE j.id = :job AND j.results_gone_at IS NOT NULL) ORDER BY s.number, s.part, key
 """)
 
 _INPUTS_OF = text("""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
@@ -176,10 +177,10 @@ class Repository:
         """One image, or None when the tenant has no such job or the job no such image."""
 
         def work(connection: Connection) -> Image | None:
-            if reading.get_job(connection, job_id, tenant=tenant) is None:
+            if (job := reading.get_job(connection, job_id, tenant=tenant)) is None:
                 return None
             found = reading.images(connection, job_id, first=index, limit=1)
-            return found[0] if found else None
+            return dataclasses.replace(found[0], gone_at=job.gone_at) if found else None
 
         return self.transact(work)
 

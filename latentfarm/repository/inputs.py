@@ -13,6 +13,7 @@ from sqlalchemy import text
 from latentfarm.errors import InvalidInput
 from latentfarm.keys import input_key
 from latentfarm.records import ObjectRef, Shape, StoredInput
+from latentfarm.repository.retaining import release
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -92,7 +93,7 @@ _LOST = text("""
     WHERE sha256 = :sha256 AND stored_at IS NOT NULL AND key IS NOT DISTINCT FROM :key
 """)
 
-_FORGET = text("DELETE FROM inputs WHERE sha256 = ANY (CAST(:shas AS bytea[]))")
+_FORGET = text("DELETE FROM inputs WHERE sha256 = ANY (CAST(:shas AS bytea[])) RETURNING key")
 
 
 def plan(connection: Connection, sha256: bytes, size: int, shape: Shape) -> bool:
@@ -190,8 +191,9 @@ def lose(connection: Connection, ref: ObjectRef) -> bool:
 
 
 def forget(connection: Connection, shas: Sequence[bytes]) -> None:
-    """Deletes the rows of inputs whose objects are gone."""
-    connection.execute(_FORGET, {"shas": list(shas)})
+    """Deletes the rows of inputs whose objects are gone, or were renders' own and may go with those."""
+    keys = connection.execute(_FORGET, {"shas": list(shas)}).scalars()
+    release(connection, [key for key in keys if key is not None])
 
 
 def _stored(row: Row[tuple[object, ...]]) -> StoredInput:

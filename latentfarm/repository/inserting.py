@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 _JOB = text("""
     INSERT INTO jobs (id, tenant, kind, spec_id, lane, priority, state, seed, num_images, remaining, queued,
-                      keep_latents, user_metadata, model, start_after)
+                      keep_latents, retain_days, user_metadata, model, start_after)
     VALUES (:id, :tenant, 'dataset', :spec_id, :lane, :priority, :state, :seed, :images, 1, 0,
-            :keep_latents, CAST(:metadata AS jsonb), :model, CAST(:start_after AS timestamptz))
+            :keep_latents, CAST(:retain_days AS double precision), CAST(:metadata AS jsonb), :model, CAST(:start_after AS timestamptz))
     ON CONFLICT (id) DO NOTHING
 """)
 
@@ -32,7 +32,7 @@ _LOCK_SHARDS = text("SELECT id FROM shards WHERE dataset_id = :id ORDER BY id FO
 
 _REOPEN = text("""
     UPDATE jobs SET num_images = :images, remaining = 1, state = 'running', finished_at = NULL,
-                    model = :model
+                    model = :model, results_gone_at = NULL, clear_from = NULL
     WHERE id = :id AND cancelled_at IS NULL
 """)
 
@@ -99,6 +99,7 @@ def begin(
     picture: dict[str, Any],
     priority: int,
     keep_latents: int,
+    retain_days: float | None,
     metadata: dict[str, str],
     models: Sequence[str],
     start_after: str | None = None,
@@ -109,6 +110,7 @@ def begin(
         first: ordinal of the first image that is new: 0, or the images of the manifest before it was appended to.
         images: of the whole run, by now.
         picture: stored as the job's spec: that of the first sample.
+        retain_days: after the end, for its files; None: for ever. One that is gone on with keeps what it had.
         models: that its rows name.
         start_after: ISO 8601; nothing is dispatched before.
     """
@@ -123,6 +125,7 @@ def begin(
             "state": JobState.QUEUED.value,
             "seed": seed,
             "keep_latents": keep_latents,
+            "retain_days": retain_days,
             "metadata": json.dumps(metadata),
             "start_after": start_after,
         }

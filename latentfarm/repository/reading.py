@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _COLUMNS = """
     j.id, j.kind, j.tenant, j.state, j.lane, j.priority, j.seed, j.num_images, j.remaining, j.failed,
     j.keep_latents, s.body AS spec, j.user_metadata, j.created_at, j.started_at, j.finished_at,
-    j.source_job_id, j.source, j.paused_at
+    j.source_job_id, j.source, j.paused_at, j.start_after, j.retain_days, j.results_gone_at AS gone_at
 """
 
 _JOB = text(f"""

@@ -39,7 +39,7 @@ def add_refined(connection: Connection, job_id: UUID, wanted: Refinement, *, ten
 
     Raises:
         TooMuchQueued: the tenant has as many renders waiting as it may.
-        SourceGone: latents, or a picture that the source job started from, were swept away a moment ago.
+        SourceGone: latents, images, or a picture that the source job started from, were swept away a moment ago.
     """
     check_room(connection, tenant, len(wanted.sources))
     spec = wanted.spec
@@ -93,6 +93,8 @@ def _hold(connection: Connection, job_id: UUID, wanted: Refinement) -> None:
 
 def _adopt(connection: Connection, job_id: UUID, wanted: Refinement) -> None:
     """The images become inputs where they lie: no byte is copied."""
+    if gone := sources.hold(connection, wanted.sources):
+        raise SourceGone.image(wanted.job_id, gone)
     height, width = wanted.size
     refs = _refs(wanted.sources)
     inputs.adopt(connection, refs, Shape(wanted.format, width, height))

@@ -10,6 +10,7 @@ from sqlalchemy import text
 
 from latentfarm.database import CHANNEL_WORK, notify
 from latentfarm.records import ObjectRef
+from latentfarm.repository.leftovers import touch
 from latentfarm.repository.settling import add_event, lock_jobs
 from latentfarm.repository.sharding import reopen
 from latentfarm.repository.submitting import queue_id
@@ -72,11 +73,13 @@ _HIDE = text("""
 
 _OPEN = text("""
     UPDATE jobs SET remaining = CASE WHEN :in_shards THEN 1 ELSE remaining + :n END, queued = queued + :n, state = :running, finished_at = NULL,
-                    latents_kept = true
+                    latents_kept = true, results_gone_at = NULL, clear_from = NULL
     WHERE id = :job
 """)
 
-_JOB = text("SELECT lane, cancelled_at IS NOT NULL AS cancelled FROM jobs WHERE id = :job")
+_JOB = text("""
+    SELECT lane, cancelled_at IS NOT NULL OR results_gone_at IS NOT NULL AS over FROM jobs WHERE id = :job
+""")
 
 _SHARDS = text("""
     SELECT shard_id FROM renders WHERE id = ANY (CAST(:ids AS bigint[])) AND shard_id IS NOT NULL
@@ -138,14 +141,15 @@ def repair(connection: Connection, job_id: UUID, wanted: Sequence[Again]) -> set
     """Queues renders again, unless somebody has done so: only under the very image that was found broken.
 
     That image is no longer visible, and the collector deletes what there is of it. The job ends anew, by
-    the usual path. A job that was cancelled stays as it is: its renders would be cancelled at once.
+    the usual path. A job that was cancelled stays as it is, since its renders would be cancelled at once, and so does one
+    whose images are kept no longer.
 
     Returns:
         The renders that were queued.
     """
     again = _still_lost(connection, job_id, wanted)
     job = connection.execute(_JOB, {"job": job_id}).one()
-    if not again or job.cancelled:
+    if not again or job.over:
         return set()
     pictures = {item.render_id: item.picture for item in look(connection, [one.render_id for one in again])}
     by_queue: dict[tuple[Stage, str], list[int]] = defaultdict(list)
@@ -180,6 +184,7 @@ def _still_lost(connection: Connection, job_id: UUID, wanted: Sequence[Again]) -
     ids = [item.render_id for item in wanted]
     values = {"ids": ids, "job": job_id, "succeeded": int(RenderState.SUCCEEDED)}
     ended = set(connection.execute(_LOCK, values).scalars())
+    touch(connection, job_id)
     # What is sealed meanwhile needs the image no longer.
     ended -= set(connection.execute(_SEALED, {"ids": ids}).scalars())
     shown = {row.render_id: row.fence for row in connection.execute(_SHOWN, {"ids": ids})}

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 from sqlalchemy import text
 
 from latentfarm.database import CHANNEL_WORK, notify
-from latentfarm.errors import Conflict
+from latentfarm.errors import Conflict, Ended
+from latentfarm.repository.leftovers import touch
 from latentfarm.repository.sharding import TOP, queue_seals
+from latentfarm.retention import told
 from latentfarm.states import RenderState, Stage
 
 if TYPE_CHECKING:
@@ -23,7 +25,9 @@ _FAILED = text("""
 
 _LOCK_SHARDS = text("SELECT id, number, state FROM shards WHERE dataset_id = :id ORDER BY id FOR UPDATE")
 
-_LOCK_JOB = text("SELECT id FROM jobs WHERE id = :id AND cancelled_at IS NULL FOR UPDATE")
+_LOCK_JOB = text(
+    "SELECT results_gone_at, retain_days FROM jobs WHERE id = :id AND cancelled_at IS NULL FOR UPDATE"
+)
 
 # While a shard is open its renders simply come back to it; what is packed is never packed again.
 _BACK = text("""
@@ -71,7 +75,7 @@ _TOP = text("""
 
 _OPEN = text("""
     UPDATE jobs SET state = 'running', finished_at = NULL, failed = 0, remaining = 1, queued = queued + :n,
-                    latents_kept = true
+                    latents_kept = true, results_gone_at = NULL, clear_from = NULL
     WHERE id = :id
 """)
 
@@ -82,15 +86,19 @@ def retry_failed(connection: Connection, dataset_id: UUID) -> int:
     Nothing else is touched: not a row, not a file. A dataset that was cancelled stays as it is.
 
     Raises:
-        Conflict: it is about to end.
+        Conflict: it is about to end; of kind `Ended`: its files are kept no longer.
     """
     values = {"id": dataset_id}
     rows = connection.execute(_FAILED, values | {"failed": int(RenderState.FAILED)}).all()
+    touch(connection, dataset_id)
     shards = connection.execute(_LOCK_SHARDS, values).all()
     if any(shard.number == TOP and shard.state == "full" for shard in shards):
         raise Conflict("the files at the top are just being written; try again in a moment")
-    if connection.execute(_LOCK_JOB, values).first() is None:
+    job = connection.execute(_LOCK_JOB, values).first()
+    if job is None:
         return 0
+    if job.results_gone_at is not None:
+        raise Ended(told("the files of the dataset", job.results_gone_at, job.retain_days))
     seals = list(connection.execute(_SEALS, values).scalars())
     top = [shard.id for shard in shards if shard.number == TOP and shard.state == "failed"]
     if not rows and not seals:

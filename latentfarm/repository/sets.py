@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 _COLUMNS = """
     d.id, d.tenant, d.name, d.phase, d.request, d.seed, d.fingerprint, d.digest, d.images, d.inserted, d.report,
-    d.published, d.created_at, j.state, j.queued, j.started_at, j.finished_at, j.cancelled_at, j.paused_at, j.metadata
+    d.published, d.created_at, j.state, j.queued, j.started_at, j.finished_at, j.cancelled_at, j.paused_at, j.metadata,
+    j.retain_days, j.results_gone_at AS gone_at, j.start_after
 """
 
 _FROM = "FROM datasets d LEFT JOIN (SELECT *, user_metadata AS metadata FROM jobs) AS j ON j.id = d.id"
@@ -46,17 +47,18 @@ _HOLD = text("SELECT pg_try_advisory_lock(hashtextextended(CAST(:id AS text), 47
 # What came in before stays, and is gone on with.
 _REJECT = text("""
     UPDATE datasets SET phase = CASE WHEN digest IS NULL THEN 'rejected' ELSE 'inserted' END,
-        report = report - 'again' || CAST(:report AS jsonb)
+        report = report - 'again' || CAST(:report AS jsonb), untidy_since = now()
     WHERE id = :id AND phase = 'checking'
 """)
 
 _CHECK_AGAIN = text("""
-    UPDATE datasets SET phase = 'checking', report = report || jsonb_build_object('again', CAST(:request AS jsonb))
+    UPDATE datasets SET phase = 'checking', untidy_since = now(), tidied_to = '', report = report || jsonb_build_object('again', CAST(:request AS jsonb))
     WHERE id = :id AND phase = 'inserted' RETURNING id
 """)
 
 _STAY = text("""
-    UPDATE datasets SET phase = 'inserted', report = report - 'again' || CAST('{"error": null}' AS jsonb)
+    UPDATE datasets SET phase = 'inserted', report = report - 'again' || CAST('{"error": null}' AS jsonb),
+        untidy_since = now()
     WHERE id = :id AND phase = 'checking'
 """)
 
@@ -64,9 +66,10 @@ _FORGET = text("DELETE FROM datasets WHERE id = :id AND phase IN ('checking', 'r
 
 _ACCEPT = text("""
     UPDATE datasets SET phase = 'inserting', fingerprint = :fingerprint, digest = :digest, images = :images,
-        report = report - 'again' || CAST(:report AS jsonb)
+        report = report - 'again' || CAST(:report AS jsonb), untidy_since = now(), tidied_to = ''
     WHERE id = :id AND phase = :phase AND images = :before
-      AND NOT EXISTS (SELECT FROM jobs j WHERE j.id = :id AND j.cancelled_at IS NOT NULL) RETURNING id
+      AND NOT EXISTS (SELECT FROM jobs j WHERE j.id = :id AND (j.cancelled_at IS NOT NULL OR j.results_gone_at IS NOT NULL))
+    RETURNING id
 """)
 
 _PARTS = text("""
@@ -127,6 +130,9 @@ class Dataset:
     cancelled_at: datetime | None
     paused_at: datetime | None
     metadata: dict[str, str] | None
+    retain_days: float | None
+    gone_at: datetime | None
+    start_after: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    func,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB, UUID
@@ -42,7 +43,15 @@ datasets = Table(
     Column(
         "published", JSONB, nullable=False, server_default=text("'{}'::jsonb"), comment="files at the top"
     ),
+    Column(
+        "untidy_since",
+        DateTime(timezone=True),
+        server_default=func.now(),
+        comment="from then on something may be left over in the bucket; null: nothing is",
+    ),
+    Column("tidied_to", Text, nullable=False, server_default="", comment="key up to which it was looked at"),
     UniqueConstraint("tenant", "name"),
+    Index("ix_datasets_untidy", "untidy_since", postgresql_where=text("untidy_since IS NOT NULL")),
     Index("ix_datasets_busy", "id", postgresql_where=text("phase IN ('checking', 'inserting')")),
 )
 

@@ -88,6 +88,11 @@ jobs = Table(
         server_default=text("true"),
         comment="latents that it has left, or was made from, may lie in the bucket",
     ),
+    Column(
+        "retain_days", DOUBLE_PRECISION, comment="after the end, for its images and files; null: for ever"
+    ),
+    Column("results_gone_at", DateTime(timezone=True), comment="since when these are out of reach"),
+    Column("clear_from", Integer, comment="index of the first image that is still to be marked as going"),
     Index("ix_jobs_tenant_id", "tenant", "id"),
     Index("ix_jobs_open", "id", postgresql_where=text("finished_at IS NULL")),
     Index("ix_jobs_finished_at", "finished_at"),
@@ -107,6 +112,15 @@ jobs = Table(
         text("(timezone('UTC', finished_at) + make_interval(secs => keep_latents))"),
         postgresql_where=text("latents_kept AND finished_at IS NOT NULL"),
     ),
+    # When their images may go. Jobs that are kept for ever are not in it, nor those whose images are gone.
+    Index(
+        "ix_jobs_retain_due",
+        text("(timezone('UTC', finished_at) + make_interval(secs => 86400 * retain_days))"),
+        postgresql_where=text(
+            "retain_days IS NOT NULL AND results_gone_at IS NULL AND finished_at IS NOT NULL"
+        ),
+    ),
+    Index("ix_jobs_clear", "id", postgresql_where=text("clear_from IS NOT NULL")),
 )
 
 renders = Table(
