@@ -21,7 +21,7 @@ from latentfarm.manifests.fingerprint import difference, fingerprint
 from latentfarm.manifests.parts import CONTENT_TYPE
 from latentfarm.manifests.reading import format_of, inline_rows
 from latentfarm.manifests.request import NAME
-from latentfarm.repository import inserting, leftovers, sets
+from latentfarm.repository import inserting, leftovers, sets, uploads
 from latentfarm.spec import SEED_RANGE
 
 if TYPE_CHECKING:
@@ -134,15 +134,18 @@ class Datasets:
         elif request.format is None:
             raise InvalidInput("format", "an upload does not tell it", "jsonl, csv, parquet, text")
         stored = request.model_dump(mode="json")
-        if known is not None:
-            again = known.id
-            if not self.repository.transact(lambda c: sets.check_again(c, again, stored)):
-                raise Conflict(f"somebody else is at the dataset {request.name}; try again later")
-            return known.id
-        dataset_id = self.new_id()
+        dataset_id = known.id if known else self.new_id()
         values: dict[str, Any] = {"tenant": tenant, "name": request.name, "request": stored, "seed": seed}
-        if not self.repository.transact(lambda c: sets.add(c, dataset_id, report={}, **values)):
-            raise Conflict(f"somebody else has just made a dataset {request.name}")
+
+        def leave(connection: Connection) -> bool:
+            if manifest.upload is not None:
+                uploads.require(connection, manifest.upload, tenant=tenant)
+            if known is not None:
+                return sets.check_again(connection, dataset_id, stored)
+            return sets.add(connection, dataset_id, report={}, **values)
+
+        if not self.repository.transact(leave):
+            raise Conflict(f"somebody else is at the dataset {request.name}; try again later")
         return dataset_id
 
     def _check(

@@ -134,9 +134,9 @@ class Arrivals:
         upload = manifest.upload
         if upload is None:
             raise InvalidInput("manifest", "holds no rows", "rows, prompts, upload or key")
-        ticket = self._repository.transact(lambda c: uploads.find(c, upload, tenant=dataset.tenant))
-        if ticket is None:
-            raise InvalidInput("manifest.upload", "no such upload, or its time is over", "a new upload")
+        # It was there in time when the dataset named it, and is held since.
+        if not self._repository.transact(lambda c: uploads.is_held(c, upload, tenant=dataset.tenant)):
+            raise InvalidInput("manifest.upload", "no such upload", "a new upload")
         return upload_key(upload)
 
     def _until_stopped(self, chunks: Iterable[bytes]) -> Iterator[bytes]:

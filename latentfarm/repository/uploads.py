@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
+from latentfarm.errors import InvalidInput
 from latentfarm.records import UploadTicket
 
 if TYPE_CHECKING:
@@ -27,10 +28,16 @@ _FIND = text("""
 
 _USED = text("UPDATE uploads SET used_as = :sha256 WHERE id = :id")
 
+# A manifest is held while it waits to be checked, however long that takes.
 _EXPIRED = text("""
-    SELECT id FROM uploads WHERE expires_at < now() - make_interval(secs => :after_s)
-    ORDER BY expires_at LIMIT :limit FOR UPDATE SKIP LOCKED
+    SELECT u.id FROM uploads u WHERE u.expires_at < now() - make_interval(secs => :after_s)
+      AND NOT EXISTS (
+        SELECT FROM datasets d WHERE d.phase = 'checking' AND CAST(u.id AS text) IN (
+            d.request #>> '{manifest,upload}', d.report #>> '{again,manifest,upload}'))
+    ORDER BY u.expires_at LIMIT :limit FOR UPDATE OF u SKIP LOCKED
 """)
+
+_NAMED = text("SELECT id FROM uploads WHERE id = :id AND tenant = :tenant")
 
 _FORGET = text("DELETE FROM uploads WHERE id = ANY (CAST(:ids AS uuid[]))")
 
@@ -47,13 +54,28 @@ def find(connection: Connection, upload_id: UUID, *, tenant: str) -> UploadTicke
     return None if row is None else UploadTicket(*row)
 
 
+def require(connection: Connection, upload_id: UUID, *, tenant: str) -> None:
+    """Names an upload in what this transaction stores; from its commit on the upload is held.
+
+    Raises:
+        InvalidInput: there is none, or its time is over.
+    """
+    if find(connection, upload_id, tenant=tenant) is None:
+        raise InvalidInput("manifest.upload", "no such upload, or its time is over", "a new upload")
+
+
+def is_held(connection: Connection, upload_id: UUID, *, tenant: str) -> bool:
+    """Whether an upload that was named in time is there, though its time may be over by now."""
+    return connection.execute(_NAMED, {"id": upload_id, "tenant": tenant}).first() is not None
+
+
 def mark_used(connection: Connection, upload_id: UUID, sha256: bytes) -> None:
     """What the upload was when a job first used it: a second PUT to its link changes nothing."""
     connection.execute(_USED, {"id": upload_id, "sha256": sha256})
 
 
 def expired(connection: Connection, *, after_s: float, limit: int) -> list[UUID]:
-    """Uploads that ended more than `after_s` seconds ago: a PUT that began in time has ended too."""
+    """Uploads that ended more than `after_s` seconds ago, when a PUT that began in time has ended too, and that nobody waits for."""
     return list(connection.execute(_EXPIRED, {"after_s": after_s, "limit": limit}).scalars())
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import httpx
 import pytest
 
 from latentfarm.dataset_views import DatasetPlan
 from latentfarm.keys import PREFIX
+from latentfarm.repository import uploads
 from latentfarm.states import Stage
 from tests.integration.asking import BIRDS, SMALL, check_manifests, create, refused, show, tables
 from tests.integration.ground import Ground
@@ -203,6 +205,32 @@ def test_an_upload_may_be_a_manifest_and_its_errors_are_told_later(
     assert (shown.error.line, shown.error.field) == (3, "prompt")
     # Nothing was rendered: the name is free for a manifest that is right.
     assert create(http).state == "queued"
+
+
+def test_an_upload_that_is_not_there_is_refused_at_once(http: httpx.Client, ground: Ground) -> None:
+    strange = "00000000-0000-7000-8000-000000000000"
+    problem = refused(http, manifest={"upload": strange}, format="csv")
+    assert problem.errors[0].field == "manifest.upload"
+    offer = http.post("/v1/uploads", json={"size": 4, "purpose": "manifest"}).json()
+    ground.rows("UPDATE uploads SET expires_at = now() - interval '1 s' RETURNING id")
+    assert refused(http, manifest={"upload": offer["id"]}, format="csv").errors[0].field == "manifest.upload"
+    assert tables(ground) == [0] * 6
+
+
+def test_an_upload_is_held_until_it_was_checked(http: httpx.Client, ground: Ground) -> None:
+    data = b"prompt\na red bird\n"
+    offer = http.post("/v1/uploads", json={"size": len(data), "purpose": "manifest"}).json()
+    assert httpx.put(offer["url"], content=data).status_code == 200
+    create(http, 202, manifest={"upload": offer["id"]}, format="csv")
+    ground.rows("UPDATE uploads SET expires_at = now() - interval '1 day' RETURNING id")
+
+    def expired() -> list[UUID]:
+        return ground.repository.transact(lambda c: uploads.expired(c, after_s=0, limit=10))
+
+    assert expired() == []
+    check_manifests(ground)
+    assert show(http).state == "queued"
+    assert expired() == [UUID(offer["id"])]
 
 
 def test_uploads_of_manifests_may_be_larger_than_those_of_pictures(http: httpx.Client) -> None:
