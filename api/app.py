@@ -15,6 +15,7 @@ from api import (
     routes_dataset_files,
     routes_datasets,
     routes_events,
+    routes_fleet,
     routes_images,
     routes_jobs,
     routes_models,
@@ -64,6 +65,7 @@ def create_app(settings: Settings, fetcher: Fetcher | None = None) -> FastAPI:
         routes_dataset_files,
         routes_uploads,
         routes_models,
+        routes_fleet,
         health,
         metrics,
     )

@@ -110,6 +110,17 @@ def resting(devices: int) -> Metric:
     )
 
 
+def drained(queues: Mapping[str, object], devices: int) -> list[Metric]:
+    """What an operator has drained: it gets nothing new."""
+    family = GaugeMetricFamily(
+        "latentfarm_queue_drained", "1: nothing more is sent from the queue.", labels=("queue",)
+    )
+    for name, since in queues.items():
+        family.add_metric((name,), 0 if since is None else 1)
+    told = "Devices that get nothing new until they are resumed."
+    return [family, GaugeMetricFamily("latentfarm_devices_drained", told, value=devices)]
+
+
 def engines(workers: Sequence[Worker]) -> list[Metric]:
     """What the engines count, summed over live incarnations of the same models, stages and device."""
     sums: dict[tuple[str, ...], dict[str, float]] = defaultdict(lambda: defaultdict(float))
@@ -135,7 +146,7 @@ def ends(reasons: Mapping[str, int]) -> Metric:
 
 def _serves(worker: Worker, queue: Queue) -> bool:
     fits = int(queue.stage) in worker["stages"] and queue.model in worker["assigned_models"]
-    return fits and worker["lease_left_s"] > 0
+    return fits and worker["lease_left_s"] > 0 and not worker["drained"]
 
 
 def _labels(worker: Worker) -> tuple[str, ...]:

@@ -11,9 +11,9 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from sqlalchemy.exc import SQLAlchemyError
 
-from api.families import ends, engines, leases, models, queues, resting
+from api.families import drained, ends, engines, leases, models, queues, resting
 from latentfarm.events import EventHub
-from latentfarm.repository import holding
+from latentfarm.repository import draining, holding
 from latentfarm.repository import resting as at_rest
 from latentfarm.repository.facade import Repository
 
@@ -66,6 +66,7 @@ class Figures:
             *leases(workers),
             *models(self._repository.transact(holding.loads), workers),
             resting(len(self._repository.transact(at_rest.resting))),
+            *drained(*self._repository.transact(draining.figures)),
             *engines(workers),
             ends(self._repository.worker_ends()),
         ]

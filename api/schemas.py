@@ -98,6 +98,7 @@ def _common(job: Job, base: URL) -> dict[str, Any]:
         "started_at": job.started_at,
         "finished_at": job.finished_at,
         "paused_at": job.paused_at,
+        "start_after": job.start_after,
         "expires_at": expires_at(job.finished_at, job.retain_days),
         "gone_at": job.gone_at,
         "url": job_url(base, job.id),

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from latentfarm import client_events, client_inputs
 from latentfarm.client_datasets import Datasets
+from latentfarm.client_fleet import Fleet
 from latentfarm.client_http import Http
 from latentfarm.errors import TransientError
 from latentfarm.explain import explain
@@ -52,12 +53,14 @@ class Client:
 
     Attributes:
         datasets: what there is to do with datasets.
+        fleet: workers and queues, for whoever operates the farm.
     """
 
     def __init__(self, base_url: str | None = None, *, timeout: float = 30.0, retry_s: float = 30.0) -> None:
         url = base_url or os.environ.get("LATENTFARM_API_URL") or DEFAULT_URL
         self._http = Http(url, timeout_s=timeout, retry_s=retry_s)
         self.datasets = Datasets(self._http)
+        self.fleet = Fleet(self._http)
 
     def __enter__(self) -> Self:
         return self

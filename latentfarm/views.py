@@ -107,6 +107,7 @@ class JobSummary(View):
     started_at: datetime | None = Field(None, description="When a worker took its first image.")
     finished_at: datetime | None = Field(None, description="When the last image became final.")
     paused_at: datetime | None = Field(None, description="Since when nothing more of it is sent to workers.")
+    start_after: datetime | None = Field(None, description="Nothing of it is sent to workers before.")
     expires_at: datetime | None = Field(
         None, description="When its images go; null while it is at work, and where they are kept for ever."
     )

@@ -28,6 +28,7 @@ from latentfarm.states import Stage
 from worker.exits import REASSIGNED
 from worker.footprint import resident_bytes
 from worker.heartbeat import Heartbeat, Stall
+from worker.standby import Standby
 from worker.xid import Verdict
 from worker.xid_watch import XidWatch
 
@@ -71,6 +72,7 @@ class Parent:
         self._stopping = threading.Event()
         self._condemned = False
         self.xids = XidWatch(device)
+        self._standby = Standby(repository, socket.gethostname(), device, every_s=settings.renew_s)
 
     def stop(self) -> None:
         """Asks the child to drain, and `run` to return. Safe in a signal handler."""
@@ -87,6 +89,9 @@ class Parent:
                 # Were the process to end, whoever started it would start it again, on the same device.
                 get_logger().error("device_condemned", device=self._device)
                 self._stopping.wait()
+                return
+            self._standby.rest(self._stopping)
+            if self._stopping.is_set():
                 return
             started = time.monotonic()
             rest_s, reason = 0.0, ""
@@ -154,7 +159,7 @@ class Parent:
         renew_at = time.monotonic() + self._settings.renew_s
         while child.poll() is None:
             now = time.monotonic()
-            if self._stopping.is_set():
+            if self._stopping.is_set() or self._standby.drained:
                 return self._drain(child, worker)
             beat, limit_s = heartbeat.read()
             if stall.is_stalled(beat, limit_s, now):
@@ -163,6 +168,7 @@ class Parent:
                 return self._drain(child, worker, f"xid {xid}") if self._condemned else f"xid {xid}"
             if now >= renew_at:
                 renew_at = now + self._settings.renew_s
+                self._standby.look()
                 if not self._renew(worker):
                     return "lease lost"
                 # Not while it loads: the next one would need as much.

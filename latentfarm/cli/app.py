@@ -10,7 +10,7 @@ import typer
 from pydantic import ValidationError
 
 from latentfarm import __version__
-from latentfarm.cli import dataset, jobs, models
+from latentfarm.cli import dataset, fleet, jobs, models
 from latentfarm.cli.doctor import doctor
 from latentfarm.cli.follow import INTERRUPTED, Interrupted
 from latentfarm.cli.grid import grid
@@ -75,6 +75,9 @@ app.command()(grid)
 app.add_typer(dataset.app, name="dataset")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(models.app, name="models")
+app.command()(fleet.status)
+app.add_typer(fleet.drain, name="drain")
+app.add_typer(fleet.resume, name="resume")
 app.command()(doctor)
 app.command()(verify)
 

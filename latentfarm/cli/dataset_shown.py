@@ -50,6 +50,8 @@ def rows_of(dataset: DatasetView) -> list[tuple[str, str]]:
         ("fingerprint", dataset.fingerprint or "not yet"),
         ("created", dataset.created_at.isoformat(timespec="seconds")),
     ]
+    if dataset.start_after is not None and dataset.started_at is None:
+        rows.append(("starts after", at(dataset.start_after)))
     if dataset.finished_at is not None:
         rows.append(("finished", dataset.finished_at.isoformat(timespec="seconds")))
     return rows + kept(dataset)

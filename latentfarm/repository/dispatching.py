@@ -30,7 +30,7 @@ class Room:
     Attributes:
         workers: live incarnations that serve the queue.
         window: renders that may be dispatched at once.
-        left: of these.
+        left: of these; 0 of a queue that is drained.
         capacity: bulk renders that the incarnations hold at once, as far as they have said.
     """
 
@@ -52,9 +52,11 @@ _ROOM = text("""
     SELECT count(*) AS workers,
            coalesce(sum(GREATEST(:least, 2 * coalesce((info ->> 'capacity')::int, 0))), 0) AS window,
            coalesce(sum((info ->> 'capacity')::int), 0) AS capacity,
-           (SELECT count(*) FROM renders WHERE queue_id = :queue AND state = :dispatched) AS dispatched
+           (SELECT count(*) FROM renders WHERE queue_id = :queue AND state = :dispatched) AS dispatched,
+           EXISTS (SELECT FROM queues WHERE id = :queue AND drained_at IS NOT NULL) AS drained
     FROM workers
     WHERE ended_at IS NULL AND lease_until > now() AND :stage = ANY (stages) AND :model = ANY (assigned_models)
+      AND NOT EXISTS (SELECT FROM drains d WHERE d.host = workers.host AND d.device = workers.device)
 """)
 
 # What has just been stored, in one round trip. Only its own rows are locked: a submit must not wait for the jobs of others. The
@@ -65,7 +67,7 @@ _OWN = text(f"""
         SELECT pg_try_advisory_xact_lock(4711, :queue) AS mine, r.*,
                EXISTS (SELECT FROM renders WHERE queue_id = :queue AND state = :queued AND job_id <> :job)
                OR EXISTS (SELECT FROM tenants WHERE name = :tenant AND (paused_at IS NOT NULL OR max_in_flight IS NOT NULL))
-               AS others
+               OR r.drained AS others
         FROM ({_ROOM.text}) AS r),
     due AS (
         SELECT id FROM renders WHERE job_id = :job AND state = :queued ORDER BY id LIMIT (
@@ -175,7 +177,9 @@ def room(connection: Connection, queue: Queue, *, least: int) -> Room:
     """
     found = connection.execute(_ROOM, _of(queue, least)).one()
     window = max(least, int(found.window))
-    return Room(int(found.workers), window, window - int(found.dispatched), int(found.capacity))
+    # Whoever asks for the latents that another queue may make asks for its window all the same.
+    left = 0 if found.drained else window - int(found.dispatched)
+    return Room(int(found.workers), window, left, int(found.capacity))
 
 
 def pick_own(connection: Connection, queue: Queue, job: UUID, *, tenant: str, least: int) -> Picked | None:
@@ -185,8 +189,8 @@ def pick_own(connection: Connection, queue: Queue, job: UUID, *, tenant: str, le
         least: as in `room`.
 
     Returns:
-        None when others wait in the queue, another dispatcher is at it, or the tenant has a limit or is paused: then
-        it is for `pick` to choose.
+        None when others wait in the queue, another dispatcher is at it, the queue is drained, or the tenant has a limit
+        or is paused: then it is for `pick` to choose.
     """
     values = _of(queue, least) | {"job": job, "tenant": tenant, "queued": int(RenderState.QUEUED)}
     rows = connection.execute(_OWN, values).all()

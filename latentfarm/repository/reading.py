@@ -67,7 +67,8 @@ _STATES = text("SELECT state, count(*) AS n FROM renders WHERE job_id = :id AND 
 
 _WORKERS = text("""
     SELECT id, host, pid, device, stages, assigned_models, ready, info,
-           EXTRACT(EPOCH FROM lease_until - now())::float AS lease_left_s
+           EXTRACT(EPOCH FROM lease_until - now())::float AS lease_left_s,
+           EXISTS (SELECT FROM drains d WHERE d.host = workers.host AND d.device = workers.device) AS drained
     FROM workers WHERE ended_at IS NULL ORDER BY id
 """)
 

@@ -49,6 +49,7 @@ queues = Table(
     Column(
         "wait_s", REAL, nullable=False, server_default="0", comment="measured seconds from message to claim"
     ),
+    Column("drained_at", DateTime(timezone=True), comment="nothing more is dispatched until it is resumed"),
 )
 
 jobs = Table(
@@ -212,6 +213,15 @@ workers = Table(
     Index("ix_workers_device", "host", "device", "id"),
     Index("ix_workers_rest", "rest_until", postgresql_where=text("rest_until IS NOT NULL")),
     Index("ix_workers_live", "lease_until", postgresql_where=text("ended_at IS NULL")),
+)
+
+#: Devices that get nothing new until they are resumed, whoever serves them.
+drains = Table(
+    "drains",
+    metadata,
+    Column("host", Text, primary_key=True),
+    Column("device", Text, primary_key=True),
+    Column("drained_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
 )
 
 attempts = Table(

@@ -1,4 +1,4 @@
-"""How long results are kept, and datasets of which something may be left over in the bucket.
+"""How long results are kept, datasets of which something may be left over in the bucket, and what is drained.
 
 Revision ID: 0011
 Revises: 0008
@@ -40,10 +40,13 @@ def upgrade() -> None:
         "ix_jobs_clear", "jobs", ["id"], unique=False, postgresql_where=sa.text("clear_from IS NOT NULL")
     )
     _datasets()
+    _drains()
 
 
 def downgrade() -> None:
-    """Drops it in the other direction. What was kept for a time is kept for ever."""
+    """Drops it in the other direction. What was kept for a time is kept for ever, and what was drained works again."""
+    op.drop_table("drains")
+    op.drop_column("queues", "drained_at")
     op.drop_index("ix_datasets_untidy", table_name="datasets")
     for column in ("tidied_to", "untidy_since"):
         op.drop_column("datasets", column)
@@ -81,4 +84,16 @@ def _datasets() -> None:
         ["untidy_since"],
         unique=False,
         postgresql_where=sa.text("untidy_since IS NOT NULL"),
+    )
+
+
+def _drains() -> None:
+    comment = "nothing more is dispatched until it is resumed"
+    op.add_column("queues", sa.Column("drained_at", _TIME, nullable=True, comment=comment))
+    op.create_table(
+        "drains",
+        sa.Column("host", sa.Text(), nullable=False),
+        sa.Column("device", sa.Text(), nullable=False),
+        sa.Column("drained_at", _TIME, server_default=sa.func.now(), nullable=False),
+        sa.PrimaryKeyConstraint("host", "device", name=op.f("pk_drains")),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -62,6 +63,17 @@ def test_a_paused_dataset_sends_nothing_until_it_is_resumed(http: httpx.Client, 
     assert show(http).counts.inserted == 4
     assert ground.claim(Stage.BASE) == []
     assert http.post("/v1/datasets/birds/resume").json()["state"] == "queued"
+    assert len(ground.claim(Stage.BASE)) == 4
+
+
+def test_nothing_is_sent_before_it_is_to_start(http: httpx.Client, ground: Ground) -> None:
+    made = create(http, start_after="2099-01-31T20:00:00+01:00")
+    ground.come_in()
+    assert ground.claim(Stage.BASE) == []
+    then = datetime(2099, 1, 31, 19, tzinfo=UTC)
+    assert made.start_after == show(http).start_after == then
+    assert datetime.fromisoformat(http.get(f"/v1/jobs/{made.id}").json()["start_after"]) == then
+    ground.rows("UPDATE jobs SET start_after = now() - interval '1 s' RETURNING id")
     assert len(ground.claim(Stage.BASE)) == 4
 
 
