@@ -8,7 +8,14 @@ from fastapi import APIRouter, Path
 from api.deps import Services, Use
 from api.openapi import problems
 from latentfarm.errors import NotFound
-from latentfarm.fleet_views import QueueList, QueueView, WorkerChoice, WorkerList, WorkerView
+from latentfarm.fleet_views import (
+    QueueList,
+    QueueView,
+    WorkerChoice,
+    WorkerList,
+    WorkerState,
+    WorkerView,
+)
 from latentfarm.repository import draining
 from latentfarm.repository.draining import Standing
 from latentfarm.states import RenderState, Stage
@@ -41,7 +48,8 @@ def resume_workers(body: WorkerChoice, use: Use) -> WorkerList:
 
 
 def _set_drained(use: Services, name: str, *, drained: bool) -> WorkerList:
-    found = use.repository.transact(lambda c: draining.devices_of(c, name))
+    # PostgreSQL takes no NUL, and nothing is called so.
+    found = [] if "\x00" in name else use.repository.transact(lambda c: draining.devices_of(c, name))
     if not found:
         raise NotFound(f"no worker, host or device {name[:100]!r} was here within a day")
     use.repository.transact(lambda c: draining.set_drained(c, found, drained=drained))
@@ -68,7 +76,6 @@ def resume_queue(name: QueueName, use: Use) -> QueueView:
 
 
 def _set_queue_drained(use: Services, name: str, *, drained: bool) -> QueueView:
-    # PostgreSQL takes no NUL, and no queue has one.
     known = "\x00" not in name and use.repository.transact(
         lambda c: draining.set_queue_drained(c, name, drained=drained)
     )
@@ -107,7 +114,7 @@ def _worker(one: Standing) -> WorkerView:
     )
 
 
-def _state(one: Standing) -> str:
+def _state(one: Standing) -> WorkerState:
     if one.drained_at is not None:
         return "drained" if one.id is None else "draining"
     if (one.lease_left_s or 0.0) <= 0:

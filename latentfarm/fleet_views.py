@@ -10,6 +10,8 @@ from pydantic import Field
 from latentfarm.spec import StrictModel
 from latentfarm.views import View
 
+WorkerState = Literal["loading", "ready", "silent", "draining", "drained"]
+
 
 class WorkerView(View):
     """A live worker process, or a drained device that none serves."""
@@ -17,7 +19,7 @@ class WorkerView(View):
     id: int | None = Field(None, description="Of this life of the process; null: a drained device at rest.")
     host: str = Field(description="The machine.")
     device: str = Field(description="The device on it, such as `cuda:0`.")
-    state: Literal["loading", "ready", "silent", "draining", "drained"] = Field(
+    state: WorkerState = Field(
         description="`silent`: its lease is over; `draining`: drained, and not at rest yet."
     )
     stages: list[str] = Field(description="Stages that it serves.")

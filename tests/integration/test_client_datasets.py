@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from latentfarm import Client
 from latentfarm.cli.app import app
-from latentfarm.errors import Ended, InvalidInput, ManifestChanged, ManifestError
+from latentfarm.errors import Ended, InvalidInput, ManifestChanged, ManifestError, RenderError
 from latentfarm.keys import dataset_prefix
 from latentfarm.states import Stage
 from tests.integration.ground import Ground
@@ -255,3 +255,16 @@ def test_create_waits_for_nothing_that_it_was_not_asked_for(url: str, client: Cl
     store.put("mine/later.txt", b"a bird\n", "text/plain")
     made = run(url, "create", "birds", "--key", "mine/later.txt", "--no-wait", "--json")
     assert told(made)["state"] == "checking"
+
+
+def test_what_is_gone_is_said_to_be_gone(url: str, client: Client, ground: Ground, tmp_path: Path) -> None:
+    packed(client, ground)
+    ground.rows("UPDATE jobs SET results_gone_at = now(), retain_days = 1 RETURNING id")
+    with pytest.raises(RenderError, match=r"are gone since 20.* and were kept for 1 days"):
+        list(client.datasets.shards("birds"))
+    for words in (("pull", "birds", str(tmp_path)), ("verify", "birds")):
+        ran = run(url, *words)
+        assert ran.exit_code == 1
+        assert "are gone since" in str(ran.exception)
+    assert list(tmp_path.iterdir()) == []
+    assert "gone since" in run(url, "status", "birds").stdout

@@ -149,7 +149,14 @@ def test_workers_are_named_by_id_host_device_or_both(
 
 
 @pytest.mark.parametrize(
-    ("body", "status"), [({"worker": "nobody"}, 404), ({"worker": ""}, 422), ({}, 422), ({"host": "a"}, 422)]
+    ("body", "status"),
+    [
+        ({"worker": "nobody"}, 404),
+        ({"worker": "a\x00"}, 404),
+        ({"worker": ""}, 422),
+        ({}, 422),
+        ({"host": "a"}, 422),
+    ],
 )
 def test_what_names_no_worker_is_refused(http: httpx.Client, body: dict[str, Any], status: int) -> None:
     assert http.post("/v1/workers/drain", json=body).status_code == status

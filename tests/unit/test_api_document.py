@@ -66,6 +66,12 @@ def test_the_routes_are_those_that_were_promised(document: dict[str, Any]) -> No
         "post /v1/uploads",
         "get /v1/models",
         "get /v1/models/{model}",
+        "get /v1/workers",
+        "post /v1/workers/drain",
+        "post /v1/workers/resume",
+        "get /v1/queues",
+        "post /v1/queues/{name}/drain",
+        "post /v1/queues/{name}/resume",
         "get /healthz",
         "get /readyz",
         "get /metrics",
@@ -94,6 +100,11 @@ def test_every_operation_parameter_and_field_is_described(document: dict[str, An
         "FileList",
         "ShardView",
         "Retried",
+        "WorkerChoice",
+        "WorkerList",
+        "WorkerView",
+        "QueueList",
+        "QueueView",
     ):
         for field, schema in document["components"]["schemas"][model]["properties"].items():
             told = "const" in schema or set(schema) == {"$ref"}  # what it refers to is described there

@@ -43,6 +43,7 @@ def worker(number: int, **fields: Any) -> dict[str, Any]:
         "assigned_models": ["tiny"],
         "ready": True,
         "lease_left_s": 12.5,
+        "drained": False,
         "info": {"counters": counters},
         **fields,
     }
@@ -61,7 +62,8 @@ def text_of(*found: Any) -> str:
 def test_queues_show_depth_and_window() -> None:
     known = [Queue(1, "base.tiny.bulk", Stage.BASE, "tiny", Lane.BULK, 0.25)]
     counts = [("base.tiny.bulk", RenderState.QUEUED, 7)]
-    shown = text_of(*families.queues(known, counts, [worker(1), worker(2), worker(3, lease_left_s=-1.0)]))
+    out = worker(3, lease_left_s=-1.0), worker(4, drained=True)
+    shown = text_of(*families.queues(known, counts, [worker(1), worker(2), *out]))
     assert 'latentfarm_queue_depth{queue="base.tiny.bulk",state="queued"} 7.0' in shown
     assert 'latentfarm_queue_depth{queue="base.tiny.bulk",state="running"} 0.0' in shown
     assert 'latentfarm_queue_window{queue="base.tiny.bulk"} 48.0' in shown
