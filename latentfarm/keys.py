@@ -72,6 +72,7 @@ def dataset_key(dataset_id: UUID, path: str, *, fence: int | None = None) -> str
 
 _RENDER = re.compile(rf"{PREFIX}(?:latents|images)/([1-9]\d{{0,18}})/[1-9]\d{{0,9}}\.[a-z]+")
 _UPLOAD = re.compile(rf"{PREFIX}uploads/([0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}})")
+_DATASET = re.compile(rf"{PREFIX}(?:spool|datasets)/([0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}})/.+")
 _INPUT = re.compile(rf"{PREFIX}inputs/([0-9a-f]{{64}})")
 
 
@@ -91,3 +92,9 @@ def input_of(key: str) -> bytes | None:
     """SHA-256 of the picture that lies there; None for a key of another kind."""
     found = _INPUT.fullmatch(key)
     return found and bytes.fromhex(found[1])
+
+
+def dataset_of(key: str) -> UUID | None:
+    """The dataset whose file, or part of its spool, lies there; None for a key of another kind."""
+    found = _DATASET.fullmatch(key)
+    return found and UUID(found[1])

@@ -67,6 +67,8 @@ _KNOWN = text("""
 
 _KNOWN_INPUTS = text("SELECT sha256 FROM inputs WHERE sha256 = ANY (CAST(:shas AS bytea[]))")
 
+_KNOWN_DATASETS = text("SELECT id FROM datasets WHERE id = ANY (CAST(:ids AS uuid[]))")
+
 _KNOWN_UPLOADS = text("SELECT id FROM uploads WHERE id = ANY (CAST(:ids AS uuid[]))")
 
 
@@ -156,6 +158,11 @@ def known_keys(connection: Connection, keys: Sequence[tuple[int, str]]) -> set[s
 def known_inputs(connection: Connection, shas: Collection[bytes]) -> set[bytes]:
     """Those of some digests that are inputs, planned ones among them."""
     return {bytes(found) for found in connection.execute(_KNOWN_INPUTS, {"shas": list(shas)}).scalars()}
+
+
+def known_datasets(connection: Connection, ids: Collection[UUID]) -> set[UUID]:
+    """Those of some ids that are datasets. What is left over of one of them, the scheduler finds."""
+    return set(connection.execute(_KNOWN_DATASETS, {"ids": list(ids)}).scalars())
 
 
 def known_uploads(connection: Connection, ids: Collection[UUID]) -> set[UUID]:

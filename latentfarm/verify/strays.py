@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from latentfarm.keys import input_of, render_of, upload_of
+from latentfarm.keys import dataset_of, input_of, render_of, upload_of
 from latentfarm.repository import auditing
 from latentfarm.verify.trouble import Kind, Trouble
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from latentfarm.repository.facade import Repository
     from latentfarm.storage import Listed, S3Store
 
-PREFIXES = ("v1/images/", "v1/latents/", "v1/inputs/", "v1/uploads/")
+PREFIXES = ("v1/images/", "v1/latents/", "v1/inputs/", "v1/uploads/", "v1/spool/", "v1/datasets/")
 """What is looked at in the whole bucket. Whatever lies beside them is somebody else's."""
 
 
@@ -47,15 +47,18 @@ class Strays:
         renders = [(render, item.key) for item in page if (render := render_of(item.key)) is not None]
         shas = [sha for item in page if (sha := input_of(item.key)) is not None]
         ids = [found for item in page if (found := upload_of(item.key)) is not None]
+        sets = {found for item in page if (found := dataset_of(item.key)) is not None}
         known = self.repository.transact(lambda c: auditing.known_keys(c, renders)) if renders else set()
         inputs = self.repository.transact(lambda c: auditing.known_inputs(c, shas)) if shas else set()
         uploads = self.repository.transact(lambda c: auditing.known_uploads(c, ids)) if ids else set()
+        datasets = self.repository.transact(lambda c: auditing.known_datasets(c, sets)) if sets else set()
         return [
             item
             for item in page
             if item.key not in known
             and input_of(item.key) not in inputs
             and upload_of(item.key) not in uploads
+            and dataset_of(item.key) not in datasets
         ]
 
     def _may_go(self, item: Listed) -> bool:
@@ -70,4 +73,4 @@ class Strays:
 
 
 def _is_ours(key: str) -> bool:
-    return any(found is not None for found in (render_of(key), input_of(key), upload_of(key)))
+    return any(found(key) is not None for found in (render_of, input_of, upload_of, dataset_of))

@@ -8,11 +8,14 @@ import pytest
 from sqlalchemy import text
 
 from latentfarm.errors import Ended
+from latentfarm.ids import new_id
 from latentfarm.keys import dataset_prefix, spool_prefix
 from latentfarm.repository import cancelling, retaining, retrying
 from latentfarm.storage import S3Store
+from latentfarm.verify.strays import PREFIXES, Strays
 from scheduler.tidying import Tidying
 from tests.integration.test_sealing import Packers
+from tests.integration.verifying import ANY_AGE, own_bucket
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -182,6 +185,18 @@ def test_of_a_dataset_whose_time_is_over_the_manifest_goes_first(ground: Packers
         ground.create(30, retain_days=1)
     with pytest.raises(Ended, match="are gone since"):
         ground.repository.transact(lambda c: retrying.retry_failed(c, dataset))
+
+
+def test_what_is_of_no_dataset_is_a_stray(ground: Packers, settings: Settings) -> None:
+    """An API that dies before it has stored the dataset leaves the spool of one that never was."""
+    own = S3Store.from_settings(own_bucket(settings))
+    mine = Packers(ground.repository, own)
+    dataset = mine.create(5)
+    lost = f"v1/spool/{new_id()}/000000-0123456789abcdef.gz"
+    own.put(lost, b"x", "x/x")
+    found = Strays(ground.repository, own, ANY_AGE, delete=True)
+    assert [one.key for prefix in PREFIXES for one in found.under(prefix)] == [lost]
+    assert list(own.list_keys("v1/spool/")) == list(own.list_keys(spool_prefix(dataset)))
 
 
 def test_images_that_were_never_packed_go_too(ground: Packers) -> None:

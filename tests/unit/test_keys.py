@@ -12,11 +12,14 @@ from hypothesis import strategies as st
 from latentfarm.keys import (
     PREFIX,
     checkpoint_key,
+    dataset_key,
+    dataset_of,
     image_key,
     input_key,
     input_of,
     latents_key,
     render_of,
+    spool_key,
     upload_key,
     upload_of,
 )
@@ -59,9 +62,27 @@ def test_keys_of_pictures_and_uploads_tell_it_too(sha256: bytes, upload: uuid.UU
     assert input_of(upload_key(upload)) is None
 
 
+@given(st.uuids(), st.integers(0, 2**31 - 1))
+def test_keys_of_datasets_tell_it_too(dataset: uuid.UUID, fence: int) -> None:
+    file = dataset_key(dataset, "data/train-000003-1.tar", fence=fence)
+    assert file == f"v1/datasets/{dataset}/data/train-000003-1.f{fence}.tar"
+    assert dataset_of(file) == dataset_of(spool_key(dataset, 7, b"x" * 32)) == dataset
+    assert (render_of(file), upload_of(file), input_of(file)) == (None, None, None)
+    assert dataset_of(upload_key(dataset)) is None
+
+
 @pytest.mark.parametrize(
     "key",
-    ["v1/images/x", "v1/images/1/2", "v1/images/0/1.png", "v1/images/1/1.png/", "v2/images/1/1.png", ""],
+    [
+        "v1/images/x",
+        "v1/images/1/2",
+        "v1/images/0/1.png",
+        "v1/images/1/1.png/",
+        "v2/images/1/1.png",
+        "v1/spool/x/1",
+        "",
+    ],
 )
 def test_other_names_are_nobodys(key: str) -> None:
     assert (render_of(key), upload_of(key), input_of(key)) == (None, None, None)
+    assert dataset_of(key) is None
