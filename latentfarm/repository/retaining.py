@@ -7,7 +7,8 @@ whatever else of it is left over, see `leftovers`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
 
@@ -16,10 +17,10 @@ from latentfarm.keys import render_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Row
 
 WINDOW = 10_000
-"""Images of one job that one sweep looks at: a dataset has up to ten million."""
+"""Images that one sweep looks at, about: a dataset has up to ten million."""
 
 # Written as the index has it, see `sources`.
 _MARK = text("""
@@ -32,9 +33,10 @@ _MARK = text("""
     UPDATE jobs j SET results_gone_at = now(), clear_from = 0 FROM due WHERE j.id = due.id
 """)
 
+# A dataset of millions must not hold up the others.
 _MARKED = text("""
     SELECT id, kind, clear_from, num_images FROM jobs WHERE clear_from IS NOT NULL
-    ORDER BY id LIMIT :limit FOR UPDATE SKIP LOCKED
+    ORDER BY clear_from, id LIMIT :limit FOR UPDATE SKIP LOCKED
 """)
 
 _LOCK = text("""
@@ -78,9 +80,9 @@ def clear_marked(connection: Connection, *, limit: int) -> int:
     """Marks images of jobs that an earlier transaction has marked as going; returns how many images.
 
     Args:
-        limit: jobs that are looked at, `WINDOW` images of each.
+        limit: jobs that are looked at, up to `WINDOW` images of each, and about as many of all.
     """
-    jobs = connection.execute(_MARKED, {"limit": limit}).all()
+    jobs = _within(connection.execute(_MARKED, {"limit": limit}).all())
     if not jobs:
         return 0
     ids = [job.id for job in jobs]
@@ -92,6 +94,12 @@ def clear_marked(connection: Connection, *, limit: int) -> int:
     if datasets := [job.id for job in jobs if job.kind == "dataset" and job.clear_from == 0]:
         connection.execute(_LEFT_OVER, {"jobs": datasets})
     return cleared
+
+
+def _within(jobs: Sequence[Row[Any]]) -> list[Row[Any]]:
+    """The first jobs that have `WINDOW` images together."""
+    before = accumulate((min(WINDOW, job.num_images - job.clear_from) for job in jobs), initial=0)
+    return [job for job, images in zip(jobs, before, strict=False) if images < WINDOW]
 
 
 def release(connection: Connection, keys: Sequence[str]) -> None:
