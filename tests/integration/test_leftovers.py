@@ -50,7 +50,7 @@ def ground(repository: Repository, store: S3Store) -> Packers:
 
 def sweep(ground: Packers, store: S3Store | None = None, *, after_s: float = 0.0) -> list[str]:
     """Until nothing more is done."""
-    tidying, told = Tidying(store or ground.store, after_s), []
+    tidying, told = Tidying(store or ground.store, after_s), list[str]()
     while did := ground.repository.transact(tidying.sweep):
         told.append(did)
     return told
