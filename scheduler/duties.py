@@ -38,6 +38,8 @@ BATCH = 500
 """Most that one sweep marks or deletes, every 5 s. More would make one request to a slow store too long."""
 JOBS = 4000
 """Most jobs whose latents one sweep looks for; many have none."""
+REST_S = 60.0
+"""Least seconds for which a dataset rests before it is tidied: a request with rows is spooled and stored in less."""
 HOUR_S = 3600.0
 DAY_S = 24 * HOUR_S
 
@@ -61,7 +63,7 @@ class Duties:
         self.calm_since = float("-inf")
         self._checked_up_to = UUID(int=0)
         self._mended_up_to = mending.START
-        self._tidying = Tidying(store, settings.collect_after_s)
+        self._tidying = Tidying(store, max(REST_S, settings.collect_after_s))
 
     def groups(self) -> list[list[Duty]]:
         """Every duty, by what it waits for: a bucket or a Redis that hangs must not hold up a rescue."""
