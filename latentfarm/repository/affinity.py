@@ -62,8 +62,8 @@ _LAST_HELD = text("""
 # the head of the queue.
 _QUEUES = text("""
     SELECT q.stage, q.model, q.lane, sent.n AS sent, coalesce(sent.waited_s, 0)::float AS waited_s,
-           sent.n > 0 OR EXISTS (
-               SELECT FROM renders r WHERE r.queue_id = q.id AND r.state = 0 AND r.due_at <= now()) AS due
+           sent.n > 0 OR (q.drained_at IS NULL AND EXISTS (
+               SELECT FROM renders r WHERE r.queue_id = q.id AND r.state = 0 AND r.due_at <= now())) AS due
     FROM queues q CROSS JOIN LATERAL (
         SELECT count(*) AS n, EXTRACT(EPOCH FROM now() - min(GREATEST(o.due_at, j.picked_at))) AS waited_s
         FROM (SELECT * FROM renders r WHERE r.queue_id = q.id AND r.state = 1 ORDER BY sent_at LIMIT :out) AS o
