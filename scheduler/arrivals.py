@@ -13,7 +13,7 @@ from latentfarm.dataset_terms import plain
 from latentfarm.errors import InvalidInput, LatentfarmError, ManifestError
 from latentfarm.keys import PREFIX, upload_key
 from latentfarm.logs import get_logger
-from latentfarm.manifests.parts import read_part
+from latentfarm.manifests.parts import first_of, read_part
 from latentfarm.manifests.reading import format_of, read_rows
 from latentfarm.manifests.request import DatasetRequest
 from latentfarm.repository import inserting, sets, uploads
@@ -146,7 +146,7 @@ class Arrivals:
             yield chunk
 
     def insert(self, dataset: Dataset) -> bool:
-        """Makes renders of the next part of a dataset, in one transaction; False when no more are to come."""
+        """Makes renders of the next samples, a part at most, in one transaction; False when no more are to come."""
         asked = self._repository.transact(lambda c: inserting.ask(c, dataset.id))
         if asked is None or asked[0] >= asked[1]:
             return False
@@ -154,7 +154,8 @@ class Arrivals:
         part = self._repository.transact(lambda c: sets.part_at(c, dataset.id, done))
         if part is None:
             raise LatentfarmError(f"dataset {dataset.id} has no part of the spool with image {done}")
-        samples = [one for one in read_part(self._store.get(part[2])) if one.ordinal >= done]
+        spooled = read_part(self._store.get(part[2]))
+        samples = first_of(one for one in spooled if one.ordinal >= done)
 
         def insert(connection: Connection) -> bool:
             if inserting.ask(connection, dataset.id) != asked:

@@ -1,4 +1,4 @@
-"""The spool between the two passes: samples in parts of 10,000, each a gzip file of lines.
+"""The spool between the two passes: samples in parts of up to 10,000 and 16 MiB, each a gzip file of lines.
 
 A line is `json meta TAB picture`. Neither half can hold a raw TAB or newline, since JSON escapes both; so
 the picture, which is most of a line, is never parsed here.
@@ -7,6 +7,7 @@ the picture, which is most of a line, is never parsed here.
 from __future__ import annotations
 
 import gzip
+import io
 import json
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 PART_SAMPLES = 10_000
-"""Part k holds the samples from `k * PART_SAMPLES` on."""
+"""Of one part, at most. Where long prompts fill it earlier it has fewer: each part is told with its first one."""
+PART_BYTES = 16 * 1024**2
+"""Of its lines: whoever writes, inserts or packs has one or two parts in memory. The last line may go beyond."""
 CONTENT_TYPE = "application/gzip"
 _LEVEL = 1
 """Lines repeat each other: the fastest level leaves a tenth already, and pass 1 waits for it."""
@@ -50,7 +53,7 @@ def pack(lines: Iterable[bytes]) -> bytes:
 
 
 def read_part(data: bytes) -> Iterator[Sample]:
-    """The samples of a part, in order.
+    """The samples of a part, in order; a line at a time, since parts were once bounded by samples alone.
 
     Raises:
         InvalidInput: the bytes are no part.
@@ -58,11 +61,23 @@ def read_part(data: bytes) -> Iterator[Sample]:
     if not data:  # for gzip a file of no members, and no error
         raise InvalidInput("part", "is no part of a spool: it is empty")
     try:
-        for line in gzip.decompress(data).splitlines():
-            meta, picture = line.split(b"\t")
-            yield _sample(json.loads(meta), picture.decode())
+        with gzip.open(io.BytesIO(data)) as lines:
+            for line in lines:
+                meta, picture = line.removesuffix(b"\n").split(b"\t")
+                yield _sample(json.loads(meta), picture.decode())
     except (EOFError, KeyError, OSError, TypeError, ValueError) as error:
         raise InvalidInput("part", f"is no part of a spool: {error}") from error
+
+
+def first_of(samples: Iterable[Sample]) -> list[Sample]:
+    """The first samples, as many as have `PART_BYTES` of pictures; one at least where there is one."""
+    found, left = list[Sample](), PART_BYTES
+    for sample in samples:
+        found.append(sample)
+        left -= len(sample.picture.encode())
+        if left <= 0:
+            break
+    return found
 
 
 def _sample(meta: dict[str, object], picture: str) -> Sample:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from latentfarm.errors import ManifestError
 from latentfarm.manifests.checked import Part
-from latentfarm.manifests.parts import PART_SAMPLES, line_of, pack
+from latentfarm.manifests.parts import PART_BYTES, PART_SAMPLES, line_of, pack
 from latentfarm.manifests.seen import Seen
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ class Spool:
         self._previous = previous
         self._digest = hashlib.sha256()
         self._lines: list[bytes] = []
+        self._bytes = 0
         self._pictures = Seen(lines=False)
         self.images = 0
         self.duplicates = 0
@@ -51,6 +52,7 @@ class Spool:
         line = line_of(sample)
         self._digest.update(line)
         self._lines.append(line)
+        self._bytes += len(line)
         if len(self.first) < FIRST:
             self.first.append(sample)
         if self._pictures.add(sample.digest + sample.seed.to_bytes(8)) is not None:
@@ -58,7 +60,7 @@ class Spool:
         self.images += 1
         if self._previous is not None and self.images == self._previous[0]:
             self._compare(self._previous[1])
-        if len(self._lines) == PART_SAMPLES:
+        if len(self._lines) == PART_SAMPLES or self._bytes >= PART_BYTES:
             self._flush()
 
     def end(self) -> bytes:
@@ -82,5 +84,6 @@ class Spool:
     def _flush(self) -> None:
         number = len(self.parts)
         ref = self._put_part(number, pack(self._lines))
-        self.parts.append(Part(number, ref, number * PART_SAMPLES, len(self._lines)))
-        self._lines = []
+        count = len(self._lines)
+        self.parts.append(Part(number, ref, self.images - count, count))
+        self._lines, self._bytes = [], 0

@@ -76,9 +76,12 @@ _PARTS = text("""
     INSERT INTO dataset_parts (dataset_id, number, first, count, key, sha256, size)
     SELECT :id, * FROM unnest(CAST(:numbers AS int[]), CAST(:firsts AS int[]), CAST(:counts AS int[]),
                               CAST(:keys AS text[]), CAST(:shas AS bytea[]), CAST(:sizes AS bigint[]))
-    ON CONFLICT (dataset_id, number) DO UPDATE SET count = EXCLUDED.count, key = EXCLUDED.key,
-        sha256 = EXCLUDED.sha256, size = EXCLUDED.size
+    ON CONFLICT (dataset_id, number) DO UPDATE SET first = EXCLUDED.first, count = EXCLUDED.count,
+        key = EXCLUDED.key, sha256 = EXCLUDED.sha256, size = EXCLUDED.size
 """)
+
+# An earlier release may have cut the same samples into more parts.
+_PARTS_OVER = text("DELETE FROM dataset_parts WHERE dataset_id = :id AND number >= :count")
 
 _PART_AT = text("""
     SELECT number, first, count, key, sha256, size FROM dataset_parts
@@ -243,6 +246,7 @@ def accept(
     values |= {"phase": phase, "before": before}
     if connection.execute(_ACCEPT, values | {"report": json.dumps(report)}).first() is None:
         return False
+    connection.execute(_PARTS_OVER, {"id": dataset_id, "count": len(parts)})
     connection.execute(
         _PARTS,
         {

@@ -105,6 +105,20 @@ def test_samples_are_spooled_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     assert parts.PART_SAMPLES == 10_000
 
 
+def test_long_prompts_fill_a_part_before_it_has_all_its_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten thousand prompts of 32 kB would be gigabytes in memory."""
+    monkeypatch.setattr("latentfarm.manifests.spool.PART_BYTES", 20_000)
+    rows = [{"prompt": str(number) * (8_000 if number < 6 else 1)} for number in range(9)]
+    found = Check(rows)
+    assert found.prompts == [row["prompt"] for row in rows]
+    assert [(part.number, part.first, part.count) for part in found.found.parts] == [
+        (0, 0, 3),
+        (1, 3, 3),
+        (2, 6, 3),
+    ]
+    assert parts.PART_BYTES == 16 * 1024**2
+
+
 def test_the_digest_is_of_all_lines_whatever_the_parts_are(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [{"prompt": str(number)} for number in range(9)]
     found = Check(rows)

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from latentfarm.errors import InvalidInput
-from latentfarm.manifests.parts import read_part, write_part
+from latentfarm.manifests import parts
+from latentfarm.manifests.parts import first_of, read_part, write_part
 from latentfarm.manifests.sample import Sample
 
 
@@ -44,6 +45,16 @@ def test_equal_samples_give_equal_bytes() -> None:
 
 def test_a_part_may_be_empty() -> None:
     assert list(read_part(write_part([]))) == []
+
+
+def test_so_many_samples_are_taken_at_once_as_have_few_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts, "PART_BYTES", 8)
+    samples = [sample(ordinal=number, picture="ü" * 2) for number in range(5)]
+    left = iter(samples)
+    assert first_of(left) == samples[:2]
+    assert list(left) == samples[2:]
+    assert first_of([sample(picture="a" * 99)] * 2) == [sample(picture="a" * 99)]
+    assert first_of([]) == []
 
 
 @pytest.mark.parametrize(

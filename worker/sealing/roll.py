@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from latentfarm.manifests.parts import first_of
 from latentfarm.repository.sealing import members_of, parts_of
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from worker.sealing.spool import Spool
 
 PAGE = 2_000
-"""Ordinals that are looked up at once: a shard may have 100,000 images, and each has notes."""
+"""Ordinals that are looked up at once: a shard may have 100,000 images, and each has notes and prompts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +51,8 @@ class Roll:
         for first in range(task.first, end, PAGE):
             yield first, min(end, first + PAGE)
 
-    def read(self, first: int, end: int) -> list[Entry]:
-        """The images of the shard with these ordinals."""
+    def read(self, first: int, end: int) -> tuple[list[Entry], int]:
+        """The images of the shard with these ordinals, as many as fit, and the ordinal to go on from."""
 
         def ask(connection: Connection) -> tuple[list[Member], list[ObjectRef]]:
             members = members_of(connection, dataclasses.replace(self._task, first=first), end)
@@ -61,5 +62,6 @@ class Roll:
             return members, parts_of(connection, task, members[-1].ordinal + 1)
 
         members, parts = self._repository.transact(ask)
-        samples = self._spool.samples(parts, [member.ordinal for member in members])
-        return [Entry(*pair) for pair in zip(members, samples, strict=True)]
+        samples = first_of(self._spool.samples(parts, [member.ordinal for member in members]))
+        entries = [Entry(*pair) for pair in zip(members, samples, strict=False)]
+        return entries, end if len(entries) == len(members) else entries[-1].member.ordinal + 1

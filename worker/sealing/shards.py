@@ -76,8 +76,11 @@ class ShardMaker:
 
     def _wanted(self) -> Iterator[tuple[Entry, ObjectRef | None]]:
         for first, end in self._roll.pages():
-            for entry in self._shift.wait(self._gathering.ask(partial(self._roll.read, first, end))):
-                yield entry, entry.member.ref if entry.member.state is RenderState.SUCCEEDED else None
+            at = first
+            while at < end:
+                entries, at = self._shift.wait(self._gathering.ask(partial(self._roll.read, at, end)))
+                for entry in entries:
+                    yield entry, entry.member.ref if entry.member.state is RenderState.SUCCEEDED else None
 
     def _pieces(self) -> Iterator[Piece]:
         for entry, measured in self._gathering.ahead(self._wanted(), self._gathering.image, self._shift):
