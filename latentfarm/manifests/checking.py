@@ -162,6 +162,7 @@ class _Checking:
             for draft in planned.drafts:
                 if self._spool.images + draft.images > self._limit:
                     raise self._too_many(row)
+                self._drafts.format = self._drafts.format or draft.recipe.spec.output.format
                 digest = hashlib.sha256(draft.picture.encode()).digest()
                 for step in range(draft.images):
                     self._add(row, planned, draft, digest, index, step)

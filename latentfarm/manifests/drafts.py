@@ -72,6 +72,9 @@ class Drafts:
         self._templates = Templates(request, seed)
         self._recipes = Recipes(registry)
         self._multiplies = request.template != "off" or len(self._combinations) > 1
+        self._mixes = request.layout != "webdataset"
+        self.format: str | None = None
+        """Of all images of the run, once there is one; asked of by a layout that holds one format alone."""
 
     def labels(self, row: Row) -> Labels:
         """The id and the metadata of a row.
@@ -106,11 +109,16 @@ class Drafts:
         Raises:
             InvalidInput: something of the row is not right.
         """
+        found = self.format
         for key, seed, fields in self._combined(row):
             for prompt in self._templates.expand(_prompt(fields), place):
                 fields["prompt"] = prompt
                 recipe = self._recipes.of(key, fields)
-                yield Draft(recipe, recipe.picture(fields), seed)
+                picture = recipe.picture(fields)
+                found = found or recipe.spec.output.format
+                if recipe.spec.output.format != found and not self._mixes:
+                    raise _mixed(recipe.spec.output.format, found)
+                yield Draft(recipe, picture, seed)
 
     def _combined(self, row: Row) -> Iterator[tuple[str, int | None, dict[str, Any]]]:
         """Of each combination: what the recipe is known by, the seed, and the fields of the spec."""
@@ -141,6 +149,12 @@ def _seed(value: Any) -> int | None:
     if value is not None and not (type(value) is int and 0 <= value < SEED_RANGE):
         raise InvalidInput("seed", "is no seed", f"0 to {SEED_RANGE - 1}")
     return value
+
+
+def _mixed(given: str, before: str) -> InvalidInput:
+    # Stock readers take the fields of all samples from the first ones, and the ending is the field's name.
+    message = f"{given}, and the first image of the run is {before}"
+    return InvalidInput("output.format", message, f"{before}; or layout imagefolder or parquet")
 
 
 def _metadata(value: Any) -> dict[str, str]:

@@ -14,7 +14,7 @@ import datasets
 import pytest
 from PIL import Image
 
-from tests.pieces import pieces
+from tests.pieces import image_file, piece, pieces
 from worker.seal.card import PATH as CARD
 from worker.seal.card import card
 from worker.seal.manifest import PATH as MANIFEST
@@ -106,6 +106,21 @@ def test_a_plain_folder_opens(folder: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("below", [".", "data"])
 def test_the_reader_of_the_layout_opens_it(folder: Path, tmp_path: Path, layout: Layout, below: str) -> None:
     assert read(folder, tmp_path, layout.value, data_dir=str(folder / below)) == expected()
+
+
+@pytest.mark.parametrize("layout", [Layout.IMAGEFOLDER, Layout.PARQUET])
+def test_formats_may_differ_where_the_layout_holds_it(tmp_path: Path, layout: Layout) -> None:
+    mixed = [
+        piece(0),
+        *(
+            piece(number, image=image_file(number, kind), format=kind)
+            for number, kind in ((1, "webp"), (2, "jpeg"))
+        ),
+    ]
+    place = tmp_path / "dataset"
+    seal(place, Shard(layout, 0), mixed)
+    found = read(place, tmp_path, layout.value, data_dir=str(place / "data"))
+    assert found == sorted((one.id, pixels(one.image), row_of(one)) for one in mixed)
 
 
 @pytest.mark.parametrize("layout", [Layout.WEBDATASET], indirect=True)

@@ -149,6 +149,23 @@ def test_there_is_a_limit_that_no_row_is_left_out_for(skip: bool) -> None:
     assert "line 1: " in str(refused(rows, limit=5, sweep=swept, skip_invalid=skip))
 
 
+def test_a_tar_holds_images_of_one_format_and_other_layouts_of_several() -> None:
+    """Stock readers look for the field of the first samples in all of them."""
+    bad = {"prompt": "c", "width": 63, "output": {"format": "png"}}
+    webp, png = ({"prompt": "a", "output": {"format": one}} for one in ("webp", "png"))
+    rows = [bad, webp, webp, png, webp]
+    caught = refused(rows[1:])
+    assert str(caught).startswith("line 3: output.format: png, and the first image of the run is webp")
+    assert caught.allowed == "webp; or layout imagefolder or parquet"
+    found = Check(rows, skip_invalid=True)
+    assert [(one.line, one.field) for one in found.found.skipped] == [(1, "width"), (4, "output.format")]
+    assert len(found.samples) == 3
+    for layout in ("imagefolder", "parquet"):
+        assert len(Check(rows[1:], layout=layout).samples) == 4
+    swept = {"product": {"output": [{"format": "png"}, {"format": "jpeg"}]}}
+    assert "line 1: output.format: jpeg" in str(refused([{"prompt": "a"}], sweep=swept))
+
+
 def test_a_row_may_not_say_what_is_swept_over() -> None:
     rows = [{"prompt": "a", "guidance_scale": 3}]
     caught = refused(rows, sweep={"product": {"guidance_scale": [1, 2]}})
