@@ -7,6 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from latentfarm.errors import Ended, NotSupported
+from latentfarm.manifests.effort import MOST_INLINE_STEPS, MOST_STEPS
 from latentfarm.records import ObjectRef
 from latentfarm.retention import told
 
@@ -74,11 +75,6 @@ def report_of(checked: Checked, seed: int) -> dict[str, Any]:
     }
 
 
-def is_inline(request: DatasetRequest) -> bool:
-    """Whether the rows come with the request."""
-    return request.manifest.rows is not None or request.manifest.prompts is not None
-
-
 def most_images(request: DatasetRequest) -> int:
     """Images that a dataset may have, so that its shards have names, and that its request is answered in time."""
     most = MOST_INLINE if is_inline(request) else MOST_IMAGES
@@ -88,6 +84,16 @@ def most_images(request: DatasetRequest) -> int:
 def put_nowhere(number: int, data: bytes) -> ObjectRef:
     """Where a part of the spool would lie that nobody stores."""
     return ObjectRef(f"dry-run/{number}", hashlib.sha256(data).digest(), len(data))
+
+
+def most_steps(request: DatasetRequest) -> int:
+    """Steps that the templates and sweeps of a manifest may take."""
+    return MOST_INLINE_STEPS if is_inline(request) else MOST_STEPS
+
+
+def is_inline(request: DatasetRequest) -> bool:
+    """Whether the rows come with the request, and are checked while somebody waits."""
+    return request.manifest.rows is not None or request.manifest.prompts is not None
 
 
 def changed_output(before: dict[str, Any], request: DatasetRequest) -> list[str]:

@@ -93,6 +93,7 @@ class Datasets:
             seed=seed,
             put_part=terms.put_nowhere,
             limit=terms.most_images(request),
+            steps=terms.most_steps(request),
         )
         return terms.report_of(checked, seed)
 
@@ -178,6 +179,7 @@ class Datasets:
                 put_part=put_part,
                 previous=previous,
                 limit=terms.most_images(request),
+                steps=terms.most_steps(request),
             )
         except InvalidInput:
             if known is None:  # else some of them are those of the rows that are there

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from latentfarm.errors import InvalidInput, ManifestError
 from latentfarm.manifests.checked import Checked, Counts, Skipped
 from latentfarm.manifests.drafts import Drafts
+from latentfarm.manifests.effort import MOST_STEPS, Effort
 from latentfarm.manifests.sample import Sample
 from latentfarm.manifests.seen import Seen
 from latentfarm.manifests.spool import Spool
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 _HELD = 1_000
 """Drafts of a row that are kept; a row with more is expanded twice, to be checked before it is spooled."""
+_IDS_PER_STEP = 10
 LISTED = 1_000
 """Rows that are listed of those left out."""
 
@@ -42,6 +44,7 @@ def check(
     put_part: PutPart,
     previous: tuple[int, bytes] | None = None,
     limit: int,
+    steps: int = MOST_STEPS,
 ) -> Checked:
     """Expands, checks and spools a manifest, a row at a time.
 
@@ -52,12 +55,15 @@ def check(
             wrong are there already: the caller sweeps them.
         previous: images and digest of an earlier run of the same name, which the manifest must begin with.
         limit: images that the run may have.
+        steps: that templates and sweeps may take; see `effort`.
 
     Raises:
         ManifestError: the first error, with its line; nothing that was put is of use.
         InvalidInput: `defaults` or `sweep` of the request itself.
     """
-    checking = _Checking(request, Drafts(request, registry, seed), Spool(put_part, previous), seed, limit)
+    effort = Effort(steps)
+    drafts = Drafts(request, registry, seed, effort)
+    checking = _Checking(request, drafts, effort, Spool(put_part, previous), seed, limit)
     for place, row in enumerate(rows):
         checking.row(row, place)
     return checking.end()
@@ -75,9 +81,12 @@ class _Planned:
 class _Checking:
     """One manifest on its way through."""
 
-    def __init__(self, request: DatasetRequest, drafts: Drafts, spool: Spool, seed: int, limit: int) -> None:
+    def __init__(
+        self, request: DatasetRequest, drafts: Drafts, effort: Effort, spool: Spool, seed: int, limit: int
+    ) -> None:
         self._skip_invalid = request.skip_invalid
         self._drafts = drafts
+        self._effort = effort
         self._spool = spool
         self._seed = seed
         self._limit = limit
@@ -125,7 +134,7 @@ class _Checking:
         )
 
     def _leave_out(self, row: Row, error: InvalidInput) -> None:
-        if not self._skip_invalid:
+        if not self._skip_invalid or self._effort.is_over:
             raise ManifestError.at(row.line, error) from error
         self._left_out += 1
         if len(self._skipped) < LISTED:
@@ -148,6 +157,7 @@ class _Checking:
             return _Planned(labels, itertools.chain(held, drafts), several)
         images = sum(draft.images for draft in itertools.chain(held, drafts))
         if labels.id is not None:
+            self._effort.spend(images // _IDS_PER_STEP, "id")
             for index in range(images):
                 self._check_id(name_of(labels.id, index, several=several))
         return _Planned(labels, self._drafts.of(row, place) if len(held) == _HELD else held, several)

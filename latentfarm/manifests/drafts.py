@@ -20,6 +20,7 @@ from latentfarm.validation import PROMPTS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from latentfarm.manifests.effort import Effort
     from latentfarm.manifests.recipes import Recipe
     from latentfarm.manifests.request import DatasetRequest
     from latentfarm.manifests.row import Row
@@ -29,6 +30,7 @@ _METADATA: TypeAdapter[dict[str, str]] = TypeAdapter(RowMetadata)
 _encoder = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 _APART = {"id", "metadata", "seed", *PROMPTS}
 """Fields that a recipe does not depend on."""
+_COMBINATION_STEPS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +63,20 @@ class Labels:
 class Drafts:
     """Makes drafts of rows.
 
+    Args:
+        seed: of the run.
+        effort: what templates and sweeps may take.
+
     Raises:
         InvalidInput: the request's own defaults or sweep are not right.
     """
 
-    def __init__(self, request: DatasetRequest, registry: Registry, seed: int) -> None:
+    def __init__(self, request: DatasetRequest, registry: Registry, seed: int, effort: Effort) -> None:
         self._defaults = row_defaults(request)
         self._combinations = combinations(request.sweep)
         self._swept = self._combinations[0].keys()
-        self._templates = Templates(request, seed)
+        self._effort = effort
+        self._templates = Templates(request, seed, effort)
         self._recipes = Recipes(registry)
         self._multiplies = request.template != "off" or len(self._combinations) > 1
         self._mixes = request.layout != "webdataset"
@@ -130,6 +137,8 @@ class Drafts:
         own = {name: value for name, value in row.fields.items() if name not in _APART}
         said = _encoder.encode(own) if own else ""
         for index, values in enumerate(self._combinations):
+            if index:
+                self._effort.spend(_COMBINATION_STEPS, "sweep")
             fields = {**self._defaults, **values, **row.fields}
             fields.pop("id", None)
             fields.pop("metadata", None)

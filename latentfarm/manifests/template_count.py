@@ -1,13 +1,14 @@
-"""How many prompts a template gives, from its parsed tree: products and sums, and nothing is expanded."""
+"""How many prompts a template gives, and what each takes, from its parsed tree: nothing is expanded."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from latentfarm.errors import InvalidInput, NotSupported
+from latentfarm.manifests.effort import parse_steps
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,7 +20,18 @@ MAX_PARTS = 100_000
 _MANY = 10
 """Parts that one `{...}` may take at once: 10 in any order are 3,628,800."""
 _EXACT = 10**18
+_CACHED = 100
+"""Wildcards whose values the library keeps sorted; with more it sorts them again and again."""
+_COMPARED = 100
+"""Variants that are looked at in a step, where several are drawn of many."""
 Parse = Callable[[str], Any]
+
+
+class Extent(NamedTuple):
+    """Prompts that a part of a template gives, and steps for each of them, both at most."""
+
+    prompts: int
+    steps: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,22 +52,31 @@ class Counter:
 
     Args:
         parse: text -> tree of dynamicprompts.
+        spend: told of the steps that counting takes.
         drawn: whether variants are drawn unless a template says otherwise.
     """
 
-    def __init__(self, wildcards: Mapping[str, tuple[str, ...]], parse: Parse, *, drawn: bool) -> None:
+    def __init__(
+        self,
+        wildcards: Mapping[str, tuple[str, ...]],
+        parse: Parse,
+        spend: Callable[[int], None],
+        *,
+        drawn: bool,
+    ) -> None:
         # The library takes equal values once.
         self._wildcards = {name: tuple(dict.fromkeys(values)) for name, values in wildcards.items()}
         self._parse = parse
+        self._spend = spend
         self._top = _Scope(drawn)
-        self._known: dict[tuple[str, bool], list[int]] = {}
+        self._known: dict[tuple[str, bool], list[Extent]] = {}
         """What wildcards give where no variable can change it."""
         self._within: list[str] = []
         """Wildcards and variables that are being counted."""
         self._parts = 0
 
-    def of(self, text: str) -> int:
-        """Prompts of a template, at most; 1 where one is drawn.
+    def of(self, text: str) -> Extent:
+        """What a template gives; one prompt where one is drawn.
 
         Raises:
             InvalidInput: an unknown wildcard or variable, one that names itself, or a part of too many choices.
@@ -64,8 +85,9 @@ class Counter:
         self._parts, self._within = 0, []
         return self._count(self._parse(text), self._top)
 
-    def _count(self, command: Any, scope: _Scope) -> int:
+    def _count(self, command: Any, scope: _Scope) -> Extent:
         self._parts += 1
+        self._spend(1)
         if self._parts > MAX_PARTS:
             raise InvalidInput("prompt", "the template is too involved", f"up to {MAX_PARTS} parts")
         method = command.sampling_method
@@ -73,54 +95,62 @@ class Counter:
             raise InvalidInput("prompt", "`!` takes each, where one is drawn", "~, @ or nothing")
         if method is not None and method.is_nonfinite():
             scope = replace(scope, drawn=True)
-        count = self._walk(command, scope)
+        prompts, steps = self._walk(command, scope)
         # It was walked all the same, for what it names.
-        return min(count, 1) if scope.drawn else count
+        return Extent(min(prompts, 1) if scope.drawn else prompts, steps)
 
-    def _walk(self, command: Any, scope: _Scope) -> int:
+    def _walk(self, command: Any, scope: _Scope) -> Extent:
         match type(command).__name__:
             case "LiteralCommand":
-                return 1
+                return Extent(1, 0)
             case "SequenceCommand":
                 return self._sequence(command, scope)
             case "VariantCommand":
                 return self._variants(command, scope)
             case "WildcardCommand":
-                return sum(self._values(command, scope))
+                values = self._values(command, scope)
+                again = len(values) if len(self._wildcards) > _CACHED else 0
+                return Extent(sum(one.prompts for one in values), 1 + again + _most_steps(values))
             case "WrapCommand":
-                return self._count(command.wrapper, scope) * self._count(command.inner, scope)
+                both = self._count(command.wrapper, scope), self._count(command.inner, scope)
+                return Extent(both[0].prompts * both[1].prompts, 1 + both[0].steps + both[1].steps)
             case "VariableAccessCommand":
                 return self._variable(command, scope)
         raise NotSupported("prompt", "an assignment stands alone", "a prompt beside it")
 
-    def _sequence(self, command: Any, scope: _Scope) -> int:
+    def _sequence(self, command: Any, scope: _Scope) -> Extent:
         inside = dict(scope.variables)
-        rest = []
+        rest, steps = [], 1
         for token in command.tokens:
             if type(token).__name__ == "VariableAssignmentCommand":
-                if token.immediate:
-                    self._count(token.value, scope)  # any other is counted where it is used
+                if token.immediate:  # any other is counted where it is used
+                    steps += self._count(token.value, scope).steps
                 if token.overwrite or token.name not in inside:
                     inside[token.name] = None if token.immediate else token.value
             else:
                 rest.append(token)
-        return math.prod(self._count(token, replace(scope, variables=inside)) for token in rest)
+        found = [self._count(token, replace(scope, variables=inside)) for token in rest]
+        return Extent(math.prod(one.prompts for one in found), steps + sum(one.steps for one in found))
 
-    def _variants(self, command: Any, scope: _Scope) -> int:
-        values = command.values
+    def _variants(self, command: Any, scope: _Scope) -> Extent:
+        values, steps = command.values, 1
         if len(values) == 1 and type(values[0]).__name__ == "WildcardCommand":
-            counts = self._values(values[0], scope)  # as the library has it: `{2$$__a__}` takes two of it
+            found = self._values(values[0], scope)  # as the library has it: `{2$$__a__}` takes two of it
+            steps += len(found) + sum(map(parse_steps, self._wildcards[values[0].wildcard]))
         else:
-            counts = [self._count(value, scope) for value in values]
-        if scope.drawn:
-            return 1
+            found = [self._count(value, scope) for value in values]
+        counts = [one.prompts for one in found]
         most, fewest = min(command.max_bound, len(counts)), min(command.min_bound, len(counts))
-        if most >= _MANY or (found := _selections(counts, fewest, most)) > MAX_CHOICES:
-            shown = f"{most} of {len(counts)} in any order" if most >= _MANY else f"{shorten(found)} choices"
+        steps += most * (1 + _most_steps(found))
+        if scope.drawn:
+            return Extent(1, steps + most * len(counts) // _COMPARED)
+        if most >= _MANY or (chosen := _selections(counts, fewest, most)) > MAX_CHOICES:
+            shown = f"{most} of {len(counts)} in any order" if most >= _MANY else f"{shorten(chosen)} choices"
             raise InvalidInput("prompt", f"one part has {shown}", f"up to {MAX_CHOICES} choices in a {{...}}")
-        return found
+        return Extent(chosen, steps)
 
-    def _values(self, command: Any, scope: _Scope) -> list[int]:
+    def _values(self, command: Any, scope: _Scope) -> list[Extent]:
+        """Of each value of a wildcard, which the library parses whenever it takes one."""
         name = command.wildcard
         if not isinstance(name, str):
             raise NotSupported("prompt", "the name of a wildcard is made of a variable", "a plain name")
@@ -130,28 +160,36 @@ class Counter:
         inside = replace(scope, variables={**scope.variables, **command.variables})
         if not inside.variables and (name, scope.drawn) in self._known:
             return self._known[name, scope.drawn]
-        counts = self._nested(
-            f"__{name}__", lambda: [self._count(self._parse(text), inside) for text in self._wildcards[name]]
+        found = self._nested(
+            f"__{name}__", lambda: [self._value(text, inside) for text in self._wildcards[name]]
         )
         if not inside.variables:
-            self._known[name, scope.drawn] = counts
-        return counts
+            self._known[name, scope.drawn] = found
+        return found
 
-    def _variable(self, command: Any, scope: _Scope) -> int:
+    def _value(self, text: str, scope: _Scope) -> Extent:
+        prompts, steps = self._count(self._parse(text), scope)
+        return Extent(prompts, steps + parse_steps(text))
+
+    def _variable(self, command: Any, scope: _Scope) -> Extent:
         value = scope.variables.get(command.name, command.default)
         if value is None and command.name in scope.variables:
-            return 1
+            return Extent(1, 1)
         if value is None:
             raise InvalidInput("prompt", f"no variable ${{{command.name}}}", f"${{{command.name}=...}} first")
         return self._nested(f"${{{command.name}}}", lambda: [self._count(value, scope)])[0]
 
-    def _nested(self, name: str, count: Callable[[], list[int]]) -> list[int]:
+    def _nested(self, name: str, count: Callable[[], list[Extent]]) -> list[Extent]:
         if name in self._within:
             raise InvalidInput("prompt", f"{name} names itself", "no circles")
         self._within.append(name)
         found = count()
         self._within.pop()
         return found
+
+
+def _most_steps(parts: Sequence[Extent]) -> int:
+    return max((one.steps for one in parts), default=0)
 
 
 def shorten(count: int) -> str:

@@ -13,12 +13,13 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from latentfarm.errors import InvalidInput
-from latentfarm.manifests.template_count import Counter, shorten
+from latentfarm.manifests.template_count import Counter, Extent, shorten
 from latentfarm.spec import MAX_PROMPT_CHARS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from latentfarm.manifests.effort import Effort
     from latentfarm.manifests.request import DatasetRequest
 
 MAX_PROMPTS = 1_000_000
@@ -36,33 +37,40 @@ class Templates:
 
     Args:
         seed: of the run.
+        effort: what its manifest may take.
     """
 
-    def __init__(self, request: DatasetRequest, seed: int) -> None:
+    def __init__(self, request: DatasetRequest, seed: int, effort: Effort) -> None:
         self._request = request
         self._seed = seed
         self._drawn = request.template == "random"
-        self._parse = lru_cache(maxsize=64)(_parsed)  # a tree of a long template takes megabytes
-        self._counter = Counter(request.wildcards, self._parse, drawn=self._drawn)
+        self._effort = effort
+        self._parse = lru_cache(maxsize=64)(
+            effort.parsing(_parsed)
+        )  # a tree takes megabytes where it is long
+        self._counter = Counter(request.wildcards, self._parse, effort.spend, drawn=self._drawn)
         self._counted = lru_cache(maxsize=4_096)(self._counter.of)
 
     def count(self, text: str) -> int:
         """How many prompts a template gives; at most, where variants come out equal. Makes none of them.
 
         Raises:
-            InvalidInput: no template, an unknown wildcard, or more than `MAX_PROMPTS`.
+            InvalidInput: no template, an unknown wildcard, more than `MAX_PROMPTS`, or too much to look through.
         """
+        return self._extent(text).prompts
+
+    def _extent(self, text: str) -> Extent:
         if self._request.template == "off":
-            return 1
+            return Extent(1, 0)
         if len(text) > MAX_PROMPT_CHARS:  # before it is parsed, which takes long
             raise InvalidInput("prompt", f"{len(text)} characters", f"up to {MAX_PROMPT_CHARS}")
-        found = self._counted(text) if _SPECIAL.search(text) else 1
+        found, steps = self._counted(text) if _SPECIAL.search(text) else (1, 0)
         if self._drawn:
-            return self._request.template_samples
+            return Extent(self._request.template_samples, steps)
         if found > MAX_PROMPTS:
             message = f"the template gives {shorten(found)} prompts"
             raise InvalidInput("prompt", message, f"up to {MAX_PROMPTS} of one row")
-        return found
+        return Extent(found, steps)
 
     def expand(self, text: str, row: int) -> Iterator[str]:
         """The prompts of a template that `count` has taken.
@@ -71,10 +79,14 @@ class Templates:
             row: where the row stands among all, so that equal templates do not draw the same.
 
         Raises:
-            InvalidInput: the library cannot take it after all.
+            InvalidInput: the library cannot take it after all, or all of it would take too long.
         """
-        count = self.count(text)
-        if self._request.template == "off" or not _SPECIAL.search(text):
+        count, steps = self._extent(text)
+        if self._request.template == "off":
+            yield text
+            return
+        self._effort.spend(count * (1 + steps))
+        if not _SPECIAL.search(text):
             yield from (text for _ in range(count))
             return
         material = f"{self._seed} {row} {text}".encode()

@@ -8,6 +8,7 @@ import pytest
 
 from latentfarm.errors import InvalidInput, NotSupported
 from latentfarm.manifests import template_count
+from latentfarm.manifests.effort import MARK_STEPS, MOST_STEPS, Effort
 from latentfarm.manifests.request import DatasetRequest
 from latentfarm.manifests.templates import MAX_DEPTH, MAX_PROMPTS, Templates
 
@@ -19,9 +20,11 @@ WILDCARDS = {
 }
 
 
-def templates(mode: str = "combinatorial", *, seed: int = 1, **changes: Any) -> Templates:
+def templates(
+    mode: str = "combinatorial", *, seed: int = 1, steps: int = MOST_STEPS, **changes: Any
+) -> Templates:
     fields = {"name": "a", "manifest": {"prompts": ("x",)}, "template": mode, "wildcards": WILDCARDS}
-    return Templates(DatasetRequest.model_validate(fields | changes), seed)
+    return Templates(DatasetRequest.model_validate(fields | changes), seed, Effort(steps))
 
 
 @pytest.mark.parametrize(
@@ -144,3 +147,44 @@ def test_a_wildcard_is_counted_once_for_all_rows(monkeypatch: pytest.MonkeyPatch
     made = templates(wildcards={"n": tuple(str(number) for number in range(50))})
     assert made.count("__n__ a") == made.count("__n__ b") == 50
     assert made.count("__n__ __n__ __n__") == 50**3
+
+
+HUGE = {"n": tuple(f"{{{number}|b}}" for number in range(300))}
+COSTLY: list[tuple[str, str, dict[str, Any]]] = [
+    # Parsed at every draw: three hundred values, for one picture.
+    ("random", "{{2$$__n__}|{2$$__n__}}", {"wildcards": HUGE, "template_samples": 100}),
+    # Half of the variants are looked for among all of them.
+    ("random", "{1-900$$" + "|".join(map(str, range(900))) + "}", {"template_samples": 100}),
+    # All come out equal: one image for a million of them.
+    ("combinatorial", "{a|a|a|a|a|a|a|a|a|a}" * 6, {}),
+    ("random", "a __n__", {"wildcards": HUGE, "template_samples": 100_000}),
+]
+
+
+@pytest.mark.parametrize(("mode", "text", "changes"), COSTLY)
+def test_what_a_template_takes_is_known_before_any_is_made(
+    mode: str, text: str, changes: dict[str, Any]
+) -> None:
+    made = templates(mode, steps=500_000, **changes)
+    made.count(text)
+    with pytest.raises(InvalidInput, match=r"prompt: .* take too long") as caught:
+        next(made.expand(text, 0))
+    assert "up to 500000 steps" in caught.value.allowed
+
+
+@pytest.mark.parametrize(("mode", "text"), [("combinatorial", "{a|b}"), ("random", "a __n__")])
+def test_what_is_read_of_a_template_counts_too(mode: str, text: str) -> None:
+    """Ten thousand rows with a template of their own each."""
+    made = templates(mode, steps=20 * MARK_STEPS, wildcards={"n": ("x", "y")})
+    made.count(f"0 {text}")
+    texts = iter(f"{number} {text}" for number in range(1, 20))
+    with pytest.raises(InvalidInput, match="take too long"):
+        list(map(made.count, texts))
+    assert next(texts)  # it did not come to all of them
+
+
+def test_usual_templates_stay_far_from_what_a_request_may_take() -> None:
+    wildcards = {"animal": tuple(f"animal {number}" for number in range(10_000))}
+    made = templates("random", steps=100_000, wildcards=wildcards, template_samples=2_000)
+    text = "a {red|blue|green} __animal__ in the {sun|rain}"
+    assert len(list(made.expand(text, 0))) == 2_000
