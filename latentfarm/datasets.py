@@ -97,8 +97,13 @@ class Datasets:
         )
         return terms.report_of(checked, seed)
 
-    def take(self, dataset: Dataset, request: DatasetRequest, rows: Iterable[Row]) -> None:
+    def take(
+        self, dataset: Dataset, request: DatasetRequest, rows: Iterable[Row], *, tell: Callable[[int], None]
+    ) -> None:
         """Checks the manifest of a dataset in phase `checking`, and has its images come in.
+
+        Args:
+            tell: called with the images so far; what it raises ends the check.
 
         Raises:
             InvalidInput: see `create`; the caller tells the dataset.
@@ -106,7 +111,7 @@ class Datasets:
         if dataset.gone_at is not None:
             raise InvalidInput("name", "the files of the dataset are gone by now", "another name")
         known = dataset if dataset.digest else None
-        checked = self._check(dataset.id, request, rows, dataset.seed, known)
+        checked = self._check(dataset.id, request, rows, dataset.seed, known, tell)
         self._settle(
             dataset.id, request, checked, dataset.seed, tenant=dataset.tenant, known=known, is_new=False
         )
@@ -156,6 +161,7 @@ class Datasets:
         rows: Iterable[Row],
         seed: int,
         known: Dataset | None,
+        tell: Callable[[int], None] | None = None,
     ) -> Checked:
         put: list[str] = []
 
@@ -180,6 +186,7 @@ class Datasets:
                 previous=previous,
                 limit=terms.most_images(request),
                 steps=terms.most_steps(request),
+                tell=tell,
             )
         except InvalidInput:
             if known is None:  # else some of them are those of the rows that are there

@@ -5,21 +5,23 @@ from __future__ import annotations
 import tempfile
 import threading
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from latentfarm.dataset_terms import plain
-from latentfarm.errors import InvalidInput, LatentfarmError, ManifestError
+from latentfarm.errors import InvalidInput, LatentfarmError, ManifestError, Postponed
 from latentfarm.keys import PREFIX, upload_key
 from latentfarm.logs import get_logger
 from latentfarm.manifests.parts import first_of, read_part
 from latentfarm.manifests.reading import format_of, read_rows
 from latentfarm.manifests.request import DatasetRequest
 from latentfarm.repository import inserting, sets, uploads
+from scheduler.turns import Turns
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from sqlalchemy import Connection
 
@@ -33,6 +35,8 @@ LOOK_S = 0.5
 AWAY_S = 2.0
 MEMORY = 64 * 1024 * 1024
 """Bytes of a Parquet manifest that are kept in memory rather than in a file."""
+CHECKERS = 3
+"""Manifests that are checked at once, each of another tenant: a long one must not hold up all others."""
 
 
 class Arrivals:
@@ -42,14 +46,15 @@ class Arrivals:
         self._repository = repository
         self._store = store
         self._datasets = datasets
+        self._turns = Turns()
         self._stopping = threading.Event()
+        loops = [("inserting", self._insert_some), *[("checking", self._check_one)] * CHECKERS]
         self._threads = [
-            threading.Thread(target=self._loop, args=(phase, one), name=phase, daemon=True)
-            for phase, one in (("checking", self.check), ("inserting", self.insert))
+            threading.Thread(target=self._loop, args=given, name=given[0], daemon=True) for given in loops
         ]
 
     def start(self) -> None:
-        """Starts a thread for each pass: a long manifest must not hold up rows that were checked."""
+        """Starts threads for each pass: a long manifest must not hold up rows that were checked."""
         for thread in self._threads:
             thread.start()
 
@@ -62,27 +67,42 @@ class Arrivals:
         for thread in self._threads:
             thread.join(timeout_s)
 
-    def _loop(self, phase: str, one: Callable[[Dataset], object]) -> None:
+    def _loop(self, phase: str, some: Callable[[Sequence[Dataset]], bool]) -> None:
         while not self._stopping.is_set():
             try:
-                found = self._repository.transact(lambda c: sets.busy(c, phase))
-                # Whatever is wrong with one must not keep the others from their turn.
-                more = [self._turn(phase, one, dataset) for dataset in found]
-                if not any(more):
+                if not some(self._repository.transact(lambda c: sets.busy(c, phase))):
                     self._stopping.wait(LOOK_S)
             except (LatentfarmError, SQLAlchemyError) as error:
                 get_logger().warning("arrivals_failed", phase=phase, error=str(error).splitlines()[0])
                 self._stopping.wait(AWAY_S)
 
-    def _turn(self, phase: str, one: Callable[[Dataset], object], dataset: Dataset) -> bool:
-        """One turn of one dataset; whether it has more to do at once."""
+    def _insert_some(self, found: Sequence[Dataset]) -> bool:
+        """A turn for each; whether there is more to do at once."""
+        # Whatever is wrong with one must not keep the others from their turn.
+        more = [self._turn("inserting", self.insert, dataset) for dataset in found]
+        return any(more)
+
+    def _check_one(self, found: Sequence[Dataset]) -> bool:
+        """A turn for the first that may have one and comes to an end; whether there was one."""
+        for dataset in self._turns.in_order(found):
+            with self._turns.held(dataset) as mine:
+                if mine and self._turn("checking", self.check, dataset):
+                    return True
+        return False
+
+    def _turn(self, phase: str, one: Callable[[Dataset], bool], dataset: Dataset) -> bool:
+        """One turn of one dataset; whether to look for more at once."""
         try:
             with self._held(dataset) as mine:
-                return mine and bool(one(dataset))
+                # Another thread may have been at it since it was found.
+                now = self._repository.transact(lambda c: sets.get(c, dataset.id, tenant=dataset.tenant))
+                return mine and now is not None and now.phase == phase and one(now)
+        except Postponed as error:
+            get_logger().info("manifest_postponed", dataset=str(dataset.id), reason=str(error))
         except Exception as error:  # noqa: BLE001 - nobody would start the thread again
             first = (str(error).splitlines() or [type(error).__name__])[0]
             get_logger().warning("arrivals_failed", phase=phase, dataset=str(dataset.id), error=first)
-            return False
+        return False
 
     @contextmanager
     def _held(self, dataset: Dataset) -> Iterator[bool]:
@@ -94,11 +114,16 @@ class Arrivals:
                 # The lock is the session's, and the pool would keep both.
                 connection.invalidate()
 
-    def check(self, dataset: Dataset) -> None:
-        """Reads a manifest; what is wrong with it, the dataset tells."""
+    def check(self, dataset: Dataset) -> bool:
+        """Reads a manifest to its end; what is wrong with it, the dataset tells.
+
+        Raises:
+            Postponed: it has to be begun again later.
+        """
         request = DatasetRequest.model_validate(dataset.report.get("again") or dataset.request)
         try:
-            self._datasets.take(dataset, request, self._rows(dataset, request))
+            rows = self._rows(dataset, request)
+            self._datasets.take(dataset, request, rows, tell=partial(self._go_on, dataset))
         except InvalidInput as error:
             parts = {"field": error.field, "message": error.message, "allowed": error.allowed}
             told = {name: plain(text) for name, text in parts.items()}
@@ -107,6 +132,12 @@ class Arrivals:
             get_logger().info("manifest_refused", dataset=str(dataset.id), error=str(error))
         else:
             get_logger().info("manifest_checked", dataset=str(dataset.id))
+        return True
+
+    def _go_on(self, dataset: Dataset, images: int) -> None:
+        if self._stopping.is_set():
+            raise Postponed("the scheduler stops; the manifest is read again")
+        self._turns.grown(dataset, images)
 
     def _rows(self, dataset: Dataset, request: DatasetRequest) -> Iterator[Row]:
         key = self._key(dataset, request)
@@ -142,7 +173,7 @@ class Arrivals:
     def _until_stopped(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
         for chunk in chunks:
             if self._stopping.is_set():
-                raise LatentfarmError("the scheduler stops; the manifest is read again")
+                raise Postponed("the scheduler stops; the manifest is read again")
             yield chunk
 
     def insert(self, dataset: Dataset) -> bool:

@@ -45,6 +45,7 @@ def check(
     previous: tuple[int, bytes] | None = None,
     limit: int,
     steps: int = MOST_STEPS,
+    tell: Callable[[int], None] | None = None,
 ) -> Checked:
     """Expands, checks and spools a manifest, a row at a time.
 
@@ -56,6 +57,7 @@ def check(
         previous: images and digest of an earlier run of the same name, which the manifest must begin with.
         limit: images that the run may have.
         steps: that templates and sweeps may take; see `effort`.
+        tell: called with the images so far, while a row gives them; what it raises ends the check.
 
     Raises:
         ManifestError: the first error, with its line; nothing that was put is of use.
@@ -64,6 +66,7 @@ def check(
     effort = Effort(steps)
     drafts = Drafts(request, registry, seed, effort)
     checking = _Checking(request, drafts, effort, Spool(put_part, previous), seed, limit)
+    checking.tell = tell or checking.tell
     for place, row in enumerate(rows):
         checking.row(row, place)
     return checking.end()
@@ -92,6 +95,7 @@ class _Checking:
         self._limit = limit
         self._ids = Seen(lines=True)
         self._usage = Usage()
+        self.tell: Callable[[int], None] = _silent
         self._rows = self._left_out = 0
         self._skipped: list[Skipped] = []
 
@@ -178,6 +182,7 @@ class _Checking:
                     self._add(row, planned, draft, digest, index, step)
                     index += 1
                 self._usage.add(draft.recipe)
+                self.tell(self._spool.images)
         except InvalidInput as error:
             raise (
                 error if isinstance(error, ManifestError) else ManifestError.at(row.line, error)
@@ -194,6 +199,10 @@ class _Checking:
 
     def _too_many(self, row: Row) -> ManifestError:
         return ManifestError("manifest", "gives too many images", f"up to {self._limit}", line=row.line)
+
+
+def _silent(_: int) -> None:
+    pass
 
 
 def name_of(given: str, index: int, *, several: bool) -> str:

@@ -39,7 +39,11 @@ _LIST = text(f"""
     SELECT {_COLUMNS} {_FROM} WHERE d.tenant = :tenant AND d.id < :before ORDER BY d.id DESC LIMIT :limit
 """)
 
-_BUSY = text(f"SELECT {_COLUMNS} {_FROM} WHERE d.phase = :phase ORDER BY d.id LIMIT 20")
+# A tenant with many must not keep the first ones of the others from being seen.
+_BUSY = text("""
+    SELECT id, tenant, row_number() OVER (PARTITION BY tenant ORDER BY id) AS turn FROM datasets
+    WHERE phase = :phase ORDER BY turn, id LIMIT 20
+""")
 
 # Of the session: a manifest is read for minutes, and a transaction that long would keep old rows from being swept.
 _HOLD = text("SELECT pg_try_advisory_lock(hashtextextended(CAST(:id AS text), 4713))")
@@ -193,9 +197,10 @@ def listing(connection: Connection, *, tenant: str, before: UUID, limit: int) ->
 
 
 def busy(connection: Connection, phase: str) -> list[Dataset]:
-    """The datasets in that phase, oldest first."""
-    rows = connection.execute(_BUSY, {"phase": phase})
-    return [found for found in map(_dataset, rows) if found is not None]
+    """Datasets in that phase: the oldest of each tenant first, then the second ones, and so on."""
+    rows = connection.execute(_BUSY, {"phase": phase}).all()
+    found = (get(connection, row.id, tenant=row.tenant) for row in rows)
+    return [one for one in found if one is not None]
 
 
 def hold(connection: Connection, dataset_id: UUID) -> bool:
