@@ -162,10 +162,6 @@ class Ended(Conflict):
     retryable = False
 
 
-class Postponed(LatentfarmError):  # noqa: N818 - names a state
-    """Nothing is wrong: the work was left for later, and will be begun again."""
-
-
 class TooMuchQueued(LatentfarmError):  # noqa: N818 - names a state, as HTTP does
     """A tenant has as many renders waiting as it may.
 

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 from sqlalchemy.exc import SQLAlchemyError
 
 from latentfarm.dataset_terms import plain
-from latentfarm.errors import InvalidInput, LatentfarmError, ManifestError, Postponed
+from latentfarm.errors import InvalidInput, LatentfarmError, ManifestError
 from latentfarm.keys import PREFIX, upload_key
 from latentfarm.logs import get_logger
 from latentfarm.manifests.parts import first_of, read_part
 from latentfarm.manifests.reading import format_of, read_rows
 from latentfarm.manifests.request import DatasetRequest
 from latentfarm.repository import inserting, sets, uploads
-from scheduler.turns import Turns
+from scheduler.turns import Postponed, Turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

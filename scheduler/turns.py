@@ -7,7 +7,7 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from latentfarm.errors import Postponed
+from latentfarm.errors import LatentfarmError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 LARGE = 2_000_000
 """Images of a manifest from which on it is large: the ids of ten millions take 300 MB while they are compared."""
+
+
+class Postponed(LatentfarmError):  # noqa: N818 - names a state
+    """Nothing is wrong: a check was left for later, and will be begun again."""
 
 
 class Turns:

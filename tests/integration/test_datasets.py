@@ -98,37 +98,6 @@ def test_a_shard_that_cannot_be_packed_fails_the_run_and_is_packed_by_a_retry(gr
     assert ground.dataset().state == "succeeded"
 
 
-def test_parts_of_any_size_come_in_and_may_be_cut_otherwise_later(
-    ground: Ground, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A part holds fewer samples where prompts are long, and an upgrade may change where it ends."""
-
-    def parts() -> list[tuple[int, ...]]:
-        return [
-            tuple(row)
-            for row in ground.rows("SELECT number, first, count FROM dataset_parts ORDER BY number")
-        ]
-
-    monkeypatch.setattr("latentfarm.manifests.spool.PART_BYTES", 1)
-    prompts = [f"{number} " * 99 for number in range(8)]
-    ground.create(prompts[:4])
-    assert parts() == [(0, 0, 1), (1, 1, 1), (2, 2, 1), (3, 3, 1)]
-    ground.come_in()
-    monkeypatch.setattr("latentfarm.manifests.spool.PART_BYTES", 10**6)
-    monkeypatch.setattr("latentfarm.manifests.spool.PART_SAMPLES", 3)
-    ground.create(prompts)
-    assert parts() == [(0, 0, 3), (1, 3, 3), (2, 6, 2)]
-    # What is too large for one transaction comes in by several.
-    monkeypatch.setattr("latentfarm.manifests.parts.PART_BYTES", 1)
-    [dataset] = ground.repository.transact(lambda c: sets.busy(c, "inserting"))
-    assert ground.arrivals.insert(dataset)
-    assert ground.dataset().inserted == 5
-    ground.come_in()
-    assert [row.ordinal for row in ground.rows("SELECT ordinal FROM renders ORDER BY ordinal")] == list(
-        range(8)
-    )
-
-
 def test_the_same_manifest_goes_on_and_a_longer_one_continues(ground: Ground) -> None:
     first = ground.create(_prompts(4))
     with pytest.raises(Conflict):

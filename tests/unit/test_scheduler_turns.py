@@ -8,9 +8,8 @@ from uuid import UUID
 
 import pytest
 
-from latentfarm.errors import Postponed
 from latentfarm.repository.sets import Dataset
-from scheduler.turns import LARGE, Turns
+from scheduler.turns import LARGE, Postponed, Turns
 
 
 def dataset(number: int, tenant: str) -> Dataset:
