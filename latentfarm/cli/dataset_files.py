@@ -12,6 +12,7 @@ import typer
 
 from latentfarm.cli.output import Api, Json, as_json, complain, say
 from latentfarm.client import Client
+from latentfarm.client_pull import JOBS
 from latentfarm.client_pull import pull as pull_files
 from latentfarm.client_verify import verify as verify_files
 
@@ -19,11 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 Name = Annotated[str, typer.Argument(help="Name of a dataset.", metavar="NAME")]
+Jobs = Annotated[int, typer.Option(min=1, max=32, help="Files that come at once.")]
 
 
 def pull(
     name: Name,
     folder: Annotated[Path, typer.Argument(help="Where its files go.", metavar="DIR")],
+    jobs: Jobs = JOBS,
     api: Api = None,
     json_: Json = False,
 ) -> None:
@@ -35,9 +38,10 @@ def pull(
         dataset = client.datasets.get(name)
         total = sum(file.size for shard in client.datasets.shards(name) for file in shard.files)
         with _bar(total, quiet=json_) as tell:
-            pulled = pull_files(client.datasets, name, folder, tell)
+            pulled = pull_files(client.datasets, name, folder, tell, jobs=jobs)
     if json_:
-        as_json(dataclasses.asdict(pulled) | {"state": dataset.state})
+        told = {"kept": pulled.kept, "fetched": pulled.fetched, "wrong": pulled.wrong}
+        as_json(told | {"state": dataset.state})
     else:
         say(f"{pulled.fetched} files came, {pulled.kept} were there, in {folder}")
         for path in pulled.wrong:

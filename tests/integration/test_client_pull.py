@@ -1,0 +1,116 @@
+"""A dataset on this machine: pulled several files at once, and stopped half way."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from typer.testing import CliRunner
+
+from latentfarm import Client, client_pull
+from latentfarm.cli.app import app
+from latentfarm.states import Stage
+from tests.integration.ground import Ground
+from tests.integration.packer import Packer
+from tests.integration.serving import serve
+from worker.seal.shard import Layout
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from typer.testing import Result
+
+    from latentfarm.repository.facade import Repository
+    from latentfarm.settings import Settings
+    from latentfarm.storage import S3Store
+
+FILES = 8
+"""Three of each shard, and two at the top."""
+
+
+@pytest.fixture
+def client(settings: Settings, repository: Repository, store: S3Store) -> Iterator[Client]:
+    """Of an API that has a dataset of two shards."""
+    ground = Ground(repository, store)
+    ground.create([f"bird {number}" for number in range(4)])
+    ground.come_in()
+    ground.finish(ground.claim(Stage.BASE))
+    Packer(ground, Layout.WEBDATASET).pack_all()
+    with serve(settings) as url, Client(url, retry_s=2) as client:
+        yield client
+
+
+def run(client: Client, *words: str) -> Result:
+    return CliRunner().invoke(app, ["dataset", *words, "--api", client.datasets.http.base_url])
+
+
+def told(ran: Result) -> Any:
+    return json.loads(ran.stdout)
+
+
+def digests(client: Client) -> dict[str, str]:
+    return {file.path: file.sha256 for shard in client.datasets.shards("birds") for file in shard.files}
+
+
+def found(folder: Path) -> dict[str, str]:
+    paths = [path for path in folder.rglob("*") if path.is_file()]
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths
+    }
+
+
+def test_several_files_come_at_once(client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    together = threading.Barrier(2)
+    fetch = client_pull._fetch
+
+    def met(*given: Any) -> bool:
+        together.wait(60)  # would never be passed by one that comes alone
+        return fetch(*given)
+
+    monkeypatch.setattr(client_pull, "_fetch", met)
+    ran = run(client, "pull", "birds", str(tmp_path), "--jobs", "2", "--json")
+    assert ran.exit_code == 0, ran.output
+    assert told(ran)["fetched"] == FILES
+    assert found(tmp_path) == digests(client)
+    assert run(client, "pull", "birds", str(tmp_path), "--jobs", "0").exit_code == 2
+
+
+def test_a_pull_that_is_interrupted_leaves_whole_files_and_parts(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, stopped = threading.Event(), threading.Event()
+    stop, count = client_pull.Reader.stop, client_pull._count
+
+    def tell(_: int) -> None:
+        if begun.is_set() or not any(tmp_path.rglob("data/*.part")):
+            return
+        begun.set()  # in the middle of a shard
+        assert stopped.wait(60)
+
+    def counted(*given: Any) -> None:
+        assert begun.wait(60)
+        count(*given)
+        raise KeyboardInterrupt
+
+    def stopping(reader: client_pull.Reader) -> None:
+        stop(reader)
+        stopped.set()
+
+    monkeypatch.setattr(client_pull, "CHUNK", 64)
+    monkeypatch.setattr(client_pull, "_count", counted)
+    monkeypatch.setattr(client_pull.Reader, "stop", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        client_pull.pull(client.datasets, "birds", tmp_path, tell, jobs=2)
+    left = found(tmp_path)
+    parts = {name for name in left if name.endswith(".part")}
+    assert parts
+    whole = {name: digest for name, digest in left.items() if name not in parts}
+    assert whole.items() <= digests(client).items()
+    monkeypatch.undo()
+    pulled = client_pull.pull(client.datasets, "birds", tmp_path, lambda _: None)
+    assert (pulled.kept, pulled.fetched, pulled.wrong) == (len(whole), FILES - len(whole), [])
+    assert found(tmp_path) == digests(client)
