@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tarfile
 import tempfile
 import zipfile
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from latentfarm.client_pull import Reader
+from latentfarm.client_pull import Reader, place
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+    from pathlib import Path
 
     from latentfarm.client_datasets import Datasets
     from latentfarm.dataset_views import FileView, ShardView
+
+    Open = Callable[[ShardView, FileView], AbstractContextManager[tuple[BinaryIO, str | None]]]
 
 MANIFEST = "manifest.json"
 IN_MEMORY = 64 * 1024 * 1024
@@ -39,33 +45,72 @@ class Verified:
 
 def verify(datasets: Datasets, name: str, tell: Callable[[int], None]) -> Verified:
     """Reads all that is sealed of a dataset: sizes, digests, rows, and the dataset's own manifest."""
-    found, reader = Verified(), Reader(datasets, name, tell)
-    told: dict[str, tuple[int, str]] = {}
+    reader = Reader(datasets, name, tell)
+
+    @contextmanager
+    def through_link(shard: ShardView, file: FileView) -> Iterator[tuple[BinaryIO, str | None]]:
+        with tempfile.SpooledTemporaryFile(IN_MEMORY) as content:
+            into: Any = content  # a file in all but its type
+            yield into, reader.read(shard, file, into)
+
+    return _verify(datasets, name, through_link)
+
+
+def verify_folder(datasets: Datasets, name: str, folder: Path, tell: Callable[[int], None]) -> Verified:
+    """Reads all that is sealed of a dataset where it was pulled to. Asks the farm for nothing but the list.
+
+    Raises:
+        LatentfarmError: a path leads out of the folder, or the farm was away.
+    """
+
+    @contextmanager
+    def of_folder(_: ShardView, file: FileView) -> Iterator[tuple[BinaryIO, str | None]]:
+        path = place(folder, file.path)
+        tell(file.size)
+        if not path.is_file():
+            with tempfile.TemporaryFile() as nothing:
+                yield nothing, None
+            return
+        with path.open("rb") as content:
+            digest = hashlib.file_digest(content, "sha256").hexdigest()
+            content.seek(0, 2)
+            yield content, digest
+
+    return _verify(datasets, name, of_folder)
+
+
+def _verify(datasets: Datasets, name: str, opened: Open) -> Verified:
+    found = Verified()
+    told: dict[str, tuple[int, str]] | None = None
     for shard in datasets.shards(name):
         if shard.number >= 0:
             found.images += shard.images
         for file in shard.files:
             found.files += 1
-            with tempfile.SpooledTemporaryFile(IN_MEMORY) as content:
-                into: Any = content  # a file in all but its type
-                _check(reader, shard, file, into, found)
+            with opened(shard, file) as (content, digest):
+                right = _check(shard, file, content, digest, found)
                 if file.path == MANIFEST:
                     found.complete = True
-                    told = _told(into, found)
-                elif shard.number >= 0 and found.complete:
+                    told = _told(content, found) if right else None
+                elif shard.number >= 0 and told is not None:
                     _compare(file, told.pop(file.path, None), found)
-    found.troubles += [f"{path}: the manifest tells of it, and the farm does not" for path in sorted(told)]
+    found.troubles += [
+        f"{path}: the manifest tells of it, and the farm does not" for path in sorted(told or ())
+    ]
     return found
 
 
-def _check(reader: Reader, shard: ShardView, file: FileView, content: BinaryIO, found: Verified) -> None:
-    digest = reader.read(shard, file, content)
+def _check(shard: ShardView, file: FileView, content: BinaryIO, digest: str | None, found: Verified) -> bool:
+    size = content.tell()
     if digest is None:
         found.troubles.append(f"{file.path}: is not there")
-    elif digest != file.sha256 or content.tell() != file.size:
-        found.troubles.append(f"{file.path}: {content.tell()} bytes of SHA-256 {digest}, not {file.sha256}")
+    elif digest != file.sha256 or size != file.size:
+        found.troubles.append(f"{file.path}: {size} bytes of SHA-256 {digest}, not {file.sha256}")
     elif (rows := rows_of(file.path, content)) not in (None, shard.images):
         found.troubles.append(f"{file.path}: {rows} rows, and its shard has {shard.images} images")
+    else:
+        return True
+    return False
 
 
 def rows_of(path: str, content: BinaryIO) -> int | None:
@@ -86,8 +131,8 @@ def rows_of(path: str, content: BinaryIO) -> int | None:
             return None
 
 
-def _told(content: BinaryIO, found: Verified) -> dict[str, tuple[int, str]]:
-    """Size and SHA-256 by path, as the manifest has them."""
+def _told(content: BinaryIO, found: Verified) -> dict[str, tuple[int, str]] | None:
+    """Size and SHA-256 by path, as the manifest has them; None where it cannot be read."""
     content.seek(0)
     try:
         manifest = json.load(content)
@@ -98,7 +143,7 @@ def _told(content: BinaryIO, found: Verified) -> dict[str, tuple[int, str]]:
         }
     except (ValueError, KeyError, TypeError):
         found.troubles.append(f"{MANIFEST}: cannot be read")
-        return {}
+        return None
 
 
 def _compare(file: FileView, told: tuple[int, str] | None, found: Verified) -> None:

@@ -15,9 +15,13 @@ from latentfarm.client import Client
 from latentfarm.client_pull import JOBS
 from latentfarm.client_pull import pull as pull_files
 from latentfarm.client_verify import verify as verify_files
+from latentfarm.client_verify import verify_folder
+from latentfarm.errors import InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from latentfarm.client_verify import Verified
 
 Name = Annotated[str, typer.Argument(help="Name of a dataset.", metavar="NAME")]
 Jobs = Annotated[int, typer.Option(min=1, max=32, help="Files that come at once.")]
@@ -36,8 +40,7 @@ def pull(
     """
     with Client(api) as client:
         dataset = client.datasets.get(name)
-        total = sum(file.size for shard in client.datasets.shards(name) for file in shard.files)
-        with _bar(total, quiet=json_) as tell:
+        with _bar(_size(client, name), quiet=json_) as tell:
             pulled = pull_files(client.datasets, name, folder, tell, jobs=jobs)
     if json_:
         told = {"kept": pulled.kept, "fetched": pulled.fetched, "wrong": pulled.wrong}
@@ -52,28 +55,63 @@ def pull(
         raise typer.Exit(1)
 
 
-def verify(name: Name, api: Api = None, json_: Json = False) -> None:
+def verify(
+    name: Name,
+    folder: Annotated[
+        Path | None,
+        typer.Argument(help="Where it was pulled to; the farm's own files when absent.", metavar="[DIR]"),
+    ] = None,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Pull what is not right in DIR again, and look again.")
+    ] = False,
+    jobs: Jobs = JOBS,
+    api: Api = None,
+    json_: Json = False,
+) -> None:
     """Read every file of a dataset again, and compare digests and rows with its manifest.
 
     Exits with 1 when something differs.
     """
+    if repair and folder is None:
+        message = "what the farm's bucket has lost no command makes again"
+        raise InvalidInput("--repair", message, "with a folder; for the bucket see docs/datasets.md")
     with Client(api) as client:
-        dataset = client.datasets.get(name)
-        total = sum(file.size for shard in client.datasets.shards(name) for file in shard.files)
-        with _bar(total, quiet=json_) as tell:
-            found = verify_files(client.datasets, name, tell)
+        state = client.datasets.get(name).state
+        found = _verified(client, name, folder, quiet=json_)
+        repaired = list[str]()
+        if repair and found.troubles and folder is not None:
+            for trouble in found.troubles:
+                complain(trouble)
+            with _bar(_size(client, name), quiet=json_) as tell:
+                repaired = pull_files(client.datasets, name, folder, tell, jobs=jobs).brought
+            found = _verified(client, name, folder, quiet=json_)
     if json_:
-        as_json(dataclasses.asdict(found) | {"state": dataset.state})
+        as_json(dataclasses.asdict(found) | {"state": state, "repaired": repaired})
     else:
-        say(
-            f"{found.files} files with {found.images} images read, {len(found.troubles)} not as they should be"
-        )
-        for trouble in found.troubles:
-            complain(trouble)
-        if not found.complete:
-            complain(f"the dataset is {dataset.state}, and has no manifest yet: shards were compared alone")
+        if repaired:
+            say(f"{len(repaired)} files were pulled again")
+        _tell(found, state)
     if found.troubles:
         raise typer.Exit(1)
+
+
+def _verified(client: Client, name: str, folder: Path | None, *, quiet: bool) -> Verified:
+    with _bar(_size(client, name), quiet=quiet) as tell:
+        if folder is None:
+            return verify_files(client.datasets, name, tell)
+        return verify_folder(client.datasets, name, folder, tell)
+
+
+def _tell(found: Verified, state: str) -> None:
+    say(f"{found.files} files with {found.images} images read, {len(found.troubles)} not as they should be")
+    for trouble in found.troubles:
+        complain(trouble)
+    if not found.complete:
+        complain(f"the dataset is {state}, and has no manifest yet: shards were compared alone")
+
+
+def _size(client: Client, name: str) -> int:
+    return sum(file.size for shard in client.datasets.shards(name) for file in shard.files)
 
 
 @contextmanager

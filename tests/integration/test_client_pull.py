@@ -1,4 +1,4 @@
-"""A dataset on this machine: pulled several files at once, and stopped half way."""
+"""A dataset on this machine: pulled several files at once, stopped half way, verified and repaired."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from typer.testing import CliRunner
 
 from latentfarm import Client, client_pull
 from latentfarm.cli.app import app
+from latentfarm.errors import InvalidInput
+from latentfarm.keys import dataset_prefix
 from latentfarm.states import Stage
 from tests.integration.ground import Ground
 from tests.integration.packer import Packer
@@ -114,3 +116,32 @@ def test_a_pull_that_is_interrupted_leaves_whole_files_and_parts(
     pulled = client_pull.pull(client.datasets, "birds", tmp_path, lambda _: None)
     assert (pulled.kept, pulled.fetched, pulled.wrong) == (len(whole), FILES - len(whole), [])
     assert found(tmp_path) == digests(client)
+
+
+def test_a_folder_is_verified_and_repaired(client: Client, store: S3Store, tmp_path: Path) -> None:
+    folder = str(tmp_path)
+    run(client, "pull", "birds", folder)
+    assert run(client, "verify", "birds", folder).exit_code == 0
+    (tmp_path / "data" / "train-000001.tar").write_bytes(b"half")
+    (tmp_path / "index" / "000000.parquet").unlink()
+    broken = ["data/train-000001.tar", "index/000000.parquet"]
+    checked = run(client, "verify", "birds", folder, "--json")
+    assert checked.exit_code == 1
+    assert sorted(one.partition(":")[0] for one in told(checked)["troubles"]) == broken
+    assert run(client, "verify", "birds").exit_code == 0  # the farm's own are right
+    repaired = run(client, "verify", "birds", folder, "--repair", "--json")
+    assert repaired.exit_code == 0, repaired.output
+    assert (sorted(told(repaired)["repaired"]), told(repaired)["troubles"]) == (broken, [])
+    assert found(tmp_path) == digests(client)
+    # What the farm has not got either stays broken, and is told.
+    store.delete([f"{dataset_prefix(client.datasets.get('birds').id)}{broken[0]}"])
+    (tmp_path / broken[0]).unlink()
+    lost = run(client, "verify", "birds", folder, "--repair", "--json")
+    assert lost.exit_code == 1
+    assert [one.partition(":")[0] for one in told(lost)["troubles"]] == broken[:1]
+
+
+def test_the_bucket_is_repaired_by_no_command(client: Client) -> None:
+    refused = run(client, "verify", "birds", "--repair").exception
+    assert isinstance(refused, InvalidInput)
+    assert "with a folder" in str(refused)
