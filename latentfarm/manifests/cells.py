@@ -1,8 +1,7 @@
-"""What the cells of a table mean: CSV knows text only, Parquet has types of its own."""
+"""What the cells of a table mean where it knows text only."""
 
 from __future__ import annotations
 
-import math
 from functools import cache
 from typing import Any
 
@@ -45,22 +44,3 @@ def from_text(column: str, cell: str) -> Any:
         return strict_json.loads(cell.encode())
     except InvalidInput as error:
         raise InvalidInput(column, f"{cell[:40]!r} is no value of it", "as in JSON: 30, 7.5, true") from error
-
-
-def from_arrow(value: Any) -> Any:
-    """A value of pyarrow as JSON would have it: whole floats are counts, and null members are absent.
-
-    Raises:
-        ValueError: JSON has no such values.
-    """
-    if isinstance(value, dict):
-        return {name: from_arrow(entry) for name, entry in value.items() if entry is not None}
-    if isinstance(value, list):
-        return [from_arrow(entry) for entry in value]
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            raise ValueError(f"{value} is not finite")
-        return int(value) if value.is_integer() else value
-    if not isinstance(value, str | int):
-        raise ValueError(f"a {type(value).__name__}")  # noqa: TRY004 - of the value, not of the code
-    return value

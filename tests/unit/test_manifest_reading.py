@@ -218,6 +218,29 @@ def test_a_row_group_that_would_fill_the_memory_is_refused(monkeypatch: pytest.M
         list(read_rows("parquet", parquet({"prompt": ["a" * 99, "b" * 99]})))
 
 
+def test_a_value_that_swells_ends_a_child_and_nothing_else() -> None:
+    """The file has it once, and so has the size that it tells of its row group."""
+    one = pa.array(["a" * 20_000_000])
+    all_equal = pa.DictionaryArray.from_arrays(pa.array([0] * 100), one)
+    bomb = parquet({"prompt": all_equal}, store_schema=False)
+    assert len(bomb.getvalue()) < 2_000_000
+    with pytest.raises(ManifestError, match="memory"):
+        list(read_rows("parquet", bomb))
+
+
+def test_a_child_that_breaks_is_an_error_of_the_manifest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parquet_rows, "MEMORY_BYTES", 1)
+    with pytest.raises(ManifestError, match="memory"):
+        list(read_rows("parquet", parquet({"prompt": ["a"]})))
+
+
+def test_a_row_of_parquet_is_as_long_as_a_line_may_be() -> None:
+    long, good = read_rows("parquet", parquet({"prompt": ["a" * 300_000, "ü"]}))
+    assert long.error is not None
+    assert (long.error.field, long.error.line) == ("row", 1)
+    assert good.fields == {"prompt": "ü"}
+
+
 def test_parquet_needs_a_file_that_can_seek() -> None:
     with pytest.raises(TypeError, match="seek"):
         read_rows("parquet", iter([b"PAR1"]))
