@@ -1,4 +1,4 @@
-"""Kombu's Redis transport, with three differences that keep a worker reading, and reading fast.
+"""Kombu's Redis transport, with a few differences that keep a worker reading, and reading fast.
 
 An item that is no message is dropped: Kombu lets whatever goes wrong while it unpacks one end the whole
 worker, and anyone who can write to Redis can put such an item there.
@@ -74,6 +74,12 @@ class Channel(redis.Channel):
     def _brpop_start(self, timeout: float | None = None) -> None:
         super()._brpop_start(BRPOP_S if timeout is None else timeout)  # type: ignore[no-untyped-call]  # kombu has no types
 
+    def basic_cancel(self, consumer_tag: str) -> Any:
+        """A queue is consumed no more, for now."""
+        if (queue := self._tag_to_queue.get(consumer_tag)) is not None:
+            self.connection.left.add(queue)
+        return super().basic_cancel(consumer_tag)  # type: ignore[no-untyped-call]  # kombu has no types
+
     def _brpop_read(self, **options: Any) -> Any:
         try:
             return super()._brpop_read(**options)  # type: ignore[no-untyped-call]  # kombu has no types
@@ -87,8 +93,19 @@ class Transport(redis.Transport):
 
     Channel = Channel
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)  # type: ignore[no-untyped-call]  # kombu has no types
+        self.left: set[str] = set()
+        """Queues that were consumed and are not any more, unless they are again."""
+
     def _deliver(self, message: Any, queue: str) -> None:
         try:
+            if queue in self.left and queue not in self._callbacks:
+                # The BRPOP was sent before the queue was switched off. Kombu would warn, as it does of a queue that
+                # nobody here has ever consumed.
+                _log.debug("put back what came of %s, which was switched off meanwhile", queue)
+                self._reject_inbound_message(message)  # type: ignore[no-untyped-call]  # kombu has no types
+                return
             super()._deliver(message, queue)  # type: ignore[no-untyped-call]  # kombu has no types
         except RUINED as error:
             _log.warning("dropped an item that is no message: %r", error)

@@ -48,7 +48,7 @@ def up(
     devices: Annotated[str, typer.Option(help="all, cpu, mps, or a list such as cuda:0,cuda:1.")] = "all",
     json_: Json = False,
 ) -> None:
-    """Start PostgreSQL, Redis, S3, API, scheduler and workers here; stop them all on Ctrl-C.
+    """Start PostgreSQL, Redis, S3, API, scheduler and workers here, and a packer of datasets; stop them all on Ctrl-C.
 
     With --json: one line with the farm's settings once everything is ready.
     """

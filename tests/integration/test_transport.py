@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import time
 from typing import TYPE_CHECKING, Any
@@ -35,8 +36,8 @@ class Reader:
         self.messages: list[Any] = []
         queues = [Queue(QUEUE)]  # type: ignore[no-untyped-call]  # kombu has no types
         channel = connection.default_channel
-        consumer: Any = Consumer(channel, queues, on_message=self._take, prefetch_count=CREDIT)  # type: ignore[no-untyped-call]
-        consumer.consume()
+        self.consumer: Any = Consumer(channel, queues, on_message=self._take, prefetch_count=CREDIT)  # type: ignore[no-untyped-call]
+        self.consumer.consume()
 
     def _take(self, message: Any) -> None:
         if message.headers["task"] != "latentfarm.deliver":
@@ -89,6 +90,28 @@ def test_a_queue_that_is_switched_on_waits_for_no_long_read(broker: Broker, read
     # One that names other queues holds the connection until it ends.
     assert asked.split()[1] == QUEUE
     assert float(asked.split()[-1]) == BRPOP_S <= 0.1
+
+
+def test_what_comes_of_a_queue_that_was_switched_off_goes_back_without_a_warning(
+    broker: Broker, reader: Reader, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("latentfarm.transport.BRPOP_S", 30)
+    with pytest.raises(TimeoutError):
+        reader.connection.drain_events(timeout=0.1)  # type: ignore[no-untyped-call]
+    reader.consumer.cancel()
+    send(broker, 1)  # it goes to the BRPOP that was sent before
+    assert broker.redis.llen(QUEUE) == 0
+    until = time.monotonic() + WITHIN_S
+    while not broker.redis.llen(QUEUE) and time.monotonic() < until:
+        with contextlib.suppress(TimeoutError):
+            reader.connection.drain_events(timeout=0.2)  # type: ignore[no-untyped-call]
+    assert broker.redis.llen(QUEUE) == 1
+    assert "No consumers" not in caplog.text
+    item = broker.redis.rpop(QUEUE)
+    assert isinstance(item, bytes)
+    # What comes of a queue that nobody here ever consumed is still told.
+    reader.connection.transport._deliver(json.loads(item), "another.queue")
+    assert "'another.queue': No consumers" in caplog.text
 
 
 def test_no_more_is_read_than_there_is_credit_for(broker: Broker, reader: Reader) -> None:
