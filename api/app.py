@@ -19,6 +19,7 @@ from api import (
     routes_images,
     routes_jobs,
     routes_models,
+    routes_plans,
     routes_uploads,
 )
 from api.deadline import Deadline
@@ -63,6 +64,7 @@ def create_app(settings: Settings, fetcher: Fetcher | None = None) -> FastAPI:
         routes_events,
         routes_datasets,
         routes_dataset_files,
+        routes_plans,
         routes_uploads,
         routes_models,
         routes_fleet,

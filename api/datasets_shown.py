@@ -58,20 +58,25 @@ def summary(dataset: Dataset, progress: Progress, base: URL) -> DatasetSummary:
 def in_full(look: Look, base: URL) -> DatasetView:
     """A dataset as it is shown alone."""
     dataset, report = look.dataset, look.dataset.report
-    error = report.get("error")
     return DatasetView(
         **_common(dataset, look.progress, base),
         layout=dataset.request["layout"],
         shard_samples=dataset.request["shard_samples"],
         fingerprint=None if dataset.fingerprint is None else sha256_of(dataset.fingerprint).hex(),
         report=ManifestReport(**_report(report)) if "rows" in report else None,
-        error=None if error is None else ManifestFault.model_validate(error | _cut(error)),
+        error=fault(report),
         failures=look.failures,
         failed_shards=[FailedShard(**shard | _cut(shard)) for shard in look.failed_shards],
         rate=rate_of(look),
         device_seconds=round(look.progress.seconds, 3),
         metadata=dataset.request["metadata"],
     )
+
+
+def fault(report: dict[str, Any]) -> ManifestFault | None:
+    """What is wrong with a manifest, if anything is."""
+    error = report.get("error")
+    return None if error is None else ManifestFault.model_validate(error | _cut(error))
 
 
 def plan(name: str, report: dict[str, Any], estimate: Estimate) -> DatasetPlan:

@@ -10,10 +10,15 @@ from api import cursors, datasets_shown
 from api.deps import Services, Tenant, Use
 from api.limits import DatasetBody
 from api.openapi import DATASET_BODY, problems
+from api.routes_plans import planned
+from api.routes_plans import show as show_plan
+from latentfarm.dataset_plans import plan_later, plan_now
 from latentfarm.dataset_progress import look
+from latentfarm.dataset_terms import is_inline
 from latentfarm.dataset_views import (
     DatasetList,
     DatasetPlan,
+    DatasetPlanning,
     DatasetSummary,
     DatasetView,
     FailureList,
@@ -22,7 +27,7 @@ from latentfarm.dataset_views import (
 from latentfarm.datasets import require
 from latentfarm.errors import Conflict, NotFound
 from latentfarm.manifests.request import DatasetRequest
-from latentfarm.repository import outlook, retrying, sets
+from latentfarm.repository import retrying, sets
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
 
@@ -30,7 +35,10 @@ Name = Annotated[str, Path(description="Name of a dataset.", max_length=255)]
 _CREATED: dict[int | str, dict[str, Any]] = {
     200: {"description": "With `dry_run`: what it would be. Nothing was stored.", "model": DatasetPlan},
     201: {"description": "Checked: its images come in from now on, or are there already."},
-    202: {"description": "Its manifest is read by and by; `state` and `error` tell.", "model": DatasetView},
+    202: {
+        "description": "Its manifest is read by and by; `state` and `error` tell, with `dry_run` of the dry run.",
+        "model": DatasetView | DatasetPlanning,
+    },
     **problems(
         HTTPStatus.BAD_REQUEST,
         HTTPStatus.CONFLICT,
@@ -59,7 +67,7 @@ def create(
     409 `changed` when its rows or parameters are others than they were; the detail tells the difference.
     """
     if dry_run:
-        return JSONResponse(_plan(use, tenant, body).model_dump(mode="json"))
+        return _plan(use, tenant, body, request)
     use.datasets.create(body, tenant=tenant)
     shown = _show(use, tenant, body.name, request)
     if shown.phase == "checking":
@@ -68,10 +76,14 @@ def create(
     return shown
 
 
-def _plan(use: Services, tenant: str, body: DatasetRequest) -> DatasetPlan:
-    report = use.datasets.dry_run(body, tenant=tenant)
-    speed, size = use.repository.transact(lambda c: (outlook.speed(c), outlook.image_size(c)))
-    return datasets_shown.plan(body.name, report, datasets_shown.estimate(report, speed, size))
+def _plan(use: Services, tenant: str, body: DatasetRequest, request: Request) -> JSONResponse:
+    if is_inline(body):
+        plan = planned(use, body.name, plan_now(use.datasets, body, tenant=tenant))
+        return JSONResponse(plan.model_dump(mode="json"))
+    planning = show_plan(str(plan_later(use.datasets, body, tenant=tenant)), request, use, tenant)
+    return JSONResponse(
+        planning.model_dump(mode="json"), status_code=HTTPStatus.ACCEPTED, headers={"Location": planning.url}
+    )
 
 
 @router.get("", responses=problems(HTTPStatus.UNPROCESSABLE_ENTITY))

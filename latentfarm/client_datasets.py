@@ -6,12 +6,14 @@ import time
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 from urllib.parse import quote
 
+import httpx
 from pydantic import BaseModel, ValidationError
 
 from latentfarm.client_inputs import put
 from latentfarm.dataset_views import (
     DatasetList,
     DatasetPlan,
+    DatasetPlanning,
     DatasetView,
     FailureList,
     FailureView,
@@ -19,7 +21,7 @@ from latentfarm.dataset_views import (
     Retried,
     ShardView,
 )
-from latentfarm.errors import InvalidInput
+from latentfarm.errors import InvalidInput, ManifestError
 from latentfarm.explain import explain
 from latentfarm.manifests.request import DatasetRequest
 from latentfarm.references import MAX_MANIFEST_BYTES
@@ -52,15 +54,24 @@ class Datasets:
         return self._ask(DatasetView, "POST", "/v1/datasets", content=_body(request), headers=_JSON)
 
     def plan(self, request: DatasetRequest | Mapping[str, Any]) -> DatasetPlan:
-        """What a dataset would be, whose rows are in the request; stores nothing.
+        """What a dataset would be; makes nothing. A manifest in the bucket is waited for.
 
         Raises:
+            ManifestError: a row is wrong, with its line.
             InvalidInput: as of `create`.
         """
-        dry = {"dry_run": "true"}
-        return self._ask(
-            DatasetPlan, "POST", "/v1/datasets", params=dry, content=_body(request), headers=_JSON
-        )
+        given = {"params": {"dry_run": "true"}, "content": _body(request), "headers": _JSON}
+        answer = self.http.request("POST", "/v1/datasets", **given)
+        if answer.status_code != httpx.codes.ACCEPTED:
+            return DatasetPlan.model_validate_json(answer.content)
+        planning, pause_s = DatasetPlanning.model_validate_json(answer.content), _POLL_S[0]
+        while planning.plan is None:
+            if (error := planning.error) is not None:
+                raise ManifestError(error.field, error.message, error.allowed, line=error.line)
+            time.sleep(pause_s)
+            pause_s = min(1.5 * pause_s, _POLL_S[1])
+            planning = self._ask(DatasetPlanning, "GET", f"/v1/plans/{planning.id}")
+        return planning.plan
 
     def get(self, name: str) -> DatasetView:
         """A dataset as it is now.

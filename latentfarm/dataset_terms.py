@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
-from latentfarm.errors import Ended, NotSupported
+from latentfarm.errors import Ended, InvalidInput, NotSupported
 from latentfarm.manifests.effort import MOST_INLINE_STEPS, MOST_STEPS
-from latentfarm.records import ObjectRef
+from latentfarm.manifests.reading import format_of
 from latentfarm.retention import told
 
 if TYPE_CHECKING:
@@ -81,11 +80,6 @@ def most_images(request: DatasetRequest) -> int:
     return min(most, MOST_SHARDS * request.shard_samples)
 
 
-def put_nowhere(number: int, data: bytes) -> ObjectRef:
-    """Where a part of the spool would lie that nobody stores."""
-    return ObjectRef(f"dry-run/{number}", hashlib.sha256(data).digest(), len(data))
-
-
 def most_steps(request: DatasetRequest) -> int:
     """Steps that the templates and sweeps of a manifest may take."""
     return MOST_INLINE_STEPS if is_inline(request) else MOST_STEPS
@@ -94,6 +88,18 @@ def most_steps(request: DatasetRequest) -> int:
 def is_inline(request: DatasetRequest) -> bool:
     """Whether the rows come with the request, and are checked while somebody waits."""
     return request.manifest.rows is not None or request.manifest.prompts is not None
+
+
+def check_format(request: DatasetRequest) -> None:
+    """Whether it is known how a manifest in the bucket is to be read.
+
+    Raises:
+        InvalidInput: neither the request nor the key tells.
+    """
+    if request.manifest.key is not None:
+        format_of(request.manifest.key, request.format)
+    elif request.format is None:
+        raise InvalidInput("format", "an upload does not tell it", "jsonl, csv, parquet, text")
 
 
 def changed_output(before: dict[str, Any], request: DatasetRequest) -> list[str]:

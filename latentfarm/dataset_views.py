@@ -161,6 +161,17 @@ class DatasetPlan(ManifestReport):
     estimate: Estimate = Field(description="What it would take.")
 
 
+class DatasetPlanning(View):
+    """A dry run of a manifest in the bucket, which the scheduler makes."""
+
+    object: Literal["dataset.planning"] = Field("dataset.planning", description="Always `dataset.planning`.")
+    id: UUID = Field(description="Of the dry run; it is kept for a day.")
+    state: Literal["checking", "planned", "rejected"] = Field(description="What it is at.")
+    plan: DatasetPlan | None = Field(None, description="What was found; null until then.")
+    error: ManifestFault | None = Field(None, description="What is wrong with the manifest.")
+    url: str = Field(description="Where it is shown.")
+
+
 class Retried(View):
     """What was queued again."""
 

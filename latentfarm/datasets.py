@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from latentfarm import dataset_terms as terms
-from latentfarm.errors import Conflict, Ended, InvalidInput, ManifestChanged, NotFound, NotSupported
+from latentfarm.errors import Conflict, Ended, InvalidInput, ManifestChanged, NotFound
 from latentfarm.keys import spool_key
 from latentfarm.manifests.checking import check
 from latentfarm.manifests.defaults import keep_latents
 from latentfarm.manifests.fingerprint import difference, fingerprint
 from latentfarm.manifests.parts import CONTENT_TYPE
-from latentfarm.manifests.reading import format_of, inline_rows
+from latentfarm.manifests.reading import inline_rows
 from latentfarm.manifests.request import NAME
 from latentfarm.repository import inserting, leftovers, sets, uploads
 from latentfarm.spec import SEED_RANGE
@@ -62,7 +62,7 @@ class Datasets:
         """
         terms.refuse_unbuilt(request)
         known = self._known(request.name, tenant)
-        seed = request.seed if request.seed is not None else known.seed if known else _drawn()
+        seed = _seed(request, known)
         if not terms.is_inline(request):
             return self._leave_to_the_scheduler(request, known, seed, tenant)
         dataset_id = known.id if known else self.new_id()
@@ -73,29 +73,9 @@ class Datasets:
         self._settle(dataset_id, request, checked, seed, tenant=tenant, known=known, is_new=is_new)
         return dataset_id
 
-    def dry_run(self, request: DatasetRequest, *, tenant: str) -> dict[str, Any]:
-        """What a dataset would be; stores nothing.
-
-        Raises:
-            ManifestError: a row is wrong.
-            InvalidInput: the request is wrong, or its rows are not in it.
-        """
-        terms.refuse_unbuilt(request)
-        if not terms.is_inline(request):
-            raise NotSupported("dry_run", "of a manifest in the bucket", "rows or prompts in the request")
-        known = sets_find(self.repository, request.name, tenant)
-        seed = request.seed if request.seed is not None else known.seed if known else _drawn()
-        rows = inline_rows(request.manifest)
-        checked = check(
-            request,
-            rows,
-            registry=self.registry,
-            seed=seed,
-            put_part=terms.put_nowhere,
-            limit=terms.most_images(request),
-            steps=terms.most_steps(request),
-        )
-        return terms.report_of(checked, seed)
+    def seed_of(self, request: DatasetRequest, tenant: str) -> int:
+        """The run's seed: as asked for, else of the dataset that is there, else drawn."""
+        return _seed(request, sets_find(self.repository, request.name, tenant))
 
     def take(
         self, dataset: Dataset, request: DatasetRequest, rows: Iterable[Row], *, tell: Callable[[int], None]
@@ -134,18 +114,14 @@ class Datasets:
     def _leave_to_the_scheduler(
         self, request: DatasetRequest, known: Dataset | None, seed: int, tenant: str
     ) -> UUID:
-        manifest = request.manifest
-        if manifest.key is not None:
-            format_of(manifest.key, request.format)
-        elif request.format is None:
-            raise InvalidInput("format", "an upload does not tell it", "jsonl, csv, parquet, text")
+        terms.check_format(request)
         stored = request.model_dump(mode="json")
         dataset_id = known.id if known else self.new_id()
         values: dict[str, Any] = {"tenant": tenant, "name": request.name, "request": stored, "seed": seed}
 
         def leave(connection: Connection) -> bool:
-            if manifest.upload is not None:
-                uploads.require(connection, manifest.upload, tenant=tenant)
+            if request.manifest.upload is not None:
+                uploads.require(connection, request.manifest.upload, tenant=tenant)
             if known is not None:
                 return sets.check_again(connection, dataset_id, stored)
             return sets.add(connection, dataset_id, report={}, **values)
@@ -303,5 +279,7 @@ def require(repository: Repository, name: str, tenant: str) -> Dataset:
     return found
 
 
-def _drawn() -> int:
-    return secrets.randbelow(SEED_RANGE)
+def _seed(request: DatasetRequest, known: Dataset | None) -> int:
+    if request.seed is not None:
+        return request.seed
+    return known.seed if known else secrets.randbelow(SEED_RANGE)

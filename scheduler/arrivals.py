@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from latentfarm.dataset_plans import make
 from latentfarm.dataset_terms import plain
 from latentfarm.errors import InvalidInput, LatentfarmError, ManifestError
 from latentfarm.keys import PREFIX, upload_key
@@ -18,6 +19,7 @@ from latentfarm.manifests.parts import first_of, read_part
 from latentfarm.manifests.reading import format_of, read_rows
 from latentfarm.manifests.request import DatasetRequest
 from latentfarm.repository import inserting, sets, uploads
+from latentfarm.repository.plans import is_plan
 from scheduler.turns import Postponed, Turns
 
 if TYPE_CHECKING:
@@ -122,8 +124,11 @@ class Arrivals:
         """
         request = DatasetRequest.model_validate(dataset.report.get("again") or dataset.request)
         try:
-            rows = self._rows(dataset, request)
-            self._datasets.take(dataset, request, rows, tell=partial(self._go_on, dataset))
+            rows, tell = self._rows(dataset, request), partial(self._go_on, dataset)
+            if is_plan(dataset):
+                make(self._datasets, dataset, request, rows, tell)
+            else:
+                self._datasets.take(dataset, request, rows, tell=tell)
         except InvalidInput as error:
             parts = {"field": error.field, "message": error.message, "allowed": error.allowed}
             told = {name: plain(text) for name, text in parts.items()}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from pydantic import ValidationError
 
-from latentfarm.cli.dataset_manifest import local_rows, opened
+from latentfarm.cli.dataset_manifest import opened
 from latentfarm.cli.dataset_options import DryRun, Key, Manifest, Pairs, Prompts, Wait, asked
 from latentfarm.cli.dataset_shown import show_plan, tell
 from latentfarm.cli.dataset_watch import follow
@@ -59,11 +59,15 @@ def create(
     if defaults := collect(given, default_options()):
         request["defaults"] = defaults
     with Client(api) as client:
-        if dry_run:
-            _dry_run(client, request, manifest, prompt, key, json_=json_)
+        asked_for = _with_manifest(client, request, manifest, prompt, key)
+        if not dry_run:
+            _go_on(client, client.datasets.create(asked_for), wait=wait, json_=json_)
             return
-        made = client.datasets.create(_with_manifest(client, request, manifest, prompt, key))
-        _go_on(client, made, wait=wait, json_=json_)
+        plan = client.datasets.plan(asked_for)
+    if json_:
+        as_json(plan.model_dump(mode="json"))
+    else:
+        show_plan(plan)
 
 
 def _go_on(client: Client, made: DatasetView, *, wait: bool | None, json_: bool) -> None:
@@ -106,33 +110,6 @@ def _with_manifest(
     with opened(path) as file:
         upload = client.datasets.upload(file)
     return _read(request | {"manifest": {"upload": upload}, "format": form})
-
-
-def _dry_run(
-    client: Client,
-    request: dict[str, Any],
-    path: Path | None,
-    prompts: Pairs,
-    key: str | None,
-    *,
-    json_: bool,
-) -> None:
-    source = _source(path, prompts, key)
-    checked = _read(request | {"manifest": source or {"prompts": []}})
-    if path is None:
-        plan = client.datasets.plan(checked)
-    else:
-        with opened(path) as file:
-            form = format_of(path.name, checked.format)
-            local = local_rows(file, form, skip_invalid=checked.skip_invalid)
-        try:
-            plan = local.plan(client.datasets.plan(_read(request | {"manifest": {"rows": local.rows}})))
-        except ManifestError as error:
-            raise local.at(error) from error
-    if json_:
-        as_json(plan.model_dump(mode="json"))
-    else:
-        show_plan(plan)
 
 
 def _source(path: Path | None, prompts: Pairs, key: str | None) -> dict[str, Any]:

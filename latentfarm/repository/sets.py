@@ -36,7 +36,8 @@ _ADD = text("""
 _FIND = text(f"SELECT {_COLUMNS} {_FROM} WHERE d.tenant = :tenant AND d.name = :name")
 _GET = text(f"SELECT {_COLUMNS} {_FROM} WHERE d.tenant = :tenant AND d.id = :id")
 _LIST = text(f"""
-    SELECT {_COLUMNS} {_FROM} WHERE d.tenant = :tenant AND d.id < :before ORDER BY d.id DESC LIMIT :limit
+    SELECT {_COLUMNS} {_FROM} WHERE d.tenant = :tenant AND d.id < :before AND d.name NOT LIKE 'dry-run/%'
+    ORDER BY d.id DESC LIMIT :limit
 """)
 
 # A tenant with many must not keep the first ones of the others from being seen.

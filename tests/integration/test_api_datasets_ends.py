@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from latentfarm.dataset_views import DatasetList, DatasetView, FailureList, FileList
+from latentfarm.dataset_views import DatasetList, DatasetPlanning, DatasetView, FailureList, FileList
+from latentfarm.keys import PREFIX
 from latentfarm.states import Stage
 from tests.integration.asking import BIRDS, check_manifests, create, refused, show, tables
 from tests.integration.ground import Ground
@@ -165,3 +166,39 @@ def test_names_that_do_not_exist_are_404(http: httpx.Client) -> None:
         answer = http.request(method, f"/v1/datasets/nothing{path}")
         assert answer.status_code == 404
         assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_a_dry_run_of_a_manifest_in_the_bucket_is_made_by_the_scheduler(
+    http: httpx.Client, ground: Ground, store: S3Store
+) -> None:
+    lines = [{"prompt": "a"}, {"prompt": "b", "seed": 8}, {"prompt": "b", "seed": 8}]
+    for name, more in (("right", []), ("wrong", [{"prompt": "c", "width": 63}])):
+        data = "".join(json.dumps(line) + "\n" for line in lines + more)
+        store.put(f"mine/{name}.jsonl", data.encode(), "application/jsonl")
+    spooled = set(store.list_keys(f"{PREFIX}spool/"))
+    found = {}
+    for name in ("right", "wrong"):
+        asked = BIRDS | {"manifest": {"key": f"mine/{name}.jsonl"}}
+        answer = http.post("/v1/datasets", params={"dry_run": "true"}, json=asked)
+        assert (answer.status_code, answer.json()["state"]) == (202, "checking")
+        check_manifests(ground)
+        assert http.get(answer.headers["Location"], headers={"X-Latentfarm-Tenant": "b"}).status_code == 404
+        found[name] = DatasetPlanning.model_validate_json(http.get(answer.headers["Location"]).content)
+    plan, error = found["right"].plan, found["wrong"].error
+    assert plan is not None
+    assert (plan.name, plan.seed, plan.images, plan.duplicates) == ("birds", 7, 3, 1)
+    assert [one.line for one in plan.first] == [1, 2, 3]
+    assert error is not None
+    assert (found["wrong"].state, error.line, error.field) == ("rejected", 4, "width")
+    # Nothing of it is a dataset, and what it found is forgotten by and by.
+    assert http.get("/v1/datasets").json()["data"] == []
+    assert tables(ground) == [2, 0, 0, 0, 0, 0]
+    assert set(store.list_keys(f"{PREFIX}spool/")) == spooled
+    ground.repository.transact(
+        lambda c: c.exec_driver_sql("UPDATE datasets SET created_at = now() - interval '25 hours'").rowcount
+    )
+    http.post(
+        "/v1/datasets", params={"dry_run": "true"}, json=BIRDS | {"manifest": {"key": "mine/right.jsonl"}}
+    )
+    assert tables(ground)[0] == 1
+    assert http.get(f"/v1/plans/{found['right'].id}").status_code == 404

@@ -111,7 +111,9 @@ def test_a_file_becomes_a_dataset_and_an_error_names_its_line(
     assert "0 of 5 ended" in shown
 
 
-def test_a_dry_run_of_a_file_tells_lines_of_the_file(url: str, client: Client, tmp_path: Path) -> None:
+def test_a_dry_run_of_a_file_tells_lines_of_the_file(
+    url: str, client: Client, ground: Ground, tmp_path: Path
+) -> None:
     file = tmp_path / "birds.csv"
     file.write_text("id,prompt\na,a bird\nb,another\n")
     plan = told(run(url, "create", "birds", str(file), *SMALL, "--dry-run", "--json"))

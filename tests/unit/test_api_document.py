@@ -63,6 +63,7 @@ def test_the_routes_are_those_that_were_promised(document: dict[str, Any]) -> No
         "post /v1/datasets/{name}/retry-failed",
         "get /v1/datasets/{name}/failures",
         "get /v1/datasets/{name}/files",
+        "get /v1/plans/{plan_id}",
         "post /v1/uploads",
         "get /v1/models",
         "get /v1/models/{model}",

@@ -14,14 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latentfarm.cli.dataset_create import default_options
-from latentfarm.cli.dataset_manifest import MOST_BYTES, MOST_ROWS, local_rows
 from latentfarm.cli.dataset_options import lists, pairs
 from latentfarm.cli.dataset_shown import duration, rows_of, size_of
 from latentfarm.cli.dataset_watch import Pace, line_of
 from latentfarm.client_pull import place
 from latentfarm.client_verify import rows_of as rows_in
-from latentfarm.dataset_views import DatasetPlan, DatasetView
-from latentfarm.errors import InvalidInput, LatentfarmError, ManifestError
+from latentfarm.dataset_views import DatasetView
+from latentfarm.errors import InvalidInput, LatentfarmError
 from latentfarm.manifests.defaults import row_defaults
 from latentfarm.manifests.request import DatasetRequest
 
@@ -74,45 +73,6 @@ def test_every_option_for_all_rows_is_a_field_that_rows_may_have() -> None:
         except InvalidInput as error:  # the value is not right, and the field is
             assert error.message not in ("unknown field", "not_supported"), option.path  # noqa: PT017
             assert error.code != "not_supported", option.path  # noqa: PT017
-
-
-def test_rows_of_a_small_file_keep_their_lines() -> None:
-    text = b'{"prompt": "a"}\n\nnonsense\n{"prompt": "b"}\n'
-    with pytest.raises(ManifestError, match="line 3"):
-        local_rows(io.BytesIO(text), "jsonl", skip_invalid=False)
-    found = local_rows(io.BytesIO(text), "jsonl", skip_invalid=True)
-    assert (found.rows, found.lines) == (({"prompt": "a"}, {"prompt": "b"}), (1, 4))
-    assert [row.line for row in found.skipped] == [3]
-    assert found.at(ManifestError("width", "odd", line=2)).line == 4
-
-
-def test_a_plan_is_told_in_lines_of_the_file() -> None:
-    found = local_rows(io.BytesIO(b'x\n{"prompt": "a"}\n{"prompt": "b"}\n'), "jsonl", skip_invalid=True)
-    told = DatasetPlan.model_validate(
-        {
-            "name": "x",
-            "seed": 1,
-            "rows": 2,
-            "images": 1,
-            "skipped": 1,
-            "skipped_rows": [{"line": 2, "field": "prompt", "message": "m"}],
-            "duplicates": 0,
-            "megapixel_steps": 1,
-            "first": [{"id": "a", "line": 1, "seed": 1, "spec": {}}],
-            "estimate": {"device_seconds_basis": "", "bytes_basis": ""},
-        }
-    )
-    plan = found.plan(told)
-    assert (plan.rows, plan.skipped) == (3, 2)
-    assert [row.line for row in plan.skipped_rows] == [1, 3]
-    assert plan.first[0].line == 2
-
-
-def test_what_is_too_much_for_a_dry_run_says_how_much_is_not() -> None:
-    with pytest.raises(InvalidInput, match=str(MOST_BYTES)):
-        local_rows(io.BytesIO(b"a" * (MOST_BYTES + 1)), "text", skip_invalid=False)
-    with pytest.raises(InvalidInput, match=str(MOST_ROWS)):
-        local_rows(io.BytesIO(b"a\n" * (MOST_ROWS + 1)), "text", skip_invalid=False)
 
 
 def test_the_pace_is_that_of_the_last_minute() -> None:
