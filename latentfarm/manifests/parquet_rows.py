@@ -10,7 +10,7 @@ import sys
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import IO, TYPE_CHECKING, Any, BinaryIO
 
 from latentfarm.errors import ManifestError
 from latentfarm.manifests.csv_rows import check_header
@@ -70,7 +70,7 @@ def _on_disk(file: BinaryIO) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def _reading(file: BinaryIO) -> Iterator[BinaryIO]:
+def _reading(file: BinaryIO) -> Iterator[IO[bytes]]:
     """What the child says; it does not outlive the block."""
     numbers = MEMORY_BYTES, TIME_S, MAX_GROUP_BYTES, MAX_LINE_BYTES
     child = subprocess.Popen(
@@ -90,7 +90,7 @@ def _reading(file: BinaryIO) -> Iterator[BinaryIO]:
             child.wait()
 
 
-def _told(lines: BinaryIO) -> Iterator[dict[str, Any]]:
+def _told(lines: IO[bytes]) -> Iterator[dict[str, Any]]:
     # A few more for what is around a row.
     while line := lines.readline(MAX_LINE_BYTES + 1024):
         if not line.endswith(b"\n"):

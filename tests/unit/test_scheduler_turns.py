@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -13,7 +14,7 @@ from scheduler.turns import LARGE, Postponed, Turns
 
 
 def dataset(number: int, tenant: str) -> Dataset:
-    fields: dict[str, Any] = dict.fromkeys(Dataset.__slots__)
+    fields: dict[str, Any] = dict.fromkeys(field.name for field in dataclasses.fields(Dataset))
     return Dataset(
         **fields | {"id": UUID(int=number), "tenant": tenant, "created_at": datetime(2030, 1, 1, tzinfo=UTC)}
     )
