@@ -26,6 +26,7 @@ from api.deadline import Deadline
 from api.deps import Services
 from api.figures import Figures
 from api.hurry import Hurry
+from api.openai import routes as openai_routes
 from api.readiness import Readiness
 from latentfarm.broker import Broker
 from latentfarm.database import connect
@@ -68,6 +69,7 @@ def create_app(settings: Settings, fetcher: Fetcher | None = None) -> FastAPI:
         routes_uploads,
         routes_models,
         routes_fleet,
+        openai_routes,
         health,
         metrics,
     )

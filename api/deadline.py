@@ -18,10 +18,17 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 RETRY_S = 5
+WAITS = "latentfarm.waits"
+"""Key of a request's scope: it waits on purpose, and has a limit of its own."""
+LATE = "latentfarm.late"
+"""Key of a request's scope: it has been answered without its route."""
 
 
 class Deadline:
-    """ASGI middleware: 503 when a response has not begun after `seconds`. One that has begun may take its time."""
+    """ASGI middleware: 503 when a response has not begun after `seconds`.
+
+    One that has begun may take its time, and so may a route that has put `WAITS` into the scope by then.
+    """
 
     def __init__(self, app: ASGIApp, seconds: float = 20.0) -> None:
         self._app = app
@@ -49,10 +56,10 @@ class Deadline:
             raise
         finally:
             waiting.cancel()
-        if begun.is_set() or work.done():
+        if begun.is_set() or work.done() or WAITS in scope:
             await work
             return
-        late = True
+        late = scope[LATE] = True
         work.add_done_callback(_forget)
         detail = f"no answer within {self._seconds:g} s: a service that is needed for this is stuck"
         problem = ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "too_late", detail, retry_s=RETRY_S)

@@ -2,7 +2,7 @@
 
 import json
 from http import HTTPStatus
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request
 from pydantic import BaseModel, ValidationError
@@ -70,7 +70,15 @@ async def read_dataset(request: Request) -> DatasetRequest:
 
 
 async def _read(request: Request, model: type[M]) -> M:
-    document = strict_json.loads(await read_json(request))
+    return checked(strict_json.loads(await read_json(request)), model)
+
+
+def checked(document: Any, model: type[M]) -> M:
+    """A document that `strict_json` has read, as what it is to be.
+
+    Raises:
+        ProblemError: 422, naming each field that is wrong.
+    """
     try:
         # Strict, so that `true` is no number and "50" is no count; from JSON, so that a list is a tuple.
         return model.model_validate_json(json.dumps(document), strict=True)

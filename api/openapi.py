@@ -7,6 +7,8 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
+from api.openai.document import SCHEMAS as OPENAI_SCHEMAS
+from api.openai.errors import speaks_openai
 from api.problems import MEDIA_TYPE
 from latentfarm import __version__
 from latentfarm.manifests.request import DatasetRequest
@@ -29,7 +31,8 @@ UPLOAD_BODY, DATASET_BODY = _body(UploadRequest), _body(DatasetRequest)
 DESCRIPTION = """
 A render farm for Stable Diffusion XL. `POST /v1/jobs` takes a spec and answers at once; the images are
 made by workers and read from links. Problems are RFC 9457 documents that name the field and what is
-allowed. Until keys exist the API listens on loopback only.
+allowed. The routes under `/v1/images` are OpenAI's: they answer once the images are made, and their errors have
+OpenAI's shape. Until keys exist the API listens on loopback only.
 """
 
 
@@ -62,7 +65,7 @@ def _add_schemas(document: dict[str, Any]) -> None:
     known = document.setdefault("components", {}).setdefault("schemas", {})
     for name in ("HTTPValidationError", "ValidationError"):
         known.pop(name, None)
-    for model in (RenderSpec, RefineRequest, UploadRequest, DatasetRequest, ProblemView):
+    for model in (RenderSpec, RefineRequest, UploadRequest, DatasetRequest, ProblemView, *OPENAI_SCHEMAS):
         schema = model.model_json_schema(ref_template=_REFERENCE)
         known.update(schema.pop("$defs", {}))
         known[model.__name__] = schema
@@ -71,7 +74,9 @@ def _add_schemas(document: dict[str, Any]) -> None:
 def _correct_refusals(document: dict[str, Any]) -> None:
     """FastAPI describes a 422 of its own for every route with parameters; this API answers a problem."""
     refusal = problems(HTTPStatus.UNPROCESSABLE_ENTITY)[422]
-    for item in document["paths"].values():
+    for path, item in document["paths"].items():
         for operation in item.values():
-            if "application/json" in operation["responses"].get("422", {}).get("content", {}):
+            if speaks_openai(path):
+                operation["responses"].pop("422", None)
+            elif "application/json" in operation["responses"].get("422", {}).get("content", {}):
                 operation["responses"]["422"] = refusal

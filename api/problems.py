@@ -1,4 +1,4 @@
-"""Every answer that is no success: RFC 9457 problem documents, and never a traceback."""
+"""Every answer that is no success: RFC 9457 problem documents (OpenAI's errors on its routes), and never a traceback."""
 
 from http import HTTPStatus
 
@@ -9,6 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 
+from api.openai import errors as openai_errors
 from latentfarm.database import is_away
 from latentfarm.errors import (
     Conflict,
@@ -66,17 +67,23 @@ def refused(errors: list[InvalidInput]) -> ProblemError:
 
 def answer(request: Request, problem: ProblemError) -> JSONResponse:
     """The HTTP response of a problem."""
+    path = request.url.path
+    if openai_errors.speaks_openai(path):
+        told = {"error": openai_errors.error_of(problem)}
+        return JSONResponse(told, openai_errors.status_of(problem), headers=problem.headers)
     view = ProblemView(
         type=f"urn:latentfarm:problem:{problem.code}",
         title=HTTPStatus(problem.status).phrase,
         status=problem.status,
         detail=problem.detail,
-        instance=request.url.path,
+        instance=path,
         errors=[_complaint(error) for error in problem.errors],
     )
-    return JSONResponse(
-        view.model_dump(mode="json"), problem.status, headers=problem.headers, media_type=MEDIA_TYPE
-    )
+    body = view.model_dump(mode="json")
+    if path.startswith(openai_errors.SHARED):
+        # RFC 9457 lets a document have further members, and OpenAI's clients look for this one.
+        body["error"] = openai_errors.error_of(problem)
+    return JSONResponse(body, problem.status, headers=problem.headers, media_type=MEDIA_TYPE)
 
 
 def install(app: FastAPI) -> None:

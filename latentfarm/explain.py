@@ -41,10 +41,20 @@ def _explain(kind: str, place: Sequence[str | int], message: str, model: type[Ba
 
 def allowed(model: type[BaseModel], place: Sequence[str | int]) -> str:
     """What the schema of `model` allows at a place, in words; empty when it does not say."""
+    node = _at(model, place)
+    return "" if node is None else _words(node)
+
+
+def is_text(model: type[BaseModel], place: Sequence[str | int]) -> bool:
+    """Whether the schema of `model` allows text at a place."""
+    return (_at(model, place) or {}).get("type") == "string"
+
+
+def _at(model: type[BaseModel], place: Sequence[str | int]) -> dict[str, Any] | None:
     node: dict[str, Any] | None = _schema(model)
     for part in place:
         node = _step(node, part, _schema(model)) if node is not None else None
-    return "" if node is None else _words(_resolve(node, _schema(model)))
+    return None if node is None else _resolve(node, _schema(model))
 
 
 @cache

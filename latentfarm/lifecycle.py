@@ -24,7 +24,7 @@ from latentfarm.states import Lane
 from latentfarm.validation import complete
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from uuid import UUID
 
     from latentfarm.broker import Sender
@@ -68,7 +68,12 @@ class Pictures(Protocol):
     """Who fetches and keeps the pictures that specs name."""
 
     def resolve(
-        self, spec: RenderSpec, *, tenant: str, fit: Callable[[RenderSpec, dict[str, Shape]], RenderSpec]
+        self,
+        spec: RenderSpec,
+        *,
+        tenant: str,
+        fit: Callable[[RenderSpec, dict[str, Shape]], RenderSpec],
+        brought: Mapping[bytes, bytes] | None = None,
     ) -> RenderSpec:
         """The spec with digests in place of references; keeps nothing that `fit` refuses."""
 
@@ -103,8 +108,18 @@ class Farm:
     retain_days: float | None = None
     known: dict[int, Queue] = field(default_factory=dict)
 
-    def submit(self, spec: RenderSpec, *, tenant: str = "", key: str | None = None) -> Submitted:
+    def submit(
+        self,
+        spec: RenderSpec,
+        *,
+        tenant: str = "",
+        key: str | None = None,
+        brought: Mapping[bytes, bytes] | None = None,
+    ) -> Submitted:
         """Validates a spec, stores the job, and sends its first renders when they are interactive.
+
+        Args:
+            brought: pictures that came with the request, by the SHA-256 that the spec names them by.
 
         Raises:
             InvalidInput: the spec does not fit its model, its pictures are not there or do not fit it, or
@@ -117,7 +132,7 @@ class Farm:
             # Before anything is fetched: what came by an upload or a URL may be gone when a key comes again.
             if key is not None and (before := self.records.known_key(tenant, key)) is not None:
                 return replayed(before, fingerprint)
-            full = self._with_pictures(full, tenant)
+            full = self._with_pictures(full, tenant, brought)
         if full.seed is None:
             full = full.model_copy(update={"seed": secrets.randbelow(SEED_RANGE)})
         full = self.with_term(full)
@@ -150,10 +165,13 @@ class Farm:
             (self.hurry or self.send_now)(stored)
         return Submitted(job_id, replayed=False)
 
-    def _with_pictures(self, spec: RenderSpec, tenant: str) -> RenderSpec:
+    def _with_pictures(
+        self, spec: RenderSpec, tenant: str, brought: Mapping[bytes, bytes] | None
+    ) -> RenderSpec:
         if self.pictures is None:
             raise NotSupported("image", "this farm keeps no pictures", "leave it out")
-        return self.pictures.resolve(spec, tenant=tenant, fit=partial(_fit, self.registry.get(spec.model)))
+        fit = partial(_fit, self.registry.get(spec.model))
+        return self.pictures.resolve(spec, tenant=tenant, fit=fit, brought=brought)
 
     def send_now(self, stored: int | Picked) -> None:
         """Saves the scheduler's reaction time. Not needed: what fails here the scheduler does.

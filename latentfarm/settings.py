@@ -69,6 +69,13 @@ class Settings(BaseSettings):
     api_port: int = Field(8400, ge=0, le=65_535, description="Port of the API.")
     api_url: str = Field("http://127.0.0.1:8400", description="Where clients find the API.")
 
+    openai_wait_s: float = Field(
+        570.0,
+        ge=1,
+        le=86_400,
+        description="Seconds that a request of the OpenAI routes waits for its images; stock clients wait 600.",
+    )
+
     engine: str = Field(
         "worker.assembly:load", description="module:function that makes a worker's engine; tests have others."
     )

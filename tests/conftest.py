@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,7 @@ from latentfarm.embedded.stack import Stack
 from latentfarm.repository.facade import Repository
 from latentfarm.settings import Settings
 from latentfarm.storage import S3Store
+from tests.own_farm import admin, database_url, own_environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,17 +40,13 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield stack
 
 
-def _admin(stack: Stack) -> str:
-    return stack.environment()["LATENTFARM_DATABASE_URL"].replace("+psycopg", "")
-
-
 @pytest.fixture(scope="session")
 def template(stack: Stack) -> str:
     """Name of a migrated database that each test's own is cloned from."""
     name = "template_farm"
-    with psycopg.connect(_admin(stack), autocommit=True) as connection:
+    with psycopg.connect(admin(stack), autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
-    url = _database_url(stack, name)
+    url = database_url(stack, name)
     environment = {**os.environ, "LATENTFARM_DATABASE_URL": url}
     subprocess.run(
         [sys.executable, "-m", "alembic", "upgrade", "head"], cwd=ROOT, env=environment, check=True
@@ -58,23 +54,11 @@ def template(stack: Stack) -> str:
     return name
 
 
-def _database_url(stack: Stack, name: str) -> str:
-    return stack.environment()["LATENTFARM_DATABASE_URL"].rsplit("/", 1)[0] + f"/{name}"
-
-
 @pytest.fixture
 def environment(stack: Stack, template: str) -> Iterator[dict[str, str]]:
     """The variables of a farm of this test's own: a fresh database, a flushed Redis, the shared bucket."""
-    name = f"farm_{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(_admin(stack), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
-    variables = {**stack.environment(), "LATENTFARM_DATABASE_URL": _database_url(stack, name)}
-    broker = Broker(variables["LATENTFARM_REDIS_URL"])
-    broker.redis.flushall()
-    broker.close()
-    yield variables
-    with psycopg.connect(_admin(stack), autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    with own_environment(stack, template) as variables:
+        yield variables
 
 
 @pytest.fixture

@@ -1,14 +1,21 @@
 """Looks at one picture in a process that can be spared: bytes on stdin, one JSON object on stdout.
 
 Run by path and without the farm's packages, so that what breaks Pillow finds nothing else here.
-Exit 0: `{"format", "width", "height"}` or `{"refused": "why"}`. Anything else: it broke.
+Exit 0: `{"format", "width", "height"}`, with `mask` too where one is wanted (a PNG in base64), or
+`{"refused": "why"}`. Anything else: it broke.
 """
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import resource
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 FORMATS = {"PNG": "png", "JPEG": "jpeg", "MPO": "jpeg", "WEBP": "webp"}
 
@@ -30,7 +37,7 @@ class Refused(Exception):  # noqa: N818 - an answer
     """Why the bytes are not taken, for the user."""
 
 
-def look(data: bytes, max_pixels: int) -> dict[str, object]:
+def look(data: bytes, max_pixels: int, *, want_mask: bool = False) -> dict[str, object]:
     """Opens, measures, and only then decodes, as a worker will."""
     import warnings
 
@@ -40,7 +47,7 @@ def look(data: bytes, max_pixels: int) -> dict[str, object]:
     Image.MAX_IMAGE_PIXELS = max_pixels
     warnings.simplefilter("error", Image.DecompressionBombWarning)
     try:
-        return decode(data, max_pixels)
+        return decode(data, max_pixels, want_mask=want_mask)
     except Refused as refused:
         why = str(refused)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -54,10 +61,8 @@ def look(data: bytes, max_pixels: int) -> dict[str, object]:
     return {"refused": why}
 
 
-def decode(data: bytes, max_pixels: int) -> dict[str, object]:
-    """Format and upright size."""
-    import io
-
+def decode(data: bytes, max_pixels: int, *, want_mask: bool) -> dict[str, object]:
+    """Format and upright size, and what is to be painted."""
     from PIL import Image, ImageOps
 
     with Image.open(io.BytesIO(data), formats=["PNG", "JPEG", "WEBP"]) as image:
@@ -68,15 +73,33 @@ def decode(data: bytes, max_pixels: int) -> dict[str, object]:
         if image.format != "MPO" and getattr(image, "n_frames", 1) != 1:
             raise Refused("it is an animation")
         kind = FORMATS[image.format or ""]
-        upright = ImageOps.exif_transpose(image).convert("RGB")
-    return {"format": kind, "width": upright.width, "height": upright.height}
+        upright = ImageOps.exif_transpose(image)
+        shape: dict[str, object] = {"format": kind, "width": upright.width, "height": upright.height}
+        if want_mask:
+            return shape | {"mask": mask_of(upright)}
+        upright.convert("RGB")
+    return shape
+
+
+def mask_of(image: Image.Image) -> str:
+    """White where the picture is fully transparent, black elsewhere: a PNG, in base64."""
+    if not image.has_transparency_data:
+        raise Refused("it has no alpha channel")
+    alpha = image.convert("RGBA").getchannel("A")
+    mask = alpha.point([255] + [0] * 255)
+    if mask.getbbox() is None:
+        raise Refused("no pixel of it is fully transparent: there is nothing to edit")
+    file = io.BytesIO()
+    mask.save(file, "PNG", compress_level=1)
+    return base64.b64encode(file.getvalue()).decode()
 
 
 def main() -> None:
-    """Arguments: bytes of memory, seconds of CPU, most pixels."""
+    """Arguments: bytes of memory, seconds of CPU, most pixels, and `mask` where one is wanted."""
     memory_bytes, cpu_s, max_pixels = map(int, sys.argv[1:4])
     limit(memory_bytes, cpu_s)
-    sys.stdout.write(json.dumps(look(sys.stdin.buffer.read(), max_pixels)))
+    found = look(sys.stdin.buffer.read(), max_pixels, want_mask="mask" in sys.argv[4:])
+    sys.stdout.write(json.dumps(found))
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from latentfarm.references import (
 from latentfarm.repository import inputs, uploads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from uuid import UUID
 
     from latentfarm.inputs.fetching import Fetcher
@@ -62,11 +62,17 @@ class Resolver:
         self._turns = threading.BoundedSemaphore(AT_ONCE)
 
     def resolve(
-        self, spec: RenderSpec, *, tenant: str, fit: Callable[[RenderSpec, dict[str, Shape]], RenderSpec]
+        self,
+        spec: RenderSpec,
+        *,
+        tenant: str,
+        fit: Callable[[RenderSpec, dict[str, Shape]], RenderSpec],
+        brought: Mapping[bytes, bytes] | None = None,
     ) -> RenderSpec:
         """The spec with `sha256:...` in place of every reference.
 
         Args:
+            brought: files that came with the spec, by the SHA-256 that it names them by.
             fit: takes the spec and the shape of each picture by field, and gives the spec as it fits
                 them. What it refuses is not stored.
 
@@ -81,12 +87,22 @@ class Resolver:
             deadline = time.monotonic() + FETCH_S
             wanted = {name: text for name in INPUT_FIELDS if (text := getattr(spec, name)) is not None}
             parsed = {name: parse(name, text) for name, text in wanted.items()}
-            found = {name: self._find(name, each, tenant, deadline) for name, each in parsed.items()}
+            found = {
+                name: self._brought(name, each, brought or {}) or self._find(name, each, tenant, deadline)
+                for name, each in parsed.items()
+            }
             fitting = fit(spec, {name: each.shape for name, each in found.items()})
             kept = {name: content(self._keep(each)) for name, each in found.items()}
         finally:
             self._turns.release()
         return fitting.model_copy(update=kept)
+
+    @staticmethod
+    def _brought(field: str, reference: Reference, brought: Mapping[bytes, bytes]) -> _Found | None:
+        if not isinstance(reference, Content) or reference.sha256 not in brought:
+            return None
+        data = brought[reference.sha256]
+        return _Found(data, examine(field, data), None)
 
     def _find(self, field: str, reference: Reference, tenant: str, deadline: float) -> _Found | StoredInput:
         match reference:

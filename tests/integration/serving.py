@@ -75,9 +75,9 @@ class Puppet:
         ]
         return self.repository.transact(lambda c: claiming.claim(c, self.worker, sorted(pairs)[:most]))
 
-    def finish(self, claimed: list[Claimed]) -> dict[int, bytes]:
+    def finish(self, claimed: list[Claimed], files: dict[int, bytes] | None = None) -> dict[int, bytes]:
         """Uploads a file for each and ends it well; returns the files by index."""
-        files = {item.ordinal: f"image {item.render_id}".encode() for item in claimed}
+        files = files or {item.ordinal: f"image {item.render_id}".encode() for item in claimed}
         notes = {"warnings": ["prompt was cut"]}
         done = [
             Done(

@@ -11,7 +11,7 @@ from PIL import Image
 
 from latentfarm.errors import InvalidInput
 from latentfarm.inputs import decoding
-from latentfarm.inputs.decoding import CHILD, examine
+from latentfarm.inputs.decoding import CHILD, examine, mask_from_alpha
 from latentfarm.records import Shape
 from latentfarm.references import MAX_INPUT_BYTES
 from tests.drawing import claimed_png, picture
@@ -51,6 +51,38 @@ def test_a_telephones_jpeg_with_a_second_picture_is_taken() -> None:
     first, second = (Image.new("RGB", size) for size in ((40, 24), (8, 8)))
     first.save(buffer, "mpo", save_all=True, append_images=[second])
     assert examine("image", buffer.getvalue()) == Shape("jpeg", 40, 24)
+
+
+def test_a_mask_is_white_where_nothing_is_left_of_the_picture() -> None:
+    """As OpenAI has it: an alpha of 0, and no more than 0, asks to be painted."""
+    given = Image.new("RGBA", (40, 24), (9, 9, 9, 255))
+    given.paste((9, 9, 9, 1), (0, 0, 20, 24))
+    given.paste((0, 0, 0, 0), (8, 4, 16, 12))
+    buffer = io.BytesIO()
+    given.save(buffer, "png")
+    mask, shape = mask_from_alpha("mask", buffer.getvalue())
+    assert shape == Shape("png", 40, 24)
+    shown = Image.open(io.BytesIO(mask))
+    assert (shown.format, shown.mode, shown.size) == ("PNG", "L", (40, 24))
+    assert shown.getbbox() == (8, 4, 16, 12)
+    assert sorted(shown.getcolors() or []) == [(64, 255), (896, 0)]
+    assert mask_from_alpha("mask", buffer.getvalue())[0] == mask
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (picture(16, 8), "no alpha channel"),
+        (picture(16, 8, kind="jpeg"), "no alpha channel"),
+        (picture(16, 8, mode="RGBA", fill=(0, 0, 0, 1)), "nothing to edit"),
+        (picture(4096, 4097, mode="1"), "too many pixels"),
+        (b"no picture", "no PNG, JPEG or WebP"),
+        (b"x" * (MAX_INPUT_BYTES + 1), "too large"),
+    ],
+)
+def test_what_makes_no_mask_is_refused(data: bytes, told: str) -> None:
+    with pytest.raises(InvalidInput, match=told):
+        mask_from_alpha("mask", data)
 
 
 def test_sixteen_megapixels_are_taken_and_one_row_more_is_not() -> None:

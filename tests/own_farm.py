@@ -1,0 +1,41 @@
+"""A database of one's own for a test, or for a module of them, on the services that all share."""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+from typing import TYPE_CHECKING
+
+import psycopg
+
+from latentfarm.broker import Broker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from latentfarm.embedded.stack import Stack
+
+
+def admin(stack: Stack) -> str:
+    """Where databases are made and dropped."""
+    return stack.environment()["LATENTFARM_DATABASE_URL"].replace("+psycopg", "")
+
+
+def database_url(stack: Stack, name: str) -> str:
+    """Where a database of the stack is found."""
+    return stack.environment()["LATENTFARM_DATABASE_URL"].rsplit("/", 1)[0] + f"/{name}"
+
+
+@contextlib.contextmanager
+def own_environment(stack: Stack, template: str) -> Iterator[dict[str, str]]:
+    """The variables of a farm: a fresh database, a flushed Redis, the shared bucket."""
+    name = f"farm_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(admin(stack), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+    variables = {**stack.environment(), "LATENTFARM_DATABASE_URL": database_url(stack, name)}
+    broker = Broker(variables["LATENTFARM_REDIS_URL"])
+    broker.redis.flushall()
+    broker.close()
+    yield variables
+    with psycopg.connect(admin(stack), autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
