@@ -124,6 +124,7 @@ def _common(dataset: Dataset, progress: Progress, base: URL) -> dict[str, Any]:
             queued=dataset.queued or 0,
             ended=progress.ended,
             failed=progress.failed,
+            redrawn=progress.redrawn,
             packed=progress.packed,
             shards=progress.shards,
             sealed=progress.sealed,

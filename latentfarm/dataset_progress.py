@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from latentfarm.repository.sets import Dataset, Progress
 
-NOTHING = sets.Progress(ended=0, failed=0, packed=0, seconds=0.0, sealed=0, shards=0)
+NOTHING = sets.Progress(ended=0, failed=0, packed=0, seconds=0.0, redrawn=0, sealed=0, shards=0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,13 +17,14 @@ FINAL = frozenset({"rejected", "succeeded", "failed", "cancelled"})
 
 
 class DatasetCounts(View):
-    """How far a dataset is. Nothing of it goes back, unless failed images are tried again."""
+    """How far a dataset is. Nothing of it goes back, unless images are queued again: failed, or found wanting."""
 
     images: int = Field(description="That its manifest asks for; 0 until that is checked.")
     inserted: int = Field(description="That have come in by now.")
     queued: int = Field(description="Images and shards whose turn has not come.")
     ended: int = Field(description="Images that are final.")
     failed: int = Field(description="Of these, images that failed.")
+    redrawn: int = Field(0, description="Times that an image was rendered again with another seed.")
     packed: int = Field(description="Images in sealed shards.")
     shards: int = Field(description="Shards of all images.")
     sealed: int = Field(description="Shards that are sealed.")

@@ -60,7 +60,6 @@ class Datasets:
             ManifestChanged: there is a dataset of that name, made by other parameters or rows.
             Conflict: its rows are still coming in; of kind `Ended`: cancelled or gone.
         """
-        terms.refuse_unbuilt(request)
         known = self._known(request.name, tenant)
         seed = _seed(request, known)
         if not terms.is_inline(request):

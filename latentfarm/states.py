@@ -62,7 +62,8 @@ class RenderState(IntEnum):
     """An incarnation owns it. That incarnation finishes, fails or releases it; its parent, or the
     scheduler once the lease is over, takes it back."""
     SUCCEEDED = 3
-    """Final: the object is visible. `latentfarm verify --repair` alone takes it back, when that object is lost."""
+    """Final: the object is visible. `latentfarm verify --repair` takes it back when that object is lost, and whoever
+    packs its shard when the image is to be rendered again with another seed. Of a dataset it goes when it is packed."""
     FAILED = 4
     """Final: the attempts tell why. Of a dataset, a user may have it tried again by `retry-failed`."""
     CANCELLED = 5
@@ -96,7 +97,10 @@ TRANSITIONS: dict[tuple[RenderState, RenderState], str] = {
     ): "worker: stage done, try again, left to another device, or drained; parent or scheduler: rescued",
     (S.RUNNING, S.SUCCEEDED): "worker: the last stage is done and its object is there",
     (S.RUNNING, S.FAILED): "worker, parent or scheduler: out of tries or starts",
-    (S.SUCCEEDED, S.QUEUED): "operator: verify found its object missing or altered",
+    (
+        S.SUCCEEDED,
+        S.QUEUED,
+    ): "operator: verify found its object missing or altered; packer: its image is wanting and gets another seed",
     (S.FAILED, S.QUEUED): "API: retry-failed of its dataset",
     (S.QUEUED, S.CANCELLED): "API: the job was cancelled",
     (S.DISPATCHED, S.CANCELLED): "API: the job was cancelled",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from latentfarm.database import is_away
 from latentfarm.logs import get_logger
 from latentfarm.records import Release
-from latentfarm.repository import checkpointing, claiming, failing, finishing, sealing
+from latentfarm.repository import checkpointing, claiming, failing, finishing, redrawing, sealing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,10 +24,11 @@ if TYPE_CHECKING:
 
     from latentfarm.messages import Pair
     from latentfarm.records import Claimed, Done, Failure, Saved
+    from latentfarm.redraws import Redraw
     from latentfarm.repository.facade import Repository
     from latentfarm.repository.sealing import Packed
 
-RESULTS = frozenset({"finish", "hand_over", "seal"})
+RESULTS = frozenset({"finish", "hand_over", "seal", "redraw"})
 AWAY_S = 0.5
 BATCH = 512
 """Most operations in one transaction."""
@@ -57,6 +58,7 @@ class Committer(threading.Thread):
             "finish": finishing.finish,
             "hand_over": finishing.hand_over,
             "seal": sealing.seal,
+            "redraw": redrawing.redraw,
             "fail": failing.fail,
             "release": failing.give_back,
             "claim": lambda connection, pairs: claiming.claim(connection, worker, pairs),
@@ -82,6 +84,10 @@ class Committer(threading.Thread):
     def seal(self, packed: Packed) -> Future[set[Pair]]:
         """Makes a shard part of its dataset; the future is empty when it was superseded."""
         return self._put("seal", {(packed.render_id, packed.fence)}, [packed])
+
+    def redraw(self, wanted: Redraw) -> Future[set[Pair]]:
+        """Has images of a shard rendered again; the future is empty when its claim was superseded."""
+        return self._put("redraw", {(wanted.render_id, wanted.fence)}, [wanted])
 
     def fail(self, failure: Failure) -> Future[set[Pair]]:
         """Records a failure and what follows from it."""

@@ -14,6 +14,7 @@ from latentfarm.errors import DefectError, RenderError, TransientError
 from latentfarm.logs import get_logger
 from latentfarm.provenance import describe
 from latentfarm.records import Done, Failure
+from latentfarm.redraws import Redraw
 from worker import images, latents
 from worker.engine.order import Handover, Picture
 from worker.odometer import Odometer
@@ -86,11 +87,15 @@ class Outflow:
         """See `Listener.finished`."""
         self._pool.submit(self._settle, order, lambda claimed: self._deliver(claimed, order, result))
 
-    def packed(self, errand: Errand, packed: Packed, then: Callable[[], object]) -> None:
-        """A shard's files are in the bucket. `then` is called once they are committed, or were refused."""
+    def packed(self, errand: Errand, packed: Packed | Redraw, then: Callable[[], object]) -> None:
+        """A shard's files are in the bucket, or images of it are wanting. `then` is called once that is committed.
+
+        It is called when it was refused, too.
+        """
 
         def commit(_claimed: Claimed) -> Future[set[Pair]]:
-            answer = self._committer.seal(packed)
+            committer = self._committer
+            answer = committer.redraw(packed) if isinstance(packed, Redraw) else committer.seal(packed)
             answer.add_done_callback(lambda _: then())
             return answer
 

@@ -92,8 +92,8 @@ RUN_OPTIONS = (
     _option(
         "quality",
         Pairs,
-        metavar="uniform|dark|duplicate=mark|drop",
-        help="What becomes of images that look wrong.",
+        metavar="uniform|dark|non_finite|duplicate=mark|drop|again",
+        help="What becomes of images that look wrong; `again` renders them with another seed, 3 times at most.",
     ),
     _option("start_after", str | None, metavar="TIME", help="Rendering begins then: 2030-01-31T20:00:00Z."),
     _option(

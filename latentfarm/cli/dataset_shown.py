@@ -38,6 +38,7 @@ def rows_of(dataset: DatasetView) -> list[tuple[str, str]]:
     rows += [
         ("images", f"{counts.ended} of {counts.images} ended, {counts.inserted} came in"),
         ("failed", f"{counts.failed}" + (f" ({failed})" if failed else "")),
+        *([("another seed", f"{counts.redrawn} times, for what checks found")] if counts.redrawn else []),
         ("shards", f"{counts.sealed} of {counts.shards} sealed, with {counts.packed} images"),
         *(
             (f"shard {one.number}", f"could not be packed: {one.error_class}: {one.message}")

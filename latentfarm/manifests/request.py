@@ -77,11 +77,15 @@ class Sweep(StrictModel):
 
 
 class QualityPolicies(StrictModel):
-    """What becomes of an image that a check finds: kept and marked, left out and counted, or made again."""
+    """What becomes of an image that a check finds: kept and marked, left out and counted, or rendered again.
+
+    `again` takes another seed, 3 at most; an image that is wanting still is kept, and marked `exhausted`.
+    """
 
     uniform: Policy = Field("mark", description="Of one colour.")
     dark: Policy = Field("mark", description="Nearly black.")
-    duplicate: Policy = Field("mark", description="Looks like another image of the run.")
+    non_finite: Policy = Field("mark", description="An attempt at it had ended in NaN or infinity.")
+    duplicate: Policy = Field("mark", description="Looks like an earlier image of its shard.")
 
 
 class DatasetRequest(StrictModel):

@@ -38,14 +38,19 @@ _PARTS = text("""
 # By the ordinals, which have an index; a supplement has some of those of its shard.
 _MEMBERS = text("""
     SELECT r.id, r.ordinal, r.seed, r.state, o.fence, o.key, o.sha256, o.size, coalesce(o.notes, '{}'::jsonb) AS notes,
-           a.worker_id, a.seconds, a.started_at, a.finished_at, a.starts, a.non_finite, a.error_class, a.message
+           a.worker_id, a.seconds, a.started_at, a.finished_at, a.starts, a.non_finite, a.error_class, a.message,
+           d.rejected
     FROM renders r
     LEFT JOIN objects o ON o.render_id = r.id AND o.kind = 'image' AND o.state = 'visible'
+    CROSS JOIN LATERAL (
+        SELECT coalesce(max(b.fence), 0) AS fence, coalesce(jsonb_agg(
+            jsonb_build_object('seed', b.seed, 'reasons', b.reasons) ORDER BY b.number), '[]'::jsonb) AS rejected
+        FROM redraws b WHERE b.render_id = r.id) AS d
     CROSS JOIN LATERAL (
         SELECT sum(EXTRACT(EPOCH FROM t.ended_at - t.started_at))::float AS seconds, min(t.started_at) AS started_at,
                max(t.ended_at) AS finished_at, count(*) AS starts,
                (array_agg(t.worker_id ORDER BY t.fence DESC))[1] AS worker_id,
-               coalesce(bool_or(t.error_class = 'non_finite'), false) AS non_finite,
+               coalesce(bool_or(t.error_class = 'non_finite' AND t.fence >= d.fence), false) AS non_finite,
                (array_agg(t.error_class ORDER BY t.fence DESC))[1] AS error_class,
                (array_agg(t.message ORDER BY t.fence DESC))[1] AS message
         FROM attempts t WHERE t.render_id = r.id) AS a
@@ -123,7 +128,12 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A render of a shard, with its image if it has one and the evidence of its attempts."""
+    """A render of a shard, with its image if it has one and the evidence of its attempts.
+
+    Attributes:
+        non_finite: whether an attempt with the seed that it has now ended so.
+        rejected: `seed` and `reasons` of images that it had before, and that were found wanting.
+    """
 
     render_id: int
     ordinal: int
@@ -139,6 +149,7 @@ class Member:
     non_finite: bool
     error_class: str | None
     message: str | None
+    rejected: tuple[dict[str, Any], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +218,7 @@ def _member(row: Any) -> Member:
         non_finite=row.non_finite,
         error_class=row.error_class,
         message=row.message,
+        rejected=tuple(row.rejected),
     )
 
 

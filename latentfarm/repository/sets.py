@@ -96,6 +96,7 @@ _PART_AT = text("""
 _PROGRESS = text("""
     SELECT coalesce(sum(count - remaining), 0) AS ended, coalesce(sum(failed), 0) AS failed,
            coalesce(sum(images), 0) AS packed, coalesce(sum(seconds), 0) AS seconds,
+           coalesce(sum(redrawn), 0) AS redrawn,
            count(*) FILTER (WHERE state = 'sealed') AS sealed, count(*) AS shards
     FROM shards WHERE dataset_id = :id AND number >= 0
 """)
@@ -145,12 +146,17 @@ class Dataset:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Images that are final, failed ones among them, those in shards, and device seconds for these."""
+    """Images that are final, failed ones among them, those in shards, and device seconds for these.
+
+    Attributes:
+        redrawn: times that an image was rendered again with another seed.
+    """
 
     ended: int
     failed: int
     packed: int
     seconds: float
+    redrawn: int
     sealed: int
     shards: int
 

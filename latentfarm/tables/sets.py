@@ -21,7 +21,7 @@ from sqlalchemy import (
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB, UUID
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
 
 from latentfarm.tables.naming import created_at, metadata
 
@@ -82,8 +82,28 @@ shards = Table(
     Column("images", Integer, nullable=False, server_default="0", comment="that were packed"),
     Column("seconds", REAL, nullable=False, server_default="0", comment="on devices, for its images"),
     Column(
+        "redrawn",
+        Integer,
+        nullable=False,
+        server_default="0",
+        comment="times that an image was rendered again with another seed",
+    ),
+    Column(
         "files", JSONB, nullable=False, server_default=text("'[]'::jsonb"), comment="path, key, size, sha256"
     ),
     Column("sealed_at", DateTime(timezone=True)),
     UniqueConstraint("dataset_id", "number", "part"),
+)
+
+redraws = Table(
+    "redraws",
+    metadata,
+    Column("render_id", BigInteger, primary_key=True, autoincrement=False),
+    Column(
+        "number", SmallInteger, primary_key=True, autoincrement=False, comment="1 for the first of a render"
+    ),
+    created_at(),
+    Column("seed", BigInteger, nullable=False, comment="of the image that was found wanting"),
+    Column("fence", Integer, nullable=False, comment="attempts from it on are of the next seed"),
+    Column("reasons", ARRAY(Text), nullable=False, comment="dark, uniform, non_finite, duplicate"),
 )

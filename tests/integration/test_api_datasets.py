@@ -89,7 +89,7 @@ TEMPLATES: list[tuple[dict[str, Any], int | None, str]] = [
     ({"sweep": {"product": {"stepps": [1, 2]}}}, None, "sweep.product.stepps: unknown field"),
     ({"sweep": {"zip": {"width": [64, 72], "height": [64]}}}, None, ""),
     ({"manifest": {"prompts": ["a"], "key": "x.jsonl"}}, None, "exactly one"),
-    ({"quality": {"dark": "again"}}, None, "mark, drop"),
+    ({"quality": {"dark": "later"}}, None, "'mark', 'drop' or 'again'"),
     ({"defaults": {"seed": 1}}, None, "seed of the run"),
     ({"name": "No Name"}, None, ""),
     ({"shard_samples": True}, None, ""),

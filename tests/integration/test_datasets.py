@@ -49,7 +49,9 @@ def test_a_run_ends_once_every_shard_and_the_top_are_packed(ground: Ground) -> N
     assert ground.dataset().state == "running"
     assert [task.number for task in ground.seal()] == [-1]
     assert ground.dataset().state == "succeeded"
-    assert ground.progress() == sets.Progress(ended=7, failed=0, packed=7, seconds=0.0, sealed=3, shards=3)
+    assert ground.progress() == sets.Progress(
+        ended=7, failed=0, packed=7, seconds=0.0, redrawn=0, sealed=3, shards=3
+    )
     assert not ground.rows("SELECT FROM objects WHERE state = 'visible' AND kind = 'image'")
     # The top's is -2; a thousand lower begin the shards'. None may be that of an image.
     ordinals = ground.rows("SELECT ordinal FROM renders WHERE stage = 2 ORDER BY ordinal DESC")

@@ -8,17 +8,17 @@ import json
 import subprocess
 import sys
 import tarfile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 import pytest
 
 from latentfarm.errors import ErrorClass, LatentsError
-from latentfarm.records import Failure, ObjectRef
-from latentfarm.repository import failing, retrying, sealing
+from latentfarm.records import Failure
+from latentfarm.repository import failing, retrying
 from latentfarm.states import Stage
 from tests.drawing import picture
-from tests.integration.seeding import Ground
+from tests.integration.packers import Packers
 from tests.pieces import image_file
 from worker.engine.order import Errand
 from worker.sealing.clearing import Clearing
@@ -28,9 +28,7 @@ from worker.sealing.shift import Shift
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from latentfarm.records import Claimed
     from latentfarm.repository.facade import Repository
-    from latentfarm.repository.sealing import Packed
     from latentfarm.storage import S3Store
 
 
@@ -40,41 +38,6 @@ import hashlib, json, sys, webdataset
 found = webdataset.WebDataset(sys.argv[1:], shardshuffle=False)
 print(json.dumps([(s["__key__"], hashlib.sha256(s["png"]).hexdigest(), s["txt"].decode()) for s in found]))
 """
-
-
-class Packers(Ground):
-    """The ground, and who packs on it."""
-
-    def pack(self, claimed: Claimed) -> Packed:
-        sealer = Sealer(self.repository, self.store)
-        found = sealer(Errand(claimed.render_id, claimed.fence, claimed.stage), Shift(lambda: None))
-        assert found is not None
-        return found
-
-    def commit(self, packed: Packed) -> bool:
-        return bool(self.repository.transact(lambda c: sealing.seal(c, [packed])))
-
-    def seals(self) -> list[Claimed]:
-        return self.claim(self.worker(Stage.SEAL), Stage.SEAL)
-
-    def seal_all(self) -> list[Packed]:
-        """Until nothing is to be packed any more; the top is the last."""
-        done = []
-        while claimed := self.seals():
-            for one in claimed:
-                done.append(self.pack(one))
-                assert self.commit(done[-1])
-        return done
-
-    def read(self, file: dict[str, Any]) -> bytes:
-        return self.store.get(ObjectRef(file["key"], bytes.fromhex(file["sha256"]), file["size"]))
-
-    def stats(self, packed: Packed) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.read(packed.files[-1]))
-        return found
-
-    def job(self) -> str:
-        return str(self.rows("SELECT state FROM jobs")[0][0])
 
 
 @pytest.fixture
@@ -136,6 +99,8 @@ def test_the_top_tells_of_all_shards(ground: Packers) -> None:
         "images": 24,
         "image_bytes": manifest["totals"]["image_bytes"],
         "marked": {},
+        "redrawn": 0,
+        "redrawn_for": {},
         "left_out": {"failed": 1},
     }
     assert [shard["images"] for shard in manifest["shards"]] == [9, 10, 5]

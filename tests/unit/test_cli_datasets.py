@@ -99,6 +99,9 @@ def test_a_dataset_is_told_in_lines() -> None:
     shown = dict(rows_of(view(state="rejected", phase="rejected", error=error)))
     assert shown["refused"] == "line 3: width: odd (allowed: a multiple of 8)"
     assert shown["failed"] == "3 (2 memory, 1 user)"
+    counts = view().counts.model_dump() | {"redrawn": 5}
+    assert dict(rows_of(view(counts=counts)))["another seed"] == "5 times, for what checks found"
+    assert "another seed" not in dict(rows_of(view()))
     assert dict(rows_of(view(phase="inserting")))["state"] == "running (rows are coming in)"
 
 

@@ -113,3 +113,10 @@ def test_the_card_counts_what_is_missing() -> None:
     text = card(Manifest(run(), [mark(0, 0, left_out=(failed(1),))])).decode()
     assert "1 images made by" in text
     assert "Left out: 1 failed. Marked: none." in text
+
+
+def test_marks_of_an_earlier_release_tell_of_no_further_seeds() -> None:
+    earlier = json.loads(mark(0, 0, 1))
+    del earlier["redrawn"], earlier["redrawn_for"]
+    totals = Manifest(run(), [json.dumps(earlier).encode()]).totals()
+    assert (totals["redrawn"], totals["redrawn_for"]) == (0, {})

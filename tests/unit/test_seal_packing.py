@@ -197,3 +197,18 @@ def test_other_formats_keep_their_bytes(kind: str) -> None:
     assert one.file_name == {"jpeg": "000000001.jpg", "webp": "000000001.webp"}[kind]
     data, _, _ = packed(Shard(Layout.WEBDATASET, 0), 1, image=image, format=kind)
     assert image in data
+
+
+def test_the_index_and_the_mark_tell_of_seeds_that_were_rejected() -> None:
+    rejected = [{"seed": 5, "reasons": ["dark", "uniform"]}, {"seed": 6, "reasons": ["dark"]}]
+    shard = Shard(Layout.WEBDATASET, 0)
+    _, index, sealed = packed(shard, 0, rejected=rejected, exhausted=True)
+    (row,) = index_rows(index)
+    assert (row["redraws"], row["rejected"], row["exhausted"]) == (2, rejected, True)
+    stats = json.loads(sealed.stats())
+    assert (stats["redrawn"], stats["redrawn_for"], stats["marked"]) == (
+        1,
+        {"dark": 2, "uniform": 1},
+        {"exhausted": 1},
+    )
+    assert packed(shard, 0)[0] == packed(shard, 0, rejected=rejected, exhausted=True)[0]

@@ -43,22 +43,24 @@ def test_nothing_found_nothing_done() -> None:
 
 
 def test_findings_are_marked_unless_told_otherwise() -> None:
-    assert judge(Policy(), GREY, None) == Verdict("mark", "uniform")
-    assert judge(Policy(), None, 3) == Verdict("mark", "duplicate")
+    assert judge(Policy(), GREY, None) == Verdict("mark", ("uniform",))
+    assert judge(Policy(), None, 3) == Verdict("mark", ("duplicate",))
 
 
 @pytest.mark.parametrize(
     ("policy", "verdict"),
     [
-        (Policy(uniform="again"), Verdict("again", "uniform")),
-        (Policy(uniform="again", dark="drop"), Verdict("drop", "dark")),
-        (Policy(uniform="drop", dark="again"), Verdict("drop", "uniform")),
-        (Policy(dark="again", uniform="again"), Verdict("again", "dark")),
-        (Policy(duplicate="drop"), Verdict("drop", "duplicate")),
+        (Policy(uniform="again"), Verdict("again", ("uniform",))),
+        (Policy(uniform="again", dark="drop"), Verdict("drop", ("dark",))),
+        (Policy(uniform="drop", dark="again"), Verdict("drop", ("uniform",))),
+        (Policy(dark="again", uniform="again"), Verdict("again", ("dark", "uniform"))),
+        (Policy(duplicate="drop"), Verdict("drop", ("duplicate",))),
+        (Policy(non_finite="again"), Verdict("again", ("non_finite",))),
     ],
 )
 def test_the_strongest_action_decides(policy: Policy, verdict: Verdict) -> None:
-    assert judge(policy, BLACK, 0) == verdict
+    assert judge(policy, BLACK, 0, non_finite=True) == verdict
+    assert verdict.reason == verdict.reasons[0]
 
 
 def test_scores_are_sorted_by_name() -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from latentfarm.errors import RenderError
+    from latentfarm.redraws import Redraw
     from latentfarm.repository.sealing import Packed
     from worker.sealing.shift import Shift
 
@@ -36,7 +37,7 @@ class Recorder:
         self.told: list[tuple[int, object]] = []
         self.changed = threading.Condition()
 
-    def packed(self, errand: Errand, packed: Packed, then: Callable[[], object]) -> None:
+    def packed(self, errand: Errand, packed: Packed | Redraw, then: Callable[[], object]) -> None:
         self._note(errand, packed)
         then()
 

@@ -37,7 +37,7 @@ def test_states_are_live_or_final() -> None:
     assert {S.SUCCEEDED, S.FAILED, S.CANCELLED} == FINAL
 
 
-def test_nothing_follows_a_final_state_but_a_repair_or_a_retry() -> None:
+def test_nothing_follows_a_final_state_but_a_repair_a_redraw_or_a_retry() -> None:
     follows = {before: after for before, after in TRANSITIONS if before in FINAL}
     assert follows == {S.SUCCEEDED: S.QUEUED, S.FAILED: S.QUEUED}
 

@@ -7,6 +7,7 @@ import threading
 from concurrent.futures import Future
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
+from uuid import UUID
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from sqlalchemy.exc import IntegrityError
 
 from latentfarm.errors import ErrorClass, TransientError
 from latentfarm.records import ObjectRef
+from latentfarm.redraws import Redraw, Wanting
 from latentfarm.spec import RenderSpec
 from latentfarm.states import Lane, Stage
 from worker.engine.order import Order, Picture
@@ -123,3 +125,25 @@ def test_a_machine_without_files_ends_the_child_and_no_render() -> None:
     outflow.finished(ORDER, Picture(WHOLE, {}))
     outflow.close()
     assert (sick, committer.failures, len(holdings)) == ([1], [], 1)
+
+
+def test_images_that_are_wanting_are_committed_as_such() -> None:
+    holdings, told = Holdings(), []
+
+    def answer(kind: str, record: object) -> Future[Any]:
+        told.append((kind, record))
+        done: Future[Any] = Future()
+        done.set_result({(1, 1)})
+        return done
+
+    committer = SimpleNamespace(
+        seal=lambda packed: answer("seal", packed), redraw=lambda wanted: answer("redraw", wanted)
+    )
+    wanted = Redraw(1, 1, 7, UUID(int=1), (Wanting(2, ("dark",)),))
+    for record in (wanted, cast("Any", "files")):
+        holdings.add(cast("Claimed", SimpleNamespace(render_id=1, fence=1)))
+        outflow = Outflow(holdings, cast("Any", committer), cast("Any", None), *NOBODY)
+        outflow.packed(ORDER, record, lambda: told.append(("then", None)))
+        outflow.close()
+    assert told == [("redraw", wanted), ("then", None), ("seal", "files"), ("then", None)]
+    assert len(holdings) == 0

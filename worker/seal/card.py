@@ -69,9 +69,16 @@ def _intro(totals: dict[str, Any]) -> str:
     marked = ", ".join(f"{count} {mark}" for mark, count in totals["marked"].items()) or "none"
     return (
         f"{totals['images']} images made by Stable Diffusion XL from text, in {totals['shards']} shards.\n"
-        f"Left out: {missing}. Marked: {marked}. Each `_stats.json` in `index/` lists what its shard lacks, and why;\n"
+        f"Left out: {missing}. Marked: {marked}. {_redrawn(totals)}Each `_stats.json` in `index/` lists what its shard lacks, and why;\n"
         "`manifest.json` has the digest of every file."
     )
+
+
+def _redrawn(totals: dict[str, Any]) -> str:
+    if not totals["redrawn"]:
+        return ""
+    reasons = ", ".join(f"{count} {reason}" for reason, count in totals["redrawn_for"].items())
+    return f"Rendered again with another seed: {totals['redrawn']} of them, for {reasons}. "
 
 
 def _loading(run: Run) -> str:
@@ -90,7 +97,7 @@ def _table(run: Run, totals: dict[str, Any]) -> str:
     rows = {
         **{f"model `{model.name}`": _model(model) for model in run.models},
         **{f"`{name}`": value for name, value in run.settings.items()},
-        "seed": f"{run.seed}; image n has this + n, unless its row has its own",
+        "seed": f"{run.seed}; image n has this + n, unless its row has its own or it was rendered again",
         "images asked for": str(run.images),
         "bytes of images": str(totals["image_bytes"]),
         "layout": f"{run.layout}, up to {run.shard_samples} samples a shard",

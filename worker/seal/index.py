@@ -96,6 +96,9 @@ _AFTER: dict[str, pa.DataType] = {
     "phash": _TEXT,
     "colour": _TEXT,
     "duplicate_of": _WHOLE,
+    "redraws": _WHOLE,
+    "rejected": pa.list_(pa.struct({"seed": _WHOLE, "reasons": pa.list_(_TEXT)})),
+    "exhausted": _FLAG,
     "scores": _TEXT,
 }
 _OF_FACTS = (
@@ -122,7 +125,8 @@ def index_row(piece: Piece, shard: Shard) -> dict[str, Any]:
     """One row; a measure that was not taken is null.
 
     `file` is the shard's, below the dataset's folder, `file_name` the image's in it; `metadata` and `scores`
-    are JSON text, `phash` and `colour` hexadecimal.
+    are JSON text, `phash` and `colour` hexadecimal; `seed` is the one of the image that is there, after `redraws`
+    other ones, which `rejected` names with what was found.
     """
     width, height = size_of(piece)
     measured = {} if piece.quality is None else {n: getattr(piece.quality, n) for n in _OF_QUALITY}
@@ -144,6 +148,9 @@ def index_row(piece: Piece, shard: Shard) -> dict[str, Any]:
         "phash": phash_text(piece),
         "colour": None if piece.quality is None else f"{piece.quality.colour:06x}",
         "duplicate_of": piece.duplicate_of,
+        "redraws": len(piece.rejected),
+        "rejected": [dict(one) for one in piece.rejected],
+        "exhausted": piece.exhausted,
         "scores": compact(piece.scores),
     }
 

@@ -17,7 +17,20 @@ if TYPE_CHECKING:
 
 PATH = "manifest.json"
 FORMAT = 1
-_COPIED = ("number", "part", "images", "image_bytes", "first", "last", "marked", "left_out")
+_COPIED = (
+    "number",
+    "part",
+    "images",
+    "image_bytes",
+    "first",
+    "last",
+    "marked",
+    "redrawn",
+    "redrawn_for",
+    "left_out",
+)
+_ADDED: dict[str, Any] = {"redrawn": 0, "redrawn_for": {}}
+"""What the marks of earlier releases lack."""
 
 
 class Manifest:
@@ -41,7 +54,7 @@ class Manifest:
             self._take(mark)
 
     def _take(self, mark: bytes) -> None:
-        stats = json.loads(mark)
+        stats = _ADDED | json.loads(mark)
         place = stats["number"], stats["part"]
         shard = Shard(Layout(stats["layout"]), *place)
         if place in self._shards or shard.layout is not self.run.layout:
@@ -55,14 +68,17 @@ class Manifest:
     def totals(self) -> dict[str, Any]:
         """Counts over all shards: what a supplement brought is no longer missing."""
         entries = self._shards.values()
-        marked = Counter[str]()
+        marked, reasons = Counter[str](), Counter[str]()
         for entry in entries:
             marked.update(entry["marked"])
+            reasons.update(entry["redrawn_for"])
         return {
             "shards": len(entries),
             "images": sum(entry["images"] for entry in entries),
             "image_bytes": sum(entry["image_bytes"] for entry in entries),
             "marked": dict(sorted(marked.items())),
+            "redrawn": sum(entry["redrawn"] for entry in entries),
+            "redrawn_for": dict(sorted(reasons.items())),
             "left_out": dict(sorted(Counter(self._left_out().values()).items())),
         }
 

@@ -77,6 +77,8 @@ class _Tally:
         self._ordinals: list[int] = []
         self._bytes = 0
         self._marked = Counter[str]()
+        self._redrawn = 0
+        self._reasons = Counter[str]()
 
     def add(self, piece: Piece) -> None:
         if self._ordinals and piece.ordinal <= self._ordinals[-1]:
@@ -84,6 +86,9 @@ class _Tally:
         self._ordinals.append(piece.ordinal)
         self._bytes += len(piece.image)
         self._marked.update(piece.marks)
+        self._redrawn += bool(piece.rejected)
+        for one in piece.rejected:
+            self._reasons.update(one["reasons"])
 
     def sealed(self, shard: Shard, files: tuple[Counted, Counted]) -> Sealed:
         paths = shard.data_path, shard.index_path
@@ -93,5 +98,7 @@ class _Tally:
             image_bytes=self._bytes,
             ordinals=tuple(self._ordinals),
             marked=dict(sorted(self._marked.items())),
+            redrawn=self._redrawn,
+            redrawn_for=dict(sorted(self._reasons.items())),
             files=tuple(out.as_file(path) for out, path in zip(files, paths, strict=True)),
         )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from worker.seal.quality import Quality
@@ -60,6 +60,8 @@ class Piece:
         quality: what `measure` found; None where the image was not measured.
         duplicate_of: ordinal of an image of the run that looks the same.
         scores: what a scorer added, by name.
+        rejected: `seed` and `reasons` of each image that stood here before, and was found wanting.
+        exhausted: it is wanting still, and no further seed is tried.
     """
 
     ordinal: int
@@ -74,6 +76,8 @@ class Piece:
     quality: Quality | None = None
     duplicate_of: int | None = None
     scores: Mapping[str, float] = field(default_factory=dict)
+    rejected: Sequence[Mapping[str, Any]] = ()
+    exhausted: bool = False
 
     @property
     def key(self) -> str:
@@ -92,12 +96,13 @@ class Piece:
 
     @property
     def marks(self) -> tuple[str, ...]:
-        """What is odd about it: of `uniform`, `dark`, `duplicate` and `non_finite`."""
+        """What is odd about it: of `uniform`, `dark`, `duplicate`, `non_finite` and `exhausted`."""
         quality = self.quality
         found = {
             "uniform": quality is not None and quality.uniform,
             "dark": quality is not None and quality.dark,
             "duplicate": self.duplicate_of is not None,
             "non_finite": self.facts.non_finite,
+            "exhausted": self.exhausted,
         }
         return tuple(name for name, odd in found.items() if odd)

@@ -17,6 +17,7 @@ class Policy:
 
     uniform: Action = "mark"
     dark: Action = "mark"
+    non_finite: Action = "mark"
     duplicate: Action = "mark"
 
 
@@ -26,14 +27,21 @@ class Verdict:
 
     Attributes:
         action: None where nothing was found.
-        reason: the finding that decided: `uniform`, `dark` or `duplicate`; empty where there is none.
+        reasons: the findings that ask for it, of `dark`, `uniform`, `non_finite` and `duplicate`.
     """
 
     action: Action | None
-    reason: str = ""
+    reasons: tuple[str, ...] = ()
+
+    @property
+    def reason(self) -> str:
+        """The finding that is named first; empty where there is none."""
+        return next(iter(self.reasons), "")
 
 
-def judge(policy: Policy, quality: Quality | None, duplicate_of: int | None) -> Verdict:
+def judge(
+    policy: Policy, quality: Quality | None, duplicate_of: int | None, *, non_finite: bool = False
+) -> Verdict:
     """The strongest action of all findings: drop, then again, then mark.
 
     A black image is uniform too: whoever drops what is dark does not want it again for being uniform.
@@ -43,11 +51,13 @@ def judge(policy: Policy, quality: Quality | None, duplicate_of: int | None) -> 
         findings["dark"] = policy.dark
     if quality is not None and quality.uniform:
         findings["uniform"] = policy.uniform
+    if non_finite:
+        findings["non_finite"] = policy.non_finite
     if duplicate_of is not None:
         findings["duplicate"] = policy.duplicate
     actions: tuple[Action, ...] = ("drop", "again", "mark")
     for action in actions:
-        for reason, wanted in findings.items():
-            if wanted == action:
-                return Verdict(action, reason)
+        reasons = tuple(reason for reason, wanted in findings.items() if wanted == action)
+        if reasons:
+            return Verdict(action, reasons)
     return Verdict(None)

@@ -77,7 +77,7 @@ class LeftOut:
 
     Attributes:
         outcome: `failed`, `cancelled` or `dropped`.
-        reason: class of the failure, or what it was dropped for: `uniform`, `dark`, `duplicate`.
+        reason: class of the failure, or what it was dropped for: `uniform`, `dark`, `non_finite`, `duplicate`.
     """
 
     ordinal: int
@@ -95,7 +95,9 @@ class Sealed:
         images: that it holds.
         image_bytes: of their files, together.
         ordinals: of these images, rising.
-        marked: images by mark: `uniform`, `dark`, `duplicate`, `non_finite`.
+        marked: images by mark: `uniform`, `dark`, `duplicate`, `non_finite`, `exhausted`.
+        redrawn: images that do not have their first seed, since a check found others wanting.
+        redrawn_for: the findings of all seeds before, by name.
         files: the samples, then the index.
     """
 
@@ -104,6 +106,8 @@ class Sealed:
     image_bytes: int
     ordinals: tuple[int, ...]
     marked: dict[str, int]
+    redrawn: int
+    redrawn_for: dict[str, int]
     files: tuple[ShardFile, ...]
 
     def stats(self, left_out: Iterable[LeftOut] = ()) -> bytes:
@@ -122,6 +126,8 @@ class Sealed:
                 # A supplement has gaps, and says which of the missing ones it brings.
                 "ordinals": list(self.ordinals) if self.shard.part else None,
                 "marked": self.marked,
+                "redrawn": self.redrawn,
+                "redrawn_for": self.redrawn_for,
                 "left_out": dict(sorted(Counter(one.outcome for one in missing).items())),
                 "files": self.files,
                 "missing": missing,

@@ -16,6 +16,7 @@ from worker.sealing.shift import TURN_S, Abandoned, Shift
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from latentfarm.redraws import Redraw
     from latentfarm.repository.sealing import Packed
     from latentfarm.states import Lane
     from worker.engine.order import Errand
@@ -28,8 +29,8 @@ STOP_S = 5.0
 class Listener(Protocol):
     """Who is told what becomes of a shard. Calls return at once."""
 
-    def packed(self, errand: Errand, packed: Packed, then: Callable[[], object]) -> None:
-        """The files are in the bucket; `then` is to be called once they are committed, or were refused."""
+    def packed(self, errand: Errand, packed: Packed | Redraw, then: Callable[[], object]) -> None:
+        """What came of it is to be committed; `then` is to be called once it is, or was refused."""
 
     def failed(self, errand: Errand, error: RenderError, /) -> None:
         """The shard could not be packed."""
@@ -38,7 +39,7 @@ class Listener(Protocol):
 class Packer(Protocol):
     """Packs one shard."""
 
-    def __call__(self, errand: Errand, shift: Shift) -> Packed | None:
+    def __call__(self, errand: Errand, shift: Shift) -> Packed | Redraw | None:
         """None: the claim is not this worker's any more."""
 
 
@@ -129,7 +130,7 @@ class SealEngine:
             self._listener.packed(errand, result, self._clearing.wake)
         # Else the watch finds that it was superseded, and lets go of it.
 
-    def _result(self, errand: Errand, shift: Shift) -> Packed | RenderError | None:
+    def _result(self, errand: Errand, shift: Shift) -> Packed | Redraw | RenderError | None:
         try:
             return self._pack(errand, shift)
         except (Abandoned, Interrupted):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from latentfarm.logs import get_logger
+from latentfarm.redraws import Redraw
 from latentfarm.repository.sealing import Packed, task_of
 from worker.sealing.folder import Folder
 from worker.sealing.gathering import Gathering
@@ -30,11 +32,12 @@ class Sealer:
         self._shift: Shift | None = None
         self._spool = Spool(self._part)
 
-    def __call__(self, errand: Errand, shift: Shift) -> Packed | None:
+    def __call__(self, errand: Errand, shift: Shift) -> Packed | Redraw | None:
         """Packs and puts; nothing of it is visible before it is committed.
 
         Returns:
-            What is to be committed; None when the claim is not this worker's any more.
+            What is to be committed: files, or what must be rendered again before there can be any. None when the
+            claim is not this worker's any more.
 
         Raises:
             Abandoned, Interrupted: the shift is over.
@@ -54,7 +57,11 @@ class Sealer:
             files = make_top(task, folder, repository, gathering, shift)
         else:
             maker = ShardMaker(task, Roll(repository, self._spool, task), gathering, shift)
-            images, files = maker.make(folder)
+            made = maker.make(folder)
+            if made is None:
+                get_logger().info("images_wanting", shard=task.shard_id, images=len(maker.wanting))
+                return Redraw(*pair, task.shard_id, task.dataset_id, tuple(maker.wanting))
+            images, files = made
             seconds = maker.seconds
         return Packed(
             render_id=errand.render_id,

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from latentfarm.errors import LatentsError
+from latentfarm.redraws import MOST_REDRAWS, Wanting
 from latentfarm.states import RenderState
 from worker.seal.duplicates import NearDuplicates
 from worker.seal.packing import pack
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from latentfarm.records import ObjectRef
-    from latentfarm.repository.sealing import Task
+    from latentfarm.repository.sealing import Member, Task
+    from worker.seal.policy import Verdict
     from worker.seal.quality import Quality
     from worker.sealing.folder import Folder
     from worker.sealing.gathering import Gathering
@@ -36,6 +38,7 @@ class ShardMaker:
 
     Attributes:
         left_out: images that are not in it, and why.
+        wanting: images that are to be rendered again, before anything is packed.
         seconds: on devices, for all that belongs to it.
     """
 
@@ -44,17 +47,17 @@ class ShardMaker:
         self._gathering = gathering
         self._shift = shift
         self._shard = Shard(Layout(task.request["layout"]), task.number, task.part)
-        # What is to be made again is marked until there is a way to ask for it.
         self._policy = Policy(**task.request["quality"])
         self._seen = NearDuplicates()
         self.left_out: list[LeftOut] = []
+        self.wanting: list[Wanting] = []
         self.seconds = 0.0
 
-    def make(self, folder: Folder) -> tuple[int, tuple[dict[str, Any], ...]]:
+    def make(self, folder: Folder) -> tuple[int, tuple[dict[str, Any], ...]] | None:
         """Packs and puts; the completion mark comes last.
 
         Returns:
-            (images in the shard, its files as SQL keeps them).
+            (images in the shard, its files as SQL keeps them); None when some are wanting, and nothing was put.
 
         Raises:
             Abandoned: the shift is over.
@@ -62,6 +65,8 @@ class ShardMaker:
         """
         with tempfile.TemporaryFile() as data, tempfile.TemporaryFile() as index:
             sealed = pack(self._shard, self._pieces(), data, index)
+            if self.wanting:
+                return None
             files = [
                 self._put(folder, content, file)
                 for content, file in zip(sealed.files, (data, index), strict=True)
@@ -90,20 +95,30 @@ class ShardMaker:
                 self.left_out.append(_not_made(entry))
                 continue
             piece = self._judged(entry, *measured)
-            if piece is not None:
+            # Once one is wanting the others are only looked at: all that are go back together.
+            if piece is not None and not self.wanting:
                 yield piece
 
     def _judged(self, entry: Entry, image: bytes, quality: Quality | None) -> Piece | None:
-        ordinal = entry.member.ordinal
-        duplicate = None
-        if quality is not None and quality.phash is not None:
-            duplicate = self._seen.add(ordinal, quality.phash, quality.colour)
-        verdict = judge(self._policy, quality, duplicate)
+        member = entry.member
+        duplicate, alone = None, judge(self._policy, quality, None, non_finite=member.non_finite)
+        # What goes is nobody's original.
+        if quality is not None and quality.phash is not None and not _goes_back(member, alone):
+            duplicate = self._seen.add(member.ordinal, quality.phash, quality.colour)
+        verdict = judge(self._policy, quality, duplicate, non_finite=member.non_finite)
         if verdict.action == "drop":
             told = f"looks like image {duplicate}" if verdict.reason == "duplicate" else ""
-            self.left_out.append(LeftOut(ordinal, entry.sample.id, "dropped", verdict.reason, told))
+            left_out = LeftOut(member.ordinal, entry.sample.id, "dropped", verdict.reason, told)
+            self.left_out.append(left_out)
             return None
-        return _piece(entry, image, quality, duplicate)
+        if _goes_back(member, verdict):
+            self.wanting.append(Wanting(member.render_id, verdict.reasons))
+            return None
+        return _piece(entry, image, quality, duplicate, exhausted=verdict.action == "again")
+
+
+def _goes_back(member: Member, verdict: Verdict) -> bool:
+    return verdict.action == "again" and len(member.rejected) < MOST_REDRAWS
 
 
 def _not_made(entry: Entry) -> LeftOut:
@@ -118,7 +133,9 @@ def _not_made(entry: Entry) -> LeftOut:
     )
 
 
-def _piece(entry: Entry, image: bytes, quality: Quality | None, duplicate_of: int | None) -> Piece:
+def _piece(
+    entry: Entry, image: bytes, quality: Quality | None, duplicate_of: int | None, *, exhausted: bool
+) -> Piece:
     member, sample = entry.member, entry.sample
     picture = json.loads(sample.picture)
     return Piece(
@@ -133,6 +150,8 @@ def _piece(entry: Entry, image: bytes, quality: Quality | None, duplicate_of: in
         metadata=sample.metadata,
         quality=quality,
         duplicate_of=duplicate_of,
+        rejected=member.rejected,
+        exhausted=exhausted,
     )
 
 
