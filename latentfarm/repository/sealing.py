@@ -58,12 +58,13 @@ _MEMBERS = text("""
     ORDER BY r.ordinal
 """)
 
-_MARKS = text("""
-    SELECT s.number, s.part, f ->> 'key' AS key, f ->> 'sha256' AS sha256, (f ->> 'size')::bigint AS size
+_OF_SHARDS = text("""
+    SELECT f ->> 'path' AS path, f ->> 'key' AS key, f ->> 'sha256' AS sha256, (f ->> 'size')::bigint AS size
     FROM shards s, jsonb_array_elements(s.files) AS f
-    WHERE s.dataset_id = :dataset AND s.number >= 0 AND s.state = 'sealed' AND f ->> 'path' LIKE '%\\_stats.json'
+    WHERE s.dataset_id = :dataset AND s.number >= 0 AND s.state = 'sealed' AND f ->> 'path' LIKE :pattern
     ORDER BY s.number, s.part
 """)
+_MARKS, _INDEXES = "%\\_stats.json", "index/%.parquet"
 
 _LOCK = text("""
     WITH w AS (SELECT * FROM unnest(CAST(:ids AS bigint[]), CAST(:fences AS int[])) AS w(id, fence))
@@ -222,10 +223,19 @@ def _member(row: Any) -> Member:
     )
 
 
-def marks_of(connection: Connection, dataset: UUID) -> list[ObjectRef]:
-    """The completion marks of all sealed shards of a dataset."""
-    rows = connection.execute(_MARKS, {"dataset": dataset})
-    return [ObjectRef(row.key, bytes.fromhex(row.sha256), row.size) for row in rows]
+def marks_of(connection: Connection, dataset: UUID) -> list[tuple[str, ObjectRef]]:
+    """Path and place of the completion marks of all sealed shards of a dataset."""
+    return _of_shards(connection, dataset, _MARKS)
+
+
+def indexes_of(connection: Connection, dataset: UUID) -> list[tuple[str, ObjectRef]]:
+    """Path and place of their indexes."""
+    return _of_shards(connection, dataset, _INDEXES)
+
+
+def _of_shards(connection: Connection, dataset: UUID, pattern: str) -> list[tuple[str, ObjectRef]]:
+    rows = connection.execute(_OF_SHARDS, {"dataset": dataset, "pattern": pattern})
+    return [(row.path, ObjectRef(row.key, bytes.fromhex(row.sha256), row.size)) for row in rows]
 
 
 def seal(connection: Connection, packed: Sequence[Packed]) -> set[Pair]:

@@ -17,12 +17,14 @@ from PIL import Image
 from tests.pieces import image_file, piece, pieces
 from worker.seal.card import PATH as CARD
 from worker.seal.card import card
+from worker.seal.looks import PATH as NEAR
+from worker.seal.looks import Looks, content
 from worker.seal.manifest import PATH as MANIFEST
-from worker.seal.manifest import Manifest
+from worker.seal.manifest import Manifest, NearFile
 from worker.seal.packing import pack
 from worker.seal.row import COLUMNS, row_of
 from worker.seal.run import Model, Run
-from worker.seal.shard import Layout, Shard
+from worker.seal.shard import Layout, Shard, ShardFile
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,7 +55,14 @@ def folder(tmp_path: Path, layout: Layout) -> Path:
     place = tmp_path / "dataset"
     marks = [seal(place, Shard(layout, number), pieces(*ordinals)) for number, ordinals in SHARDS.items()]
     run = Run("tests", layout, 5, "f" * 64, "d" * 64, 12, 7, (Model("tiny", licence="apache-2.0"),))
-    manifest = Manifest(run, marks)
+    seen = Looks()
+    for number in SHARDS:
+        shard = Shard(layout, number)
+        seen.add(shard.name, (place / shard.index_path).read_bytes())
+    near = content(seen.near_duplicates(lambda: None))
+    (place / NEAR).write_bytes(near)
+    file = ShardFile(NEAR, len(near), hashlib.sha256(near).hexdigest())
+    manifest = Manifest(run, marks, NearFile(0, file))
     (place / MANIFEST).write_bytes(manifest.content())
     (place / CARD).write_bytes(card(manifest))
     return place

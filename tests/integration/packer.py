@@ -9,10 +9,13 @@ from latentfarm.keys import dataset_prefix
 from latentfarm.repository import sealing
 from latentfarm.states import Stage
 from tests.pieces import pieces
-from worker.seal.manifest import Manifest
+from worker.seal import looks
+from worker.seal.looks import Looks
+from worker.seal.manifest import Manifest, NearFile
 from worker.seal.packing import pack
 from worker.seal.run import Run
 from worker.seal.shard import Layout, Shard
+from worker.sealing.top import file_of
 
 if TYPE_CHECKING:
     from latentfarm.records import Claimed
@@ -26,6 +29,7 @@ class Packer:
         self.ground = ground
         self.layout = layout
         self.marks: list[bytes] = []
+        self.looks = Looks()
 
     def pack_all(self) -> None:
         for _ in range(2):  # the shards, then the files at the top
@@ -58,9 +62,13 @@ class Packer:
         shard = Shard(self.layout, task.number, task.part)
         sealed = pack(shard, iter(pieces(*range(task.first, task.first + task.count))), data, index)
         self.marks.append(sealed.stats())
+        self.looks.add(shard.name, index.getvalue())
         files = {shard.data_path: data.getvalue(), shard.index_path: index.getvalue()}
         return files | {shard.stats_path: self.marks[-1]}, sealed.images
 
     def top(self) -> tuple[dict[str, bytes], int]:
         made = Run("birds", self.layout, 7, "f" * 64, "d" * 64, images=4, shard_samples=3)
-        return {"README.md": b"# birds\n", "manifest.json": Manifest(made, self.marks).content()}, 4
+        rows = looks.content(self.looks.near_duplicates(lambda: None))
+        near = NearFile(0, file_of(looks.PATH, rows))
+        manifest = Manifest(made, self.marks, near).content()
+        return {"manifest.json": manifest, "README.md": b"# birds\n", looks.PATH: rows}, 4

@@ -187,6 +187,7 @@ def test_a_dataset_is_pulled_and_verified(
     assert names == {
         "manifest.json",
         "README.md",
+        "near_duplicates.parquet",
         *(f"data/train-00000{number}.{ending}" for number in range(2)),
         *(f"index/00000{number}{tail}" for number in range(2) for tail in (".parquet", "_stats.json")),
     }
@@ -201,7 +202,7 @@ def test_a_pull_goes_on_and_names_what_is_not_right(
     stamp = kept.stat().st_mtime_ns
     (tmp_path / "data" / "train-000001.tar").write_bytes(b"half")
     again = told(run(url, "pull", "birds", str(tmp_path), "--json"))
-    assert (again["fetched"], again["kept"], again["wrong"]) == (1, 7, [])
+    assert (again["fetched"], again["kept"], again["wrong"]) == (1, 8, [])
     assert kept.stat().st_mtime_ns == stamp
     prefix = dataset_prefix(client.datasets.get("birds").id)
     store.put(f"{prefix}data/train-000000.tar", kept.read_bytes()[:-1] + b"!", "x/x")
@@ -236,6 +237,23 @@ def test_the_manifest_of_a_dataset_must_agree_with_its_files(
     )
     checked = run(url, "verify", "birds", "--json")
     assert checked.exit_code == 1
+    assert told(checked)["troubles"] == [f"{path}: the manifest tells of other bytes"]
+
+
+def test_the_list_of_near_duplicates_must_be_the_one_of_the_manifest(
+    url: str, client: Client, ground: Ground, store: S3Store
+) -> None:
+    packed(client, ground)
+    path = "near_duplicates.parquet"
+    ref = store.put(f"{dataset_prefix(client.datasets.get('birds').id)}{path}", b"PAR1", "x/x")
+    files = ground.rows("SELECT files FROM shards WHERE number = -1")[0][0]
+    other = [
+        file | {"size": ref.size, "sha256": ref.sha256.hex()} if file["path"] == path else file
+        for file in files
+    ]
+    change = "UPDATE shards SET files = CAST(%s AS jsonb) WHERE number = -1"
+    ground.repository.transact(lambda c: c.exec_driver_sql(change, (json.dumps(other),)).rowcount)
+    checked = run(url, "verify", "birds", "--json")
     assert told(checked)["troubles"] == [f"{path}: the manifest tells of other bytes"]
 
 

@@ -90,7 +90,7 @@ def test_the_top_tells_of_all_shards(ground: Packers) -> None:
     dataset = ground.create(25)
     ground.render(failed=[3])
     top = ground.seal_all()[-1]
-    assert [file["path"] for file in top.files] == ["manifest.json", "README.md"]
+    assert [file["path"] for file in top.files] == ["manifest.json", "README.md", "near_duplicates.parquet"]
     fence = top.fence
     assert top.files[0]["key"] == f"v1/datasets/{dataset}/manifest.f{fence}.json"
     manifest = json.loads(ground.read(top.files[0]))
@@ -219,6 +219,23 @@ def test_what_the_policy_drops_is_listed_and_its_object_goes(ground: Packers) ->
     assert (packed.images, stats["marked"]) == (8, {"uniform": 1})
     assert ground.job() == "succeeded"
     assert ground.rows("SELECT DISTINCT state FROM objects") == [("going",)]
+
+
+def test_the_top_names_near_duplicates_of_other_shards(ground: Packers) -> None:
+    ground.create(25)
+    ground.render(image=lambda n: image_file(2 if n in (13, 24) else n))
+    done = ground.seal_all()
+    top = done[-1]
+    rows = pq.read_table(io.BytesIO(ground.read(top.files[2]))).to_pylist()
+    pairs = [(row["id"], row["shard"], row["duplicate_of"], row["duplicate_of_shard"]) for row in rows]
+    assert pairs == [("id/13", "000001", "id/2", "000000"), ("id/24", "000002", "id/2", "000000")]
+    assert [row["distance"] for row in rows] == [0, 0]
+    near = json.loads(ground.read(top.files[0]))["near_duplicates"]
+    assert near["images"] == 2
+    file = {name: top.files[2][name] for name in ("path", "size", "sha256")}
+    assert near["file"] == file
+    assert b"2 images look like an earlier one of the run" in ground.read(top.files[1])
+    assert all(ground.stats(one)["marked"] == {} for one in done[:-1])
 
 
 @pytest.mark.parametrize("layout", ["imagefolder", "parquet"])

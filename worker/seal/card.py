@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from worker.seal.shard import SPLIT, Layout
 
 if TYPE_CHECKING:
-    from worker.seal.manifest import Manifest
+    from worker.seal.manifest import Manifest, NearFile
     from worker.seal.run import Model, Run
 
 PATH = "README.md"
@@ -32,7 +32,7 @@ def card(manifest: Manifest) -> bytes:
     parts = [
         _header(run, totals["images"]),
         f"# {run.name}",
-        _intro(totals),
+        _intro(totals, manifest.near),
         _loading(run),
         _table(run, totals),
     ]
@@ -63,7 +63,7 @@ def _header(run: Run, images: int) -> str:
     return "\n".join(["---", *lines, "---"])
 
 
-def _intro(totals: dict[str, Any]) -> str:
+def _intro(totals: dict[str, Any], near: NearFile | None) -> str:
     left_out = totals["left_out"]
     missing = ", ".join(f"{count} {outcome}" for outcome, count in left_out.items()) or "none"
     marked = ", ".join(f"{count} {mark}" for mark, count in totals["marked"].items()) or "none"
@@ -71,7 +71,7 @@ def _intro(totals: dict[str, Any]) -> str:
         f"{totals['images']} images made by Stable Diffusion XL from text, in {totals['shards']} shards.\n"
         f"Left out: {missing}. Marked: {marked}. {_redrawn(totals)}Each `_stats.json` in `index/` lists what its shard lacks, and why;\n"
         "`manifest.json` has the digest of every file."
-    )
+    ) + (f"\n{near.images} images look like an earlier one of the run: `{near.file.path}`." if near else "")
 
 
 def _redrawn(totals: dict[str, Any]) -> str:

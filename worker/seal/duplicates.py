@@ -11,7 +11,7 @@ PHASH_DISTANCE = 4
 """Bits of 64. JPEG as the farm writes it turns 0 to 4 of them; two unrelated pictures differ in some 32."""
 COLOUR_DISTANCE = 8
 """Levels of a channel's mean: a hash of greys cannot tell a red ball from a green one."""
-_BANDS = ((0, 13), (13, 13), (26, 13), (39, 13), (52, 12))
+BANDS = ((0, 13), (13, 13), (26, 13), (39, 13), (52, 12))
 """Offset and width of five parts of a hash. Four turned bits leave one of five parts as it was."""
 
 
@@ -25,7 +25,7 @@ class NearDuplicates:
         self._ordinals = array("q")
         self._hashes = array("Q")
         self._colours = array("I")
-        self._bands: list[defaultdict[int, array[int]]] = [defaultdict(lambda: array("I")) for _ in _BANDS]
+        self._bands: list[defaultdict[int, array[int]]] = [defaultdict(lambda: array("I")) for _ in BANDS]
 
     def __len__(self) -> int:
         return len(self._ordinals)
@@ -41,7 +41,7 @@ class NearDuplicates:
             phash: `Quality.phash`.
             colour: `Quality.colour`.
         """
-        parts = [phash >> offset & (1 << width) - 1 for offset, width in _BANDS]
+        parts = [phash >> offset & (1 << width) - 1 for offset, width in BANDS]
         found = self._first(parts, phash, colour)
         if found is not None:
             return found

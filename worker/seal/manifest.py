@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from worker.seal.documents import document
@@ -33,20 +34,30 @@ _ADDED: dict[str, Any] = {"redrawn": 0, "redrawn_for": {}}
 """What the marks of earlier releases lack."""
 
 
+@dataclass(frozen=True, slots=True)
+class NearFile:
+    """The file that lists near-duplicates of a run, and how many it has."""
+
+    images: int
+    file: ShardFile
+
+
 class Manifest:
     """Made from the completion marks of all shards, in any order; a shard without one is not in it."""
 
-    def __init__(self, run: Run, marks: Iterable[bytes]) -> None:
+    def __init__(self, run: Run, marks: Iterable[bytes], near: NearFile | None = None) -> None:
         """Read the marks.
 
         Args:
             run: what was to be made.
             marks: contents of every `_stats.json`.
+            near: what lies beside the manifest; None where nobody has looked.
 
         Raises:
             ValueError: a shard comes twice, or is of another layout than the run.
         """
         self.run = run
+        self.near = near
         self._shards: dict[tuple[int, int], dict[str, Any]] = {}
         self._missing: dict[tuple[int, int], list[tuple[int, str]]] = {}
         self._brought: dict[tuple[int, int], list[int]] = {}
@@ -105,6 +116,7 @@ class Manifest:
                 "shard_samples": run.shard_samples,
                 "models": run.models,
                 "totals": self.totals(),
+                "near_duplicates": self.near,
                 "shards": [self._shards[place] for place in sorted(self._shards)],
             }
         )

@@ -8,21 +8,28 @@ from functools import partial
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
-from latentfarm.repository.sealing import marks_of
-from worker.seal import card, manifest
-from worker.seal.manifest import Manifest
+from latentfarm.repository.sealing import indexes_of, marks_of
+from worker.seal import card, looks, manifest
+from worker.seal.manifest import Manifest, NearFile
 from worker.seal.run import Model, Run
 from worker.seal.shard import Layout, ShardFile
 from worker.sealing.folder import in_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from uuid import UUID
 
+    import pyarrow as pa
+    from sqlalchemy import Connection
+
+    from latentfarm.records import ObjectRef
     from latentfarm.repository.facade import Repository
     from latentfarm.repository.sealing import Task
     from worker.sealing.folder import Folder
     from worker.sealing.gathering import Gathering
     from worker.sealing.shift import Shift
+
+    Kept = tuple[str, ObjectRef]
 
 _TOLD = ("prompt", "prompt_2", "negative_prompt", "negative_prompt_2", "metadata", "webhook")
 """Defaults that say nothing of how images were made, or may be long."""
@@ -31,29 +38,54 @@ _TOLD = ("prompt", "prompt_2", "negative_prompt", "negative_prompt_2", "metadata
 def make_top(
     task: Task, folder: Folder, repository: Repository, gathering: Gathering, shift: Shift
 ) -> tuple[dict[str, Any], ...]:
-    """Reads the completion marks of all shards; puts `manifest.json` and the card.
+    """Reads the completion marks and indexes of all shards; puts manifest, card and near-duplicates.
 
     Raises:
         Abandoned: the shift is over.
-        RenderError: a mark is not what it was, or the store was away for too long.
+        RenderError: one of them is not what it was, or the store was away for too long.
     """
-    marks = shift.wait(gathering.ask(lambda: repository.transact(lambda c: marks_of(c, task.dataset_id))))
-
-    def read() -> Iterator[bytes]:
-        for _, mark in gathering.ahead(((None, ref) for ref in marks), gathering.fetch, shift):
-            shift.go_on()
-            if mark is not None:
-                yield mark
-
-    made = Manifest(run_of(task), read())
-    contents = {manifest.PATH: made.content(), card.PATH: card.card(made)}
+    kept = shift.wait(gathering.ask(lambda: repository.transact(lambda c: _kept(c, task.dataset_id))))
+    found = _alike(kept[1], gathering, shift)
+    rows = looks.content(found)
+    near = NearFile(len(found), file_of(looks.PATH, rows))
+    made = Manifest(run_of(task), (mark for _, mark in _read(kept[0], gathering, shift)), near)
+    contents = {
+        manifest.PATH: made.content(),
+        card.PATH: card.card(made),
+        looks.PATH: rows,
+    }
     return tuple(
         shift.wait(gathering.ask(partial(_put, folder, path, data, shift))) for path, data in contents.items()
     )
 
 
+def _kept(connection: Connection, dataset: UUID) -> tuple[list[Kept], list[Kept]]:
+    """Marks and indexes of the same moment."""
+    return marks_of(connection, dataset), indexes_of(connection, dataset)
+
+
+def _read(kept: list[Kept], gathering: Gathering, shift: Shift) -> Iterator[tuple[str, bytes]]:
+    for path, data in gathering.ahead(kept, gathering.fetch, shift):
+        shift.go_on()
+        if data is not None:
+            yield path, data
+
+
+def _alike(indexes: list[Kept], gathering: Gathering, shift: Shift) -> pa.Table:
+    """What looks like an earlier image of the whole run."""
+    seen = looks.Looks()
+    for path, index in _read(indexes, gathering, shift):
+        seen.add(PurePath(path).stem, index)
+    return seen.near_duplicates(shift.go_on)
+
+
 def _put(folder: Folder, path: str, data: bytes, shift: Shift) -> dict[str, Any]:
-    return folder.put(ShardFile(path, len(data), hashlib.sha256(data).hexdigest()), in_memory(data), shift)
+    return folder.put(file_of(path, data), in_memory(data), shift)
+
+
+def file_of(path: str, data: bytes) -> ShardFile:
+    """How a file is named elsewhere."""
+    return ShardFile(path, len(data), hashlib.sha256(data).hexdigest())
 
 
 def run_of(task: Task) -> Run:
