@@ -217,6 +217,7 @@ class Datasets:
         known: Dataset | None,
     ) -> bool:
         report = terms.report_of(checked, seed) | {"models": sorted(checked.models), "error": None}
+        report["licences"] = {name: self.registry.get(name).licence or "" for name in checked.models}
         accepted = sets.accept(
             connection,
             dataset_id,

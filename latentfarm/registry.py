@@ -34,6 +34,12 @@ class ModelEntry(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$", description="Also part of queue names.")
+    licence: str | None = Field(
+        None,
+        min_length=1,
+        max_length=100,
+        description="Of the weights, as the Hub names it, such as `openrail++`; told in the cards of datasets.",
+    )
     optional: bool = Field(False, description="Workers without its files leave it out, and say so.")
     base: str = Field(description="Folder in the diffusers layout or .safetensors file; or a hub id.")
     revision: Commit | None = Field(None, description="Commit of the hub id; without it `base` is a path.")

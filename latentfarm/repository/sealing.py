@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _TASK = text("""
     SELECT s.id, s.number, s.part, s.first, s.count, d.id AS dataset_id, d.name, d.request, d.seed, d.fingerprint,
-           d.digest, d.images
+           d.digest, d.images, coalesce(d.report -> 'licences', '{}'::jsonb) AS licences
     FROM renders r JOIN datasets d ON d.id = r.job_id
     JOIN shards s ON s.dataset_id = d.id AND r.ordinal = -1002 - CAST(s.number AS bigint) * 1000 - s.part
     WHERE r.id = :id AND r.fence = :fence AND r.state = :running
@@ -111,6 +111,7 @@ class Task:
         fingerprint: canonical JSON.
         digest: SHA-256 of the spool's lines.
         images: of the whole run.
+        licences: by model, as the registry had them; empty where it had none.
     """
 
     shard_id: int
@@ -125,6 +126,7 @@ class Task:
     fingerprint: str
     digest: bytes
     images: int
+    licences: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,9 +110,12 @@ def test_the_top_tells_of_all_shards(ground: Packers) -> None:
             assert stored is not None
             assert hashlib.sha256(stored).hexdigest() == file["sha256"]
     assert manifest["seed"] == 1000
-    assert manifest["models"][0]["name"] == "tiny"
+    model = manifest["models"][0]
+    assert [model[name] for name in ("name", "model_hash", "licence")] == ["tiny", "ab" * 32, "apache-2.0"]
     assert "/" not in manifest["models"][0]["source"]
-    assert b"# balls" in ground.read(top.files[1])
+    card = ground.read(top.files[1])
+    assert b"# balls" in card
+    assert b"hash " + b"ab" * 32 + b", licence apache-2.0 |" in card
     assert ground.rows("SELECT published FROM datasets")[0][0] == list(top.files)
 
 

@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 from huggingface_hub import DatasetCard
 
-from tests.pieces import pieces
+from tests.pieces import piece, pieces
 from worker.seal.card import card
+from worker.seal.makers import Makers
 from worker.seal.manifest import Manifest
 from worker.seal.packing import pack
+from worker.seal.piece import Facts
 from worker.seal.run import Model, Run
 from worker.seal.shard import Layout, LeftOut, Shard
 
@@ -59,6 +61,7 @@ def test_every_file_has_its_digest() -> None:
             "revision": "c" * 40,
             "model_hash": "ab" * 32,
             "licence": "openrail++",
+            "refiner_hash": "",
         }
     ]
 
@@ -120,3 +123,22 @@ def test_marks_of_an_earlier_release_tell_of_no_further_seeds() -> None:
     del earlier["redrawn"], earlier["redrawn_for"]
     totals = Manifest(run(), [json.dumps(earlier).encode()]).totals()
     assert (totals["redrawn"], totals["redrawn_for"]) == (0, {})
+
+
+def test_a_licence_that_nobody_has_stated_is_not_made_up() -> None:
+    models = (MODEL, Model("mine", "folder", "", "cd" * 32, "", "ef" * 32))
+    text = card(Manifest(run(models=models), [])).decode()
+    assert header_of(text)["license"] == ["openrail++", "unknown"]
+    assert f"| folder, hash {'cd' * 32}, refiner hash {'ef' * 32}, licence not stated |" in text
+    assert "| unknown source, licence not stated |" in card(Manifest(run(models=(Model("x"),)), [])).decode()
+
+
+def test_hashes_are_those_of_the_images() -> None:
+    makers = Makers()
+    for hashes in (("ab" * 32, ""), ("cd" * 32, "ef" * 32), ("ab" * 32, "")):
+        index = io.BytesIO()
+        facts = Facts(model_hash=hashes[0], refiner_hash=hashes[1])
+        pack(Shard(Layout.WEBDATASET, 0), iter([piece(0, facts=facts)]), io.BytesIO(), index)
+        makers.add(index.getvalue())
+    model = piece(0).picture["model"]
+    assert makers.hashes() == {model: (f"{'ab' * 32} and {'cd' * 32}", "ef" * 32)}

@@ -40,7 +40,7 @@ def card(manifest: Manifest) -> bytes:
 
 
 def _header(run: Run, images: int) -> str:
-    licences = sorted({model.licence for model in run.models if model.licence}) or ["unknown"]
+    licences = sorted({model.licence or "unknown" for model in run.models}) or ["unknown"]
     size = next((name for limit, name in _SIZES if images < limit), _LARGER)
     lines = [
         "license:",
@@ -110,12 +110,13 @@ def _table(run: Run, totals: dict[str, Any]) -> str:
 
 def _model(model: Model) -> str:
     facts = {
-        "": model.source,
+        "": model.source or "unknown source",
         "revision ": model.revision,
         "hash ": model.model_hash,
-        "licence ": model.licence,
+        "refiner hash ": model.refiner_hash,
+        "licence ": model.licence or "not stated",
     }
-    return ", ".join(f"{label}{value}" for label, value in facts.items() if value) or "unknown source"
+    return ", ".join(f"{label}{value}" for label, value in facts.items() if value)
 
 
 def _cell(text: str) -> str:

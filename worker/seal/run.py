@@ -18,7 +18,8 @@ class Model:
     Attributes:
         source: of its weights: a hub id or the name of a folder.
         revision: commit of the hub; empty for a folder.
-        model_hash: hex; empty where not known.
+        model_hash: as workers have recorded it, hex; several where the files have changed; empty where not known.
+        refiner_hash: the same of its refiner; empty where it took no part.
         licence: as the Hub names it, such as `openrail++`; empty where not known.
     """
 
@@ -27,6 +28,7 @@ class Model:
     revision: str = ""
     model_hash: str = ""
     licence: str = ""
+    refiner_hash: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from latentfarm.repository.sealing import indexes_of, marks_of
 from worker.seal import card, looks, manifest
+from worker.seal.makers import Makers
 from worker.seal.manifest import Manifest, NearFile
 from worker.seal.run import Model, Run
 from worker.seal.shard import Layout, ShardFile
 from worker.sealing.folder import in_memory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from uuid import UUID
 
     import pyarrow as pa
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from worker.sealing.shift import Shift
 
     Kept = tuple[str, ObjectRef]
+    Hashes = Mapping[str, tuple[str, str]]
 
 _TOLD = ("prompt", "prompt_2", "negative_prompt", "negative_prompt_2", "metadata", "webhook")
 """Defaults that say nothing of how images were made, or may be long."""
@@ -45,10 +47,10 @@ def make_top(
         RenderError: one of them is not what it was, or the store was away for too long.
     """
     kept = shift.wait(gathering.ask(lambda: repository.transact(lambda c: _kept(c, task.dataset_id))))
-    found = _alike(kept[1], gathering, shift)
+    found, hashes = _looked_at(kept[1], gathering, shift)
     rows = looks.content(found)
     near = NearFile(len(found), file_of(looks.PATH, rows))
-    made = Manifest(run_of(task), (mark for _, mark in _read(kept[0], gathering, shift)), near)
+    made = Manifest(run_of(task, hashes), (mark for _, mark in _read(kept[0], gathering, shift)), near)
     contents = {
         manifest.PATH: made.content(),
         card.PATH: card.card(made),
@@ -71,12 +73,13 @@ def _read(kept: list[Kept], gathering: Gathering, shift: Shift) -> Iterator[tupl
             yield path, data
 
 
-def _alike(indexes: list[Kept], gathering: Gathering, shift: Shift) -> pa.Table:
-    """What looks like an earlier image of the whole run."""
-    seen = looks.Looks()
+def _looked_at(indexes: list[Kept], gathering: Gathering, shift: Shift) -> tuple[pa.Table, Hashes]:
+    """What looks like an earlier image of the whole run, and the hashes of its models."""
+    seen, makers = looks.Looks(), Makers()
     for path, index in _read(indexes, gathering, shift):
         seen.add(PurePath(path).stem, index)
-    return seen.near_duplicates(shift.go_on)
+        makers.add(index)
+    return seen.near_duplicates(shift.go_on), makers.hashes()
 
 
 def _put(folder: Folder, path: str, data: bytes, shift: Shift) -> dict[str, Any]:
@@ -88,8 +91,12 @@ def file_of(path: str, data: bytes) -> ShardFile:
     return ShardFile(path, len(data), hashlib.sha256(data).hexdigest())
 
 
-def run_of(task: Task) -> Run:
-    """What the top files tell of the run."""
+def run_of(task: Task, hashes: Hashes) -> Run:
+    """What the top files tell of the run.
+
+    Args:
+        hashes: as `Makers.hashes` has them.
+    """
     told = json.loads(task.fingerprint)
     defaults = {name: value for name, value in told["defaults"].items() if name not in _TOLD}
     return Run(
@@ -100,7 +107,10 @@ def run_of(task: Task) -> Run:
         digest=bytes(task.digest).hex(),
         images=task.images,
         shard_samples=int(task.request["shard_samples"]),
-        models=tuple(_model(name, entry["places"]) for name, entry in told["models"].items()),
+        models=tuple(
+            _model(name, entry["places"], hashes.get(name, ("", "")), task.licences.get(name, ""))
+            for name, entry in told["models"].items()
+        ),
         settings={
             name: value if isinstance(value, str) else json.dumps(value)
             for name, value in sorted(defaults.items())
@@ -109,7 +119,8 @@ def run_of(task: Task) -> Run:
     )
 
 
-def _model(name: str, places: dict[str, str]) -> Model:
+def _model(name: str, places: dict[str, str], hashes: tuple[str, str], licence: str) -> Model:
     """Source and revision of its base; of a folder the last part, since the rest tells of a machine."""
     where, at, revision = places.get("base", "").rpartition(" at ")
-    return Model(name, where, revision) if at else Model(name, PurePath(revision).name)
+    source, commit = (where, revision) if at else (PurePath(revision).name, "")
+    return Model(name, source, commit, hashes[0], licence, hashes[1])
