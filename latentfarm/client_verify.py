@@ -7,6 +7,7 @@ import json
 import tarfile
 import tempfile
 import zipfile
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -85,29 +86,59 @@ def _verify(datasets: Datasets, name: str, opened: Open) -> Verified:
     for shard in datasets.shards(name):
         if shard.number >= 0:
             found.images += shard.images
+        rows = _Rows(shard)
         for file in shard.files:
             found.files += 1
             with opened(shard, file) as (content, digest):
-                right = _check(shard, file, content, digest, found)
+                right = _check(file, content, digest, found)
+                if right:
+                    rows.add(file.path, content)
                 if file.path == MANIFEST:
                     found.complete = True
                     told = _told(content, found) if right else None
                 elif told is not None and (shard.number >= 0 or file.path in told):
                     _compare(file, told.pop(file.path, None), found)
+        found.troubles += rows.troubles()
     found.troubles += [
         f"{path}: the manifest tells of it, and the farm does not" for path in sorted(told or ())
     ]
     return found
 
 
-def _check(shard: ShardView, file: FileView, content: BinaryIO, digest: str | None, found: Verified) -> bool:
+class _Rows:
+    """Images in the files of a shard: its samples may be in several, its index is one."""
+
+    def __init__(self, shard: ShardView) -> None:
+        self._shard = shard
+        self._counts: dict[str, tuple[str, int]] = {}
+        self._whole: Counter[str] = Counter()
+
+    def add(self, path: str, content: BinaryIO) -> None:
+        """A file that is what it should be."""
+        rows = rows_of(path, content) if self._shard.number >= 0 else None
+        folder = path.partition("/")[0]
+        self._whole[folder] += 1
+        if rows is not None:
+            first, before = self._counts.get(folder, (path, 0))
+            self._counts[folder] = first, before + rows
+
+    def troubles(self) -> list[str]:
+        """Where all files of a kind were whole and have another number of images together."""
+        asked = Counter(file.path.partition("/")[0] for file in self._shard.files)
+        images = self._shard.images
+        return [
+            f"{path}: {rows} rows, and its shard has {images} images"
+            for folder, (path, rows) in self._counts.items()
+            if rows != images and self._whole[folder] == asked[folder]
+        ]
+
+
+def _check(file: FileView, content: BinaryIO, digest: str | None, found: Verified) -> bool:
     size = content.tell()
     if digest is None:
         found.troubles.append(f"{file.path}: is not there")
     elif digest != file.sha256 or size != file.size:
         found.troubles.append(f"{file.path}: {size} bytes of SHA-256 {digest}, not {file.sha256}")
-    elif shard.number >= 0 and (rows := rows_of(file.path, content)) not in (None, shard.images):
-        found.troubles.append(f"{file.path}: {rows} rows, and its shard has {shard.images} images")
     else:
         return True
     return False

@@ -89,6 +89,7 @@ RUN_OPTIONS = (
     ),
     _option("layout", str | None, metavar="webdataset|imagefolder|parquet", help="What shards are."),
     _option("shard_samples", int | None, help="Images of one shard; 1000 when absent."),
+    _option("shard_bytes", int | None, help="Bytes of one file of a shard, about; 1 GiB when absent."),
     _option(
         "quality",
         Pairs,
@@ -106,7 +107,7 @@ RUN_OPTIONS = (
     _option("rank", int | None, "--priority", help="-10 to 10; higher goes first."),
 )
 """In the order in which the help shows them."""
-_PLAIN = ("seed", "template", "template_samples", "layout", "shard_samples", "start_after")
+_PLAIN = ("seed", "template", "template_samples", "layout", "shard_samples", "shard_bytes", "start_after")
 
 
 def asked(given: Mapping[str, Any]) -> dict[str, Any]:

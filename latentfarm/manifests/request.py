@@ -123,7 +123,10 @@ class DatasetRequest(StrictModel):
     layout: Layout = Field("webdataset", description="What shards are.")
     shard_samples: int = Field(1_000, ge=1, le=100_000, description="Images of one shard, at most.")
     shard_bytes: int = Field(
-        1024**3, ge=1024**2, le=64 * 1024**3, description="Bytes of one shard, about, at most."
+        1024**3,
+        ge=1024**2,
+        le=64 * 1024**3,
+        description="Bytes of one file of a shard, about, at most; a shard with more has several.",
     )
     quality: QualityPolicies = Field(QualityPolicies(), description="What becomes of images that look wrong.")
     start_after: AwareDatetime | None = Field(None, description="Rendering begins then; at once when absent.")

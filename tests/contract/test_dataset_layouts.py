@@ -8,6 +8,8 @@ import json
 import subprocess
 import sys
 import tarfile
+from contextlib import ExitStack
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import datasets
@@ -17,6 +19,7 @@ from PIL import Image
 from tests.pieces import image_file, piece, pieces
 from worker.seal.card import PATH as CARD
 from worker.seal.card import card
+from worker.seal.cutting import bytes_of
 from worker.seal.looks import PATH as NEAR
 from worker.seal.looks import Looks, content
 from worker.seal.manifest import PATH as MANIFEST
@@ -28,6 +31,7 @@ from worker.seal.shard import Layout, Shard, ShardFile
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import BinaryIO
 
     from worker.seal.piece import Piece
 
@@ -69,11 +73,20 @@ def folder(tmp_path: Path, layout: Layout) -> Path:
 
 
 def seal(place: Path, shard: Shard, made: list[Piece]) -> bytes:
+    """The first one is cut into several files."""
     paths = place / shard.data_path, place / shard.index_path
     for path in paths:
         path.parent.mkdir(parents=True, exist_ok=True)
-    with paths[0].open("wb") as data, paths[1].open("wb") as index:
-        mark = pack(shard, iter(made), data, index).stats()
+    files = count(1)
+    with ExitStack() as stack:
+
+        def further() -> BinaryIO:
+            return stack.enter_context((place / shard.data_path_of(next(files))).open("wb"))
+
+        data, index = (stack.enter_context(path.open("wb")) for path in paths)
+        most = 3 * bytes_of(made[0]) if shard.number == 0 else None
+        mark = pack(shard, iter(made), data, index, most_bytes=most, further=further).stats()
+    assert (next(files) > 2) == (shard.number == 0)
     (place / shard.stats_path).write_bytes(mark)
     return mark
 

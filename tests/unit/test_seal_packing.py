@@ -13,9 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from latentfarm.adapters import LoraUse
+from latentfarm.client_verify import rows_of as rows_in
 from latentfarm.spec import RefinerSpec, RenderSpec
 from tests.pieces import START, image_file, piece, pieces
 from worker.seal import embedded
+from worker.seal.cutting import bytes_of
 from worker.seal.index import PARAMETERS, index_schema
 from worker.seal.packing import pack
 from worker.seal.piece import Facts
@@ -212,3 +214,47 @@ def test_the_index_and_the_mark_tell_of_seeds_that_were_rejected() -> None:
         {"exhausted": 1},
     )
     assert packed(shard, 0)[0] == packed(shard, 0, rejected=rejected, exhausted=True)[0]
+
+
+@pytest.mark.parametrize("layout", Layout)
+def test_a_shard_with_too_many_bytes_has_several_files(layout: Layout) -> None:
+    shard, made = Shard(layout, 3, 1), pieces(*range(7))
+    most = bytes_of(made[0]) + bytes_of(made[1]) + bytes_of(made[2])
+    data, index = [io.BytesIO()], io.BytesIO()
+
+    def further() -> io.BytesIO:
+        data.append(io.BytesIO())
+        return data[-1]
+
+    sealed = pack(shard, iter(made), data[0], index, most_bytes=most, further=further)
+    ending = layout.extension
+    names = [f"data/train-000003-1{suffix}.{ending}" for suffix in ("", "_001", "_002")]
+    assert [file.path for file in sealed.files] == [*names, shard.index_path]
+    for file, out in zip(sealed.files, data, strict=False):
+        assert (file.size, file.sha256) == (len(out.getvalue()), hashlib.sha256(out.getvalue()).hexdigest())
+        assert file.size <= most
+    told = [row["file"] for row in index_rows(index.getvalue())]
+    counts = [rows_in(name, out) for name, out in zip(names, data, strict=True)]
+    assert counts == [told.count(name) for name in names]
+    assert told == sorted(told)
+    assert sum(counts) == sealed.images == 7
+    assert [file["path"] for file in json.loads(sealed.stats())["files"]] == [*names, shard.index_path]
+
+
+def test_a_file_that_is_not_full_is_the_one_that_there_always_was() -> None:
+    shard, made = Shard(Layout.WEBDATASET, 0), pieces(*range(4))
+    alone = packed(shard, *range(4))[2]
+    most = sum(map(bytes_of, made))
+    assert pack(shard, iter(made), io.BytesIO(), io.BytesIO(), most_bytes=most, further=io.BytesIO) == alone
+
+
+def test_an_image_that_is_too_large_alone_gets_a_file_of_its_own() -> None:
+    sealed = pack(
+        Shard(Layout.WEBDATASET, 0),
+        iter(pieces(0, 1, 2)),
+        io.BytesIO(),
+        io.BytesIO(),
+        most_bytes=1,
+        further=io.BytesIO,
+    )
+    assert len(sealed.files) == 4

@@ -11,7 +11,6 @@ from worker.seal.row import compact, phash_text, size_of
 
 if TYPE_CHECKING:
     from worker.seal.piece import Piece
-    from worker.seal.shard import Shard
     from worker.seal.stream import Counted
 
 GROUP_ROWS = 1_000
@@ -121,10 +120,10 @@ def index_schema() -> pa.Schema:
     return pa.schema(_BEFORE | PARAMETERS | _AFTER)
 
 
-def index_row(piece: Piece, shard: Shard) -> dict[str, Any]:
+def index_row(piece: Piece, path: str) -> dict[str, Any]:
     """One row; a measure that was not taken is null.
 
-    `file` is the shard's, below the dataset's folder, `file_name` the image's in it; `metadata` and `scores`
+    `file` is `path`, below the dataset's folder, `file_name` the image's in it; `metadata` and `scores`
     are JSON text, `phash` and `colour` hexadecimal; `seed` is the one of the image that is there, after `redraws`
     other ones, which `rejected` names with what was found.
     """
@@ -135,7 +134,7 @@ def index_row(piece: Piece, shard: Shard) -> dict[str, Any]:
         "id": piece.id,
         "key": piece.key,
         "ordinal": piece.ordinal,
-        "file": shard.data_path,
+        "file": path,
         "file_name": piece.file_name,
         "seed": piece.seed,
         "bytes": len(piece.image),
@@ -158,15 +157,14 @@ def index_row(piece: Piece, shard: Shard) -> dict[str, Any]:
 class IndexWriter:
     """Writes the index of one shard, `GROUP_ROWS` rows at a time."""
 
-    def __init__(self, out: Counted, shard: Shard) -> None:
-        self._shard = shard
+    def __init__(self, out: Counted) -> None:
         self._schema = index_schema()
         self._writer = pq.ParquetWriter(pa.PythonFile(out, mode="w"), self._schema, compression="ZSTD")
         self._rows: list[dict[str, Any]] = []
 
-    def add(self, piece: Piece) -> None:
-        """Take the row of a piece."""
-        self._rows.append(index_row(piece, self._shard))
+    def add(self, piece: Piece, path: str) -> None:
+        """Take the row of a piece, and the path of the file that has its image."""
+        self._rows.append(index_row(piece, path))
         if len(self._rows) >= GROUP_ROWS:
             self._write()
 

@@ -1,42 +1,31 @@
-"""Pieces -> the two files of a shard."""
+"""Pieces -> the files of a shard."""
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO
 
-from worker.seal.embedded import ParquetWriter
-from worker.seal.imagefolder import FolderWriter
+from worker.seal.cutting import Cutter
 from worker.seal.index import IndexWriter
-from worker.seal.shard import Layout, Sealed
+from worker.seal.shard import Sealed
 from worker.seal.stream import Counted
-from worker.seal.webdataset import TarWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from worker.seal.piece import Piece
-    from worker.seal.shard import Shard
+    from worker.seal.shard import Shard, ShardFile
 
 
-class Writer(Protocol):
-    """Takes the pieces of one shard in the order of ordinals."""
-
-    def add(self, piece: Piece) -> None:
-        """Take a piece; it need not be written yet."""
-
-    def close(self) -> None:
-        """Write all that is still to be written."""
-
-
-WRITERS: dict[Layout, Callable[[Counted], Writer]] = {
-    Layout.WEBDATASET: TarWriter,
-    Layout.IMAGEFOLDER: FolderWriter,
-    Layout.PARQUET: ParquetWriter,
-}
-
-
-def pack(shard: Shard, pieces: Iterable[Piece], data: BinaryIO, index: BinaryIO) -> Sealed:
+def pack(
+    shard: Shard,
+    pieces: Iterable[Piece],
+    data: BinaryIO,
+    index: BinaryIO,
+    *,
+    most_bytes: int | None = None,
+    further: Callable[[], BinaryIO] | None = None,
+) -> Sealed:
     """Write a shard: the same pieces give the same bytes, with the same versions of the libraries.
 
     In `data` these are the same whoever made the images and when; the index tells of that too.
@@ -46,28 +35,28 @@ def pack(shard: Shard, pieces: Iterable[Piece], data: BinaryIO, index: BinaryIO)
         pieces: in the order of ordinals. One at a time is in memory (Parquet: a row group, 32 MiB at most).
         data: takes the samples. Only `write` is called, so it may be a pipe or an upload.
         index: takes the rows without images, likewise.
+        most_bytes: of one file of samples, about; one that has more alone gets a file of its own.
+        further: gives the next file of samples, where `most_bytes` asks for one.
 
     Returns:
-        What was written; its `stats(left_out)` is the completion mark, to be stored after both files.
+        What was written; its `stats(left_out)` is the completion mark, to be stored after all files.
 
     Raises:
         ValueError: ordinals do not rise.
     """
-    files = Counted(data), Counted(index)
-    writers = WRITERS[shard.layout](files[0]), IndexWriter(files[1], shard)
-    tally = _Tally()
+    samples, rows = Cutter(shard, data, most_bytes, further), Counted(index)
+    writer, tally = IndexWriter(rows), _Tally()
     try:
         for piece in pieces:
             tally.add(piece)
-            for writer in writers:
-                writer.add(piece)
-        for writer in writers:
-            writer.close()
+            writer.add(piece, samples.add(piece))
+        samples.close()
+        writer.close()
     except BaseException:
-        for out in files:
-            out.cut()
+        samples.cut()
+        rows.cut()
         raise
-    return tally.sealed(shard, files)
+    return tally.sealed(shard, [*samples.files(), rows.as_file(shard.index_path)])
 
 
 class _Tally:
@@ -90,8 +79,7 @@ class _Tally:
         for one in piece.rejected:
             self._reasons.update(one["reasons"])
 
-    def sealed(self, shard: Shard, files: tuple[Counted, Counted]) -> Sealed:
-        paths = shard.data_path, shard.index_path
+    def sealed(self, shard: Shard, files: Sequence[ShardFile]) -> Sealed:
         return Sealed(
             shard=shard,
             images=len(self._ordinals),
@@ -100,5 +88,5 @@ class _Tally:
             marked=dict(sorted(self._marked.items())),
             redrawn=self._redrawn,
             redrawn_for=dict(sorted(self._reasons.items())),
-            files=tuple(out.as_file(path) for out, path in zip(files, paths, strict=True)),
+            files=tuple(files),
         )

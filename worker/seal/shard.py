@@ -48,8 +48,18 @@ class Shard:
 
     @property
     def data_path(self) -> str:
-        """The samples; the split's name in it is what stock readers go by."""
-        return f"data/{SPLIT}-{self.name}.{self.layout.extension}"
+        """The samples, or the first of them."""
+        return self.data_path_of(0)
+
+    def data_path_of(self, number: int) -> str:
+        """A file of the samples; the split's name in it is what stock readers go by.
+
+        Args:
+            number: 0; more where a shard has too many bytes for one file: `train-000003_001.tar`.
+        """
+        return (
+            f"data/{SPLIT}-{self.name}" + (f"_{number:03d}" if number else "") + f".{self.layout.extension}"
+        )
 
     @property
     def index_path(self) -> str:
@@ -98,7 +108,7 @@ class Sealed:
         marked: images by mark: `uniform`, `dark`, `duplicate`, `non_finite`, `exhausted`.
         redrawn: images that do not have their first seed, since a check found others wanting.
         redrawn_for: the findings of all seeds before, by name.
-        files: the samples, then the index.
+        files: the samples, in one file or several, then the index.
     """
 
     shard: Shard

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
+from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from worker.sealing.folder import in_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import BinaryIO
 
     from latentfarm.records import ObjectRef
     from latentfarm.repository.sealing import Member, Task
@@ -47,6 +49,7 @@ class ShardMaker:
         self._gathering = gathering
         self._shift = shift
         self._shard = Shard(Layout(task.request["layout"]), task.number, task.part)
+        self._most_bytes = int(task.request["shard_bytes"])
         self._policy = Policy(**task.request["quality"])
         self._seen = NearDuplicates()
         self.left_out: list[LeftOut] = []
@@ -63,13 +66,27 @@ class ShardMaker:
             Abandoned: the shift is over.
             RenderError: an image is not what it was, or the store was away for too long.
         """
-        with tempfile.TemporaryFile() as data, tempfile.TemporaryFile() as index:
-            sealed = pack(self._shard, self._pieces(), data, index)
+        with ExitStack() as stack:
+            data: list[BinaryIO] = []
+
+            def further() -> BinaryIO:
+                data.append(stack.enter_context(tempfile.TemporaryFile()))
+                return data[-1]
+
+            index = stack.enter_context(tempfile.TemporaryFile())
+            sealed = pack(
+                self._shard,
+                self._pieces(),
+                further(),
+                index,
+                most_bytes=self._most_bytes,
+                further=further,
+            )
             if self.wanting:
                 return None
             files = [
                 self._put(folder, content, file)
-                for content, file in zip(sealed.files, (data, index), strict=True)
+                for content, file in zip(sealed.files, (*data, index), strict=True)
             ]
         stats = sealed.stats(self.left_out)
         mark = ShardFile(self._shard.stats_path, len(stats), hashlib.sha256(stats).hexdigest())
