@@ -8,7 +8,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from latentfarm.retry import MAX_STARTS, MAX_TRIES
-from latentfarm.states import FINAL_JOB, RenderState, may_follow
+from latentfarm.states import FINAL_JOB, LIVE, RenderState, may_follow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,8 +54,8 @@ def state_graph(evidence: Evidence) -> list[str]:
 
 
 def _may_follow(was: RenderState, state: RenderState) -> bool:
-    """Nobody asks for `retry-failed` in a run: what failed stays so."""
-    return was is not RenderState.FAILED and may_follow(was, state)
+    """Nobody asks for `retry-failed` or a repair in a run, and no dataset wants an image again: what is final stays."""
+    return was in LIVE and may_follow(was, state)
 
 
 def _must_rise(move: Row) -> bool:

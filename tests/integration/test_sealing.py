@@ -10,8 +10,10 @@ import sys
 import tarfile
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from latentfarm.errors import ErrorClass, LatentsError
 from latentfarm.records import Failure
@@ -239,6 +241,31 @@ def test_the_top_names_near_duplicates_of_other_shards(ground: Packers) -> None:
     assert near["file"] == file
     assert b"2 images look like an earlier one of the run" in ground.read(top.files[1])
     assert all(ground.stats(one)["marked"] == {} for one in done[:-1])
+
+
+def test_a_shard_with_too_many_bytes_has_several_files_and_one_index(ground: Packers) -> None:
+    ground.create(4, shard_bytes=2**20)
+    images = ground.render(image=lambda n: _noise(n) if n < 3 else image_file(n))
+    packed = ground.seal_all()[0]
+    data = [f"data/train-000000{suffix}.tar" for suffix in ("", "_001", "_002")]
+    paths = [*data, "index/000000.parquet", "index/000000_stats.json"]
+    assert [file["path"] for file in packed.files] == paths
+    rows = pq.read_table(io.BytesIO(ground.read(packed.files[3]))).to_pylist()
+    assert [row["file"] for row in rows] == [data[0], data[1], data[2], data[2]]
+    for row in rows:
+        with tarfile.open(fileobj=io.BytesIO(ground.read(packed.files[data.index(row["file"])]))) as tar:
+            found = tar.extractfile(row["file_name"])
+            assert found is not None
+            assert found.read() == images[row["ordinal"]]
+    assert [file["path"] for file in ground.stats(packed)["files"]] == paths[:-1]
+
+
+def _noise(seed: int) -> bytes:
+    """A picture of some 790 kB."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (512, 512, 3), np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "png")
+    return buffer.getvalue()
 
 
 @pytest.mark.parametrize("layout", ["imagefolder", "parquet"])

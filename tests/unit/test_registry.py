@@ -138,3 +138,12 @@ def test_bytes_that_are_no_text_are_no_surprise(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput) as refused:
         load_registry(path)
     assert refused.value.field == "models_file"
+
+
+def test_a_licence_is_what_the_entry_states(tmp_path: Path) -> None:
+    assert load_registry(_write(tmp_path, TINY)).get("tiny").licence is None
+    stated = load_registry(_write(tmp_path, TINY + 'licence = "openrail++"\n'))
+    assert stated.get("tiny").licence == "openrail++"
+    with pytest.raises(InvalidInput) as refused:
+        load_registry(_write(tmp_path, TINY + 'licence = ""\n'))
+    assert refused.value.field == "models.tiny.licence"

@@ -33,7 +33,7 @@ SCHEMA = pa.schema(
 
 
 class Looks:
-    """The looks of a run, out of the indexes of its shards: 22 bytes an image, and its id."""
+    """The looks of a run, out of the indexes of its shards: 28 bytes an image, and its id."""
 
     def __init__(self) -> None:
         self._shards: list[str] = []
