@@ -13,6 +13,7 @@ from sqlalchemy import text
 
 from latentfarm.fairness.limits import WEIGHTS
 from latentfarm.fairness.settling import Account, settle
+from latentfarm.repository.wanting import wanting
 from latentfarm.states import Lane
 
 if TYPE_CHECKING:
@@ -60,23 +61,7 @@ _STARTED = text("""
     WHERE a.started_at > :since AND a.started_at <= now() AND a.stage < 2 GROUP BY j.tenant
 """)
 
-# From group to group of the index, whatever waits in each.
-_WAITING = text("""
-    WITH RECURSIVE g AS (
-        (SELECT model, lane, tenant FROM jobs WHERE waits AND paused_at IS NULL
-         ORDER BY model, lane, tenant LIMIT 1)
-        UNION ALL
-        SELECT n.* FROM g CROSS JOIN LATERAL (
-            SELECT j.model, j.lane, j.tenant FROM jobs j WHERE j.waits AND j.paused_at IS NULL
-              AND (j.model, j.lane, j.tenant) > (g.model, g.lane, g.tenant)
-            ORDER BY j.model, j.lane, j.tenant LIMIT 1) AS n)
-    SELECT DISTINCT tenant FROM g
-""")
-
-_TENANTS = text("""
-    SELECT name, weight, deficit_s, coalesce(in_flight >= max_in_flight, false) OR paused_at IS NOT NULL AS stopped
-    FROM tenants
-""")
+_TENANTS = text("SELECT name, weight, deficit_s FROM tenants")
 
 _CHARGE = text("""
     INSERT INTO tenants AS t (name, deficit_s, used_s, recent_s, recent_starts, in_flight)
@@ -90,7 +75,6 @@ _CHARGE = text("""
 
 _QUEUES = text("""
     SELECT q.id, q.stage, q.model, q.lane, q.deficit_s,
-           EXISTS (SELECT FROM renders WHERE queue_id = q.id AND state = 0) AS wants,
            EXISTS (SELECT FROM renders WHERE queue_id = q.id AND state = 1) AS holds
     FROM queues q WHERE q.stage < 2
 """)
@@ -120,15 +104,17 @@ def charge(connection: Connection) -> float:
     for row in connection.execute(_RUNNING):
         tenants[row.tenant] += row.workers * seconds
         queues[row.queue_id] += row.workers * seconds
-    _charge_tenants(connection, tenants, read.read_at, seconds)
-    _charge_lanes(connection, queues)
+    wanted = wanting(connection)
+    _charge_tenants(connection, tenants, {tenant for _, tenant in wanted}, read.read_at, seconds)
+    _charge_lanes(connection, queues, {queue for queue, _ in wanted})
     return sum(tenants.values())
 
 
-def _charge_tenants(connection: Connection, charged: Mapping[str, float], since: Any, seconds: float) -> None:
+def _charge_tenants(
+    connection: Connection, charged: Mapping[str, float], waiting: set[str], since: Any, seconds: float
+) -> None:
     in_flight = {row.tenant: row.n for row in connection.execute(_ON_THE_WAY)}
     starts = {row.tenant: row.n for row in connection.execute(_STARTED, {"since": since})}
-    waiting = set(connection.execute(_WAITING).scalars())
     known = {row.name: row for row in connection.execute(_TENANTS)}
     names = sorted({*known, *charged, *in_flight, *waiting})
     accounts = [
@@ -136,7 +122,7 @@ def _charge_tenants(connection: Connection, charged: Mapping[str, float], since:
             name,
             known[name].weight if name in known else 1.0,
             known[name].deficit_s if name in known else 0.0,
-            wants=name in waiting and not (name in known and known[name].stopped),
+            wants=name in waiting,
             holds=name in in_flight,
         )
         for name in names
@@ -154,13 +140,14 @@ def _charge_tenants(connection: Connection, charged: Mapping[str, float], since:
         connection.execute(_CHARGE, values)
 
 
-def _charge_lanes(connection: Connection, charged: Mapping[int, float]) -> None:
+def _charge_lanes(connection: Connection, charged: Mapping[int, float], waiting: set[int]) -> None:
     """The lanes of one stage and model share as tenants do, by the weights of lanes."""
     rows = connection.execute(_QUEUES).all()
     groups: dict[tuple[int, str], list[Account]] = defaultdict(list)
     for row in rows:
         holds = row.holds or row.id in charged
-        account = Account(str(row.id), WEIGHTS[Lane(row.lane)], row.deficit_s, wants=row.wants, holds=holds)
+        wants = row.id in waiting
+        account = Account(str(row.id), WEIGHTS[Lane(row.lane)], row.deficit_s, wants=wants, holds=holds)
         groups[row.stage, row.model].append(account)
     named = {str(queue): seconds for queue, seconds in charged.items()}
     deficits = {

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import text
 
-from latentfarm.repository import charging, claiming
+from latentfarm.repository import charging, claiming, waiting
 from latentfarm.states import Lane
 from tests.integration.test_fair_dispatch import add, bulk, do, pick, tenants_of
 from tests.integration.test_repository import one, register
@@ -89,3 +89,46 @@ def test_bulk_that_was_kept_waiting_is_left_a_place(repository: Repository) -> N
     )
     do(repository, "UPDATE queues SET deficit_s = 100 WHERE lane = 'bulk'")
     assert len(repository.pick(bulk(repository, interactive), window_per_worker=24)[0]) == 2
+
+
+HELD_BACK = {
+    "paused": "UPDATE jobs SET paused_at = now() WHERE tenant = 'b'",
+    "to begin later": "UPDATE jobs SET start_after = now() + interval '1 h' WHERE tenant = 'b'",
+    "cancelled half way": "UPDATE jobs SET cancelled_at = now() WHERE tenant = 'b'",
+    "of a count that says none": "UPDATE jobs SET queued = 0 WHERE tenant = 'b'",
+    "in back-off": "UPDATE renders SET due_at = now() + interval '1 h' WHERE state = 0 AND priority = 1",
+    "of a paused tenant": "INSERT INTO tenants (name, paused_at) VALUES ('b', now())",
+    "of a tenant at its limit": "INSERT INTO tenants (name, max_in_flight) VALUES ('b', 0)",
+}
+
+
+@pytest.mark.parametrize("how", HELD_BACK.values(), ids=HELD_BACK)
+def test_what_cannot_be_served_is_owed_nothing(repository: Repository, how: str) -> None:
+    worker, interactive = register(repository), "base.tiny.interactive"
+    add(repository, 100, "a", lane=Lane.INTERACTIVE)
+    add(repository, 10, "b", priority=1)
+    run(repository, worker, pick(repository, 6, interactive))
+    do(repository, "UPDATE queues SET deficit_s = 100 WHERE lane = 'bulk'")
+    do(repository, how)
+    charge(repository, 9.0)
+    owed = "SELECT deficit_s FROM queues WHERE name = 'base.tiny.bulk'"
+    assert one(repository, owed) == 0.0
+    assert one(repository, "SELECT coalesce(sum(deficit_s), 0) FROM tenants WHERE name = 'b'") == 0.0
+    repository.mark_ready(worker, {"capacity": 10})
+    assert len(repository.pick(bulk(repository, interactive), window_per_worker=24)[0]) == 24
+
+
+@pytest.mark.parametrize("model", ["tiny", waiting.SEVERAL])
+def test_what_can_be_served_is_owed_whatever_stands_beside_it(repository: Repository, model: str) -> None:
+    worker = register(repository)
+    add(repository, 6, "a", lane=Lane.INTERACTIVE)
+    for held in range(3):
+        add(repository, 10, "b", priority=held)
+    do(repository, "UPDATE jobs SET paused_at = now() WHERE tenant = 'b' AND priority = 0")
+    do(repository, "UPDATE jobs SET start_after = now() + interval '1 h' WHERE tenant = 'b' AND priority = 1")
+    do(repository, "UPDATE jobs SET model = :model WHERE tenant = 'b'", model=model)
+    run(repository, worker, pick(repository, 6, "base.tiny.interactive"))
+    charge(repository, 9.0)
+    owed = "SELECT deficit_s FROM queues WHERE name = 'base.tiny.bulk'"
+    assert one(repository, owed) == pytest.approx(1.0, abs=0.2)
+    assert one(repository, "SELECT deficit_s FROM tenants WHERE name = 'b'") == pytest.approx(4.5, abs=0.3)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import text
 
-from latentfarm.repository import dispatching, waiting
+from latentfarm.repository import dispatching, waiting, wanting
 from tests.integration.test_fair_dispatch import add, bulk, do
 
 if TYPE_CHECKING:
@@ -48,6 +48,9 @@ def test_no_plan_reads_the_backlog(repository: Repository, jobs: int, each: int)
         return touched(whole[0]["Plan"]), json.dumps(whole)
 
     def cost() -> tuple[float, float]:
+        wanted, told = plan(wanting._WANTING.text)
+        assert "ix_renders_waiting" in told
+        assert wanted < 200
         seen, told = plan(waiting._VIEW.text, **place, look=24, least=8)
         assert jobs < 100 or "ix_jobs_waiting" in told
         assert "ix_renders_waiting" in told
