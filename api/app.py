@@ -20,6 +20,7 @@ from api import (
     routes_jobs,
     routes_models,
     routes_plans,
+    routes_tenants,
     routes_uploads,
 )
 from api.deadline import Deadline
@@ -70,6 +71,7 @@ def create_app(settings: Settings, fetcher: Fetcher | None = None) -> FastAPI:
         routes_models,
         routes_fleet,
         openai_routes,
+        routes_tenants,
         health,
         metrics,
     )

@@ -67,6 +67,7 @@ def in_full(look: Look, base: URL) -> DatasetView:
         error=fault(report),
         failures=look.failures,
         failed_shards=[FailedShard(**shard | _cut(shard)) for shard in look.failed_shards],
+        held_back=look.held or None,
         rate=rate_of(look),
         device_seconds=round(look.progress.seconds, 3),
         metadata=dataset.request["metadata"],

@@ -14,6 +14,7 @@ from latentfarm.explain import explain
 from latentfarm.manifests.request import DatasetRequest
 from latentfarm.refinement import RefineRequest
 from latentfarm.spec import RenderSpec
+from latentfarm.tenant_views import TenantSettings
 from latentfarm.views import UploadRequest
 
 MAX_BODY = 1_048_576
@@ -69,6 +70,11 @@ async def read_dataset(request: Request) -> DatasetRequest:
     return await _read(request, DatasetRequest)
 
 
+async def read_tenant(request: Request) -> TenantSettings:
+    """What a tenant may have from now on; refused as specs are."""
+    return await _read(request, TenantSettings)
+
+
 async def _read(request: Request, model: type[M]) -> M:
     return checked(strict_json.loads(await read_json(request)), model)
 
@@ -89,6 +95,7 @@ def checked(document: Any, model: type[M]) -> M:
 SpecBody = Annotated[RenderSpec, Depends(read_spec)]
 RefineBody = Annotated[RefineRequest, Depends(read_refinement)]
 DatasetBody = Annotated[DatasetRequest, Depends(read_dataset)]
+TenantBody = Annotated[TenantSettings, Depends(read_tenant)]
 UploadBody = Annotated[UploadRequest, Depends(read_upload)]
 
 

@@ -14,6 +14,7 @@ from latentfarm import __version__
 from latentfarm.manifests.request import DatasetRequest
 from latentfarm.refinement import RefineRequest
 from latentfarm.spec import RenderSpec
+from latentfarm.tenant_views import TenantSettings
 from latentfarm.views import ProblemView, UploadRequest
 
 _REFERENCE = "#/components/schemas/{model}"
@@ -24,9 +25,10 @@ def _body(model: type[BaseModel]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
-#: For `openapi_extra` of a route whose body is a spec, asks to refine, or tells of an upload or a dataset.
+#: For `openapi_extra` of a route whose body is a spec, asks to refine, or tells of an upload, a dataset or a tenant.
 SPEC_BODY, REFINE_BODY = _body(RenderSpec), _body(RefineRequest)
 UPLOAD_BODY, DATASET_BODY = _body(UploadRequest), _body(DatasetRequest)
+TENANT_BODY = _body(TenantSettings)
 
 DESCRIPTION = """
 A render farm for Stable Diffusion XL. `POST /v1/jobs` takes a spec and answers at once; the images are
@@ -65,7 +67,8 @@ def _add_schemas(document: dict[str, Any]) -> None:
     known = document.setdefault("components", {}).setdefault("schemas", {})
     for name in ("HTTPValidationError", "ValidationError"):
         known.pop(name, None)
-    for model in (RenderSpec, RefineRequest, UploadRequest, DatasetRequest, ProblemView, *OPENAI_SCHEMAS):
+    models = (RenderSpec, RefineRequest, UploadRequest, DatasetRequest, TenantSettings, ProblemView)
+    for model in (*models, *OPENAI_SCHEMAS):
         schema = model.model_json_schema(ref_template=_REFERENCE)
         known.update(schema.pop("$defs", {}))
         known[model.__name__] = schema

@@ -45,6 +45,7 @@ _CREATED: dict[int | str, dict[str, Any]] = {
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
         HTTPStatus.UNPROCESSABLE_ENTITY,
+        HTTPStatus.TOO_MANY_REQUESTS,
     ),
 }
 _CHANGED = problems(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY)
@@ -64,7 +65,8 @@ def create(
 ) -> DatasetView | JSONResponse:
     """Takes a dataset, or goes on with the one of that name: its rows again, and perhaps more after them.
 
-    409 `changed` when its rows or parameters are others than they were; the detail tells the difference.
+    409 `changed` when its rows or parameters are others than they were; the detail tells the difference. 429 when the tenant
+    has as many renders waiting as it may; the images of a dataset that is larger than the room come in as there is some.
     """
     if dry_run:
         return _plan(use, tenant, body, request)

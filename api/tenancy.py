@@ -9,7 +9,7 @@ from fastapi import Header, Request
 from latentfarm.errors import InvalidInput, NotSupported
 
 HEADER = "X-Latentfarm-Tenant"
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 def is_loopback(host: str) -> bool:
@@ -40,6 +40,6 @@ def tenant(
         return ""
     if not is_loopback(request.app.state.services.settings.api_host):
         raise NotSupported(HEADER, "until API keys exist it is believed on loopback only", "leave it out")
-    if len(request.headers.getlist(HEADER)) > 1 or not _NAME.fullmatch(x_latentfarm_tenant):
+    if len(request.headers.getlist(HEADER)) > 1 or not NAME.fullmatch(x_latentfarm_tenant):
         raise InvalidInput(HEADER, "not one usable name", "1 to 64 letters, digits, '.', '_' and '-'")
     return x_latentfarm_tenant

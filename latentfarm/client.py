@@ -17,6 +17,7 @@ from latentfarm import client_events, client_inputs
 from latentfarm.client_datasets import Datasets
 from latentfarm.client_fleet import Fleet
 from latentfarm.client_http import Http
+from latentfarm.client_tenants import Tenants
 from latentfarm.errors import TransientError
 from latentfarm.explain import explain
 from latentfarm.refinement import RefineRequest
@@ -54,6 +55,7 @@ class Client:
     Attributes:
         datasets: what there is to do with datasets.
         fleet: workers and queues, for whoever operates the farm.
+        tenants: what there is to do with tenants, for who runs the farm.
     """
 
     def __init__(self, base_url: str | None = None, *, timeout: float = 30.0, retry_s: float = 30.0) -> None:
@@ -61,6 +63,7 @@ class Client:
         self._http = Http(url, timeout_s=timeout, retry_s=retry_s)
         self.datasets = Datasets(self._http)
         self.fleet = Fleet(self._http)
+        self.tenants = Tenants(self._http)
 
     def __enter__(self) -> Self:
         return self

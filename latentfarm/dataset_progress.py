@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from latentfarm.dataset_views import FINAL, DatasetState, Rate
 from latentfarm.repository import outlook, sets
+from latentfarm.repository.tenancy import dataset_room
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -26,6 +27,7 @@ class Look:
         failures: images by class.
         failed_shards: `number`, `part`, `error_class` and `message` of each.
         now: by the database.
+        held: why nothing of it comes in for now; empty: it does, or all is in.
     """
 
     dataset: Dataset
@@ -33,6 +35,7 @@ class Look:
     failures: dict[str, int]
     failed_shards: list[dict[str, Any]]
     now: datetime
+    held: str = ""
 
 
 def look(connection: Connection, name: str, *, tenant: str) -> Look | None:
@@ -46,7 +49,14 @@ def look(connection: Connection, name: str, *, tenant: str) -> Look | None:
         size = int(dataset.request["shard_samples"])
         failures = outlook.failure_classes(connection, dataset.id, shard_samples=size)
     lost = outlook.failed_shards(connection, dataset.id) if progress.sealed < progress.shards else []
-    return Look(dataset, progress, failures, lost, outlook.now(connection))
+    return Look(dataset, progress, failures, lost, outlook.now(connection), _held(connection, dataset))
+
+
+def _held(connection: Connection, dataset: Dataset) -> str:
+    if dataset.phase != "inserting":
+        return ""
+    own = 0 if dataset.paused_at is None else dataset.queued or 0
+    return dataset_room(connection, dataset.tenant, dataset.images - dataset.inserted, own=own)[1]
 
 
 def state_of(dataset: Dataset) -> DatasetState:

@@ -130,6 +130,9 @@ class DatasetView(DatasetSummary):
     error: ManifestFault | None = Field(None, description="Why its last manifest was refused.")
     failures: dict[str, int] = Field(description="Failed images by class, of the first 10,000.")
     failed_shards: list[FailedShard] = Field(description="Shards that could not be packed, the first ones.")
+    held_back: str | None = Field(
+        None, description="Why no further images come in for now: its tenant has as many waiting as it may."
+    )
     rate: Rate = Field(description="How fast it goes.")
     device_seconds: float = Field(description="That devices spent on the images in sealed shards.")
     metadata: dict[str, str] = Field(description="The user's own strings.")

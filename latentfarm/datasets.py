@@ -22,6 +22,7 @@ from latentfarm.manifests.parts import CONTENT_TYPE
 from latentfarm.manifests.reading import inline_rows
 from latentfarm.manifests.request import NAME
 from latentfarm.repository import inserting, leftovers, sets, uploads
+from latentfarm.repository.tenancy import check_room
 from latentfarm.spec import SEED_RANGE
 
 if TYPE_CHECKING:
@@ -59,8 +60,12 @@ class Datasets:
             InvalidInput: the request itself is wrong.
             ManifestChanged: there is a dataset of that name, made by other parameters or rows.
             Conflict: its rows are still coming in; of kind `Ended`: cancelled or gone.
+            TooMuchQueued: it would be a new one, and the tenant has as many renders waiting as it may.
         """
         known = self._known(request.name, tenant)
+        if known is None:
+            # Of a large one the rows wait in the spool until there is room for them.
+            self.repository.transact(lambda c: check_room(c, tenant, 1))
         seed = _seed(request, known)
         if not terms.is_inline(request):
             return self._leave_to_the_scheduler(request, known, seed, tenant)

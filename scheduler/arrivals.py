@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 import threading
 from contextlib import contextmanager
@@ -18,12 +19,13 @@ from latentfarm.logs import get_logger
 from latentfarm.manifests.parts import first_of, read_part
 from latentfarm.manifests.reading import format_of, read_rows
 from latentfarm.manifests.request import DatasetRequest
-from latentfarm.repository import inserting, sets, uploads
+from latentfarm.repository import inserting, phases, sets, uploads
 from latentfarm.repository.plans import is_plan
+from latentfarm.repository.tenancy import dataset_room
 from scheduler.turns import Postponed, Turns
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
 
     from sqlalchemy import Connection
 
@@ -69,24 +71,31 @@ class Arrivals:
         for thread in self._threads:
             thread.join(timeout_s)
 
-    def _loop(self, phase: str, some: Callable[[Sequence[Dataset]], bool]) -> None:
+    def _loop(self, phase: str, some: Callable[[], bool]) -> None:
         while not self._stopping.is_set():
             try:
-                if not some(self._repository.transact(lambda c: sets.busy(c, phase))):
+                if not some():
                     self._stopping.wait(LOOK_S)
             except (LatentfarmError, SQLAlchemyError) as error:
                 get_logger().warning("arrivals_failed", phase=phase, error=str(error).splitlines()[0])
                 self._stopping.wait(AWAY_S)
 
-    def _insert_some(self, found: Sequence[Dataset]) -> bool:
+    def _insert_some(self) -> bool:
         """A turn for each; whether there is more to do at once."""
-        # Whatever is wrong with one must not keep the others from their turn.
-        more = [self._turn("inserting", self.insert, dataset) for dataset in found]
-        return any(more)
+        moved, after = False, phases.FIRST
+        while not self._stopping.is_set():
+            found = self._repository.transact(partial(phases.in_phase, phase="inserting", after=after))
+            # Whatever is wrong with some, or keeps them waiting, must not keep the others from their turn.
+            more = [self._turn("inserting", self.insert, dataset) for dataset in found]
+            moved |= any(more)
+            if len(found) < phases.AT_ONCE:
+                break
+            after = found[-1].id
+        return moved
 
-    def _check_one(self, found: Sequence[Dataset]) -> bool:
+    def _check_one(self) -> bool:
         """A turn for the first that may have one and comes to an end; whether there was one."""
-        for dataset in self._turns.in_order(found):
+        for dataset in self._turns.in_order(self._repository.transact(lambda c: phases.busy(c, "checking"))):
             with self._turns.held(dataset) as mine:
                 if mine and self._turn("checking", self.check, dataset):
                     return True
@@ -111,7 +120,7 @@ class Arrivals:
         engine = self._repository.engine.execution_options(isolation_level="AUTOCOMMIT")
         with engine.connect() as connection:
             try:
-                yield sets.hold(connection, dataset.id)
+                yield phases.hold(connection, dataset.id)
             finally:
                 # The lock is the session's, and the pool would keep both.
                 connection.invalidate()
@@ -187,11 +196,14 @@ class Arrivals:
         if asked is None or asked[0] >= asked[1]:
             return False
         done = asked[0]
+        room = self._room(dataset, asked[1] - done)
+        if room == 0:
+            return False
         part = self._repository.transact(lambda c: sets.part_at(c, dataset.id, done))
         if part is None:
             raise LatentfarmError(f"dataset {dataset.id} has no part of the spool with image {done}")
         spooled = read_part(self._store.get(part[2]))
-        samples = first_of(one for one in spooled if one.ordinal >= done)
+        samples = first_of(itertools.islice((one for one in spooled if one.ordinal >= done), room))
 
         def insert(connection: Connection) -> bool:
             if inserting.ask(connection, dataset.id) != asked:
@@ -206,3 +218,8 @@ class Arrivals:
             return True
 
         return self._repository.transact(insert)
+
+    def _room(self, dataset: Dataset, more: int) -> int:
+        """What the limit of its tenant lets in now."""
+        own = 0 if dataset.paused_at is None else dataset.queued or 0
+        return self._repository.transact(lambda c: dataset_room(c, dataset.tenant, more, own=own))[0]

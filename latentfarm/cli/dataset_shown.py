@@ -34,6 +34,8 @@ def rows_of(dataset: DatasetView) -> list[tuple[str, str]]:
         error, place = dataset.error, f"line {dataset.error.line}: " if dataset.error.line else ""
         allowed = f" (allowed: {error.allowed})" if error.allowed else ""
         rows.append(("refused", f"{place}{error.field}: {error.message}{allowed}"))
+    if dataset.held_back is not None:
+        rows.append(("held back", dataset.held_back))
     failed = ", ".join(f"{number} {kind}" for kind, number in dataset.failures.items())
     rows += [
         ("images", f"{counts.ended} of {counts.images} ended, {counts.inserted} came in"),

@@ -40,15 +40,6 @@ _LIST = text(f"""
     ORDER BY d.id DESC LIMIT :limit
 """)
 
-# A tenant with many must not keep the first ones of the others from being seen.
-_BUSY = text("""
-    SELECT id, tenant, row_number() OVER (PARTITION BY tenant ORDER BY id) AS turn FROM datasets
-    WHERE phase = :phase ORDER BY turn, id LIMIT 20
-""")
-
-# Of the session: a manifest is read for minutes, and a transaction that long would keep old rows from being swept.
-_HOLD = text("SELECT pg_try_advisory_lock(hashtextextended(CAST(:id AS text), 4713))")
-
 # What came in before stays, and is gone on with.
 _REJECT = text("""
     UPDATE datasets SET phase = CASE WHEN digest IS NULL THEN 'rejected' ELSE 'inserted' END,
@@ -201,18 +192,6 @@ def listing(connection: Connection, *, tenant: str, before: UUID, limit: int) ->
     """Datasets older than `before`, newest first."""
     rows = connection.execute(_LIST, {"tenant": tenant, "before": before, "limit": limit})
     return [found for found in map(_dataset, rows) if found is not None]
-
-
-def busy(connection: Connection, phase: str) -> list[Dataset]:
-    """Datasets in that phase: the oldest of each tenant first, then the second ones, and so on."""
-    rows = connection.execute(_BUSY, {"phase": phase}).all()
-    found = (get(connection, row.id, tenant=row.tenant) for row in rows)
-    return [one for one in found if one is not None]
-
-
-def hold(connection: Connection, dataset_id: UUID) -> bool:
-    """Keeps others from a dataset while the connection lasts; False when one of them is at it."""
-    return bool(connection.execute(_HOLD, {"id": dataset_id}).scalar_one())
 
 
 def reject(connection: Connection, dataset_id: UUID, error: dict[str, Any]) -> None:

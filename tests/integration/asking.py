@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from latentfarm.dataset_views import DatasetView
-from latentfarm.repository import sets
+from latentfarm.repository import phases
 from latentfarm.views import ProblemView
 
 if TYPE_CHECKING:
@@ -45,5 +45,5 @@ def tables(ground: Ground) -> list[int]:
 
 
 def check_manifests(ground: Ground) -> None:
-    for dataset in ground.repository.transact(lambda c: sets.busy(c, "checking")):
+    for dataset in ground.repository.transact(lambda c: phases.busy(c, "checking")):
         ground.arrivals.check(dataset)

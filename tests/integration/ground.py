@@ -14,7 +14,7 @@ from latentfarm.ids import new_id
 from latentfarm.manifests.request import DatasetRequest
 from latentfarm.records import Done, Failure
 from latentfarm.registry import load_registry
-from latentfarm.repository import claiming, failing, finishing, sealing, sets
+from latentfarm.repository import claiming, failing, finishing, phases, sealing, sets
 from latentfarm.states import Stage
 from scheduler.arrivals import Arrivals
 
@@ -57,7 +57,7 @@ class Ground:
         return DatasetRequest.model_validate_json(json.dumps(asked | fields))
 
     def come_in(self) -> None:
-        for dataset in self.repository.transact(lambda c: sets.busy(c, "inserting")):
+        for dataset in self.repository.transact(lambda c: phases.busy(c, "inserting")):
             while self.arrivals.insert(dataset):
                 pass
 

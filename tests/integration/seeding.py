@@ -14,7 +14,7 @@ from latentfarm.ids import new_id
 from latentfarm.manifests.request import DatasetRequest
 from latentfarm.records import Done, Failure
 from latentfarm.registry import load_registry
-from latentfarm.repository import claiming, failing, finishing, sets
+from latentfarm.repository import claiming, failing, finishing, phases
 from latentfarm.states import Stage
 from scheduler.arrivals import Arrivals
 from tests.conftest import ROOT
@@ -41,6 +41,18 @@ class Ground:
 
     def create(self, count: int, **fields: Any) -> UUID:
         """A dataset of so many images, all of them queued. The same name again continues it."""
+        datasets = Datasets(
+            self.repository, self.store, load_registry(ROOT / "models" / "models.toml"), new_id
+        )
+        dataset_id = datasets.create(self.request(count, **fields), tenant="")
+        arrivals = Arrivals(self.repository, self.store, datasets)
+        for dataset in self.repository.transact(lambda c: phases.busy(c, "inserting")):
+            while arrivals.insert(dataset):
+                pass
+        return dataset_id
+
+    def request(self, count: int, **fields: Any) -> DatasetRequest:
+        """What asks for one."""
         asked: dict[str, Any] = {
             "name": "balls",
             "manifest": {"rows": [_row(number) for number in range(count)]},
@@ -48,16 +60,7 @@ class Ground:
             "shard_samples": 10,
             "seed": SEED,
         }
-        request = DatasetRequest.model_validate_json(json.dumps(asked | fields))
-        datasets = Datasets(
-            self.repository, self.store, load_registry(ROOT / "models" / "models.toml"), new_id
-        )
-        dataset_id = datasets.create(request, tenant="")
-        arrivals = Arrivals(self.repository, self.store, datasets)
-        for dataset in self.repository.transact(lambda c: sets.busy(c, "inserting")):
-            while arrivals.insert(dataset):
-                pass
-        return dataset_id
+        return DatasetRequest.model_validate_json(json.dumps(asked | fields))
 
     def worker(self, stage: Stage) -> int:
         model = "" if stage is Stage.SEAL else "tiny"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from latentfarm.repository import sets
+from latentfarm.repository import phases
 from tests.integration.ground import Ground
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def test_parts_of_any_size_come_in_and_may_be_cut_otherwise_later(
     assert parts() == [(0, 0, 3), (1, 3, 3), (2, 6, 2)]
     # What is too large for one transaction comes in by several.
     monkeypatch.setattr("latentfarm.manifests.parts.PART_BYTES", 1)
-    [dataset] = ground.repository.transact(lambda c: sets.busy(c, "inserting"))
+    [dataset] = ground.repository.transact(lambda c: phases.busy(c, "inserting"))
     assert ground.arrivals.insert(dataset)
     assert ground.dataset().inserted == 5
     ground.come_in()

@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from latentfarm.client_http import error_of
 from latentfarm.errors import TooMuchQueued
-from latentfarm.repository import tenancy
+from latentfarm.repository import tenancy, tenants
 from tests.integration.serving import serve
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def test_a_name_is_not_believed_where_others_reach_the_api(settings: Settings) -
 def test_more_than_may_wait_is_refused_with_the_time_to_come_again(
     http: httpx.Client, repository: Repository
 ) -> None:
-    repository.transact(lambda c: tenancy.limit(c, "a", queued=10))
+    repository.transact(lambda c: tenants.change(c, "a", {"max_queued": 10}))
     assert submit(http, A, 8).status_code == 202
     refused = submit(http, A, 3)
     assert (refused.status_code, refused.headers["Retry-After"]) == (429, str(tenancy.LATEST_S))
@@ -90,6 +90,13 @@ def test_more_than_may_wait_is_refused_with_the_time_to_come_again(
     assert submit(http, A, 3).headers["Retry-After"] == "30"
 
 
+def test_jobs_of_several_models_count_too(http: httpx.Client, repository: Repository) -> None:
+    submit(http, A, 8)
+    repository.transact(lambda c: tenants.change(c, "a", {"max_queued": 10}))
+    do(repository, "UPDATE jobs SET model = '*'")
+    assert submit(http, A, 3).status_code == 429
+
+
 def test_a_paused_job_waits_until_it_is_resumed(http: httpx.Client, repository: Repository) -> None:
     job = submit(http, A, 4).json()["id"]
     (queue,) = repository.queues()
@@ -101,12 +108,12 @@ def test_a_paused_job_waits_until_it_is_resumed(http: httpx.Client, repository: 
 
 def test_a_paused_tenant_waits_and_can_still_cancel(http: httpx.Client, repository: Repository) -> None:
     job = submit(http, A, 4, lane="interactive").json()["id"]
-    repository.transact(lambda c: tenancy.pause_tenant(c, "a", paused=True))
+    repository.transact(lambda c: tenants.change(c, "a", {"paused": True}))
     later = submit(http, A, 2, lane="interactive").json()["id"]
     (queue,) = repository.queues()
     assert repository.pick(queue, window_per_worker=10)[0] == []
     assert http.post(f"/v1/jobs/{job}/cancel", headers=A).json()["state"] == "cancelled"
-    repository.transact(lambda c: tenancy.pause_tenant(c, "a", paused=False))
+    repository.transact(lambda c: tenants.change(c, "a", {"paused": False}))
     found = repository.pick(queue, window_per_worker=10)[0]
     assert repository.transact(lambda c: of(c, [one.render_id for one in found])) == {later: 2}
 

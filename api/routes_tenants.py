@@ -1,0 +1,122 @@
+"""Tenants: who shares the farm, and what each may have."""
+
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Path, Query, Request
+from starlette.datastructures import URL
+
+from api.deps import Use
+from api.limits import TenantBody
+from api.openapi import TENANT_BODY, problems
+from api.problems import ProblemError
+from api.tenancy import NAME, is_loopback
+from latentfarm.errors import InvalidInput, NotFound
+from latentfarm.repository import tenants
+from latentfarm.repository.tenancy import queued
+from latentfarm.repository.tenants import Tenant
+from latentfarm.tenant_views import NAMELESS, TenantList, TenantView
+
+PAGE = 100
+
+
+def operator(use: Use) -> None:
+    """Lets nobody look after tenants whom the network brings.
+
+    Raises:
+        ProblemError: 403, since others than this machine reach the API.
+    """
+    if not is_loopback(use.settings.api_host):
+        detail = "until API keys exist tenants are looked after on loopback only"
+        raise ProblemError(HTTPStatus.FORBIDDEN, "forbidden", detail)
+
+
+def tenant_name(
+    name: Annotated[str, Path(description="Name of a tenant; `-`: the one without a name.", max_length=64)],
+) -> str:
+    """The tenant of a path.
+
+    Raises:
+        InvalidInput: it is no name.
+    """
+    if name == NAMELESS:
+        return ""
+    if not NAME.fullmatch(name):
+        raise InvalidInput(
+            "name", "not a usable name", "1 to 64 letters, digits, '.', '_' and '-'; or '-' alone"
+        )
+    return name
+
+
+router = APIRouter(prefix="/v1/tenants", tags=["tenants"], dependencies=[Depends(operator)])
+
+Name = Annotated[str, Depends(tenant_name)]
+_SHOWN = problems(HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY)
+_CHANGED = problems(
+    HTTPStatus.BAD_REQUEST,
+    HTTPStatus.FORBIDDEN,
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    HTTPStatus.UNPROCESSABLE_ENTITY,
+)
+
+
+@router.get("", responses=problems(HTTPStatus.FORBIDDEN, HTTPStatus.UNPROCESSABLE_ENTITY))
+def listing(
+    request: Request,
+    use: Use,
+    limit: Annotated[int, Query(ge=1, le=PAGE, description="Tenants on one page.")] = PAGE,
+    after: Annotated[
+        str | None, Query(max_length=64, description="`next_cursor` of the page before.")
+    ] = None,
+) -> TenantList:
+    """Lists tenants by name: all that were ever served, or have settings of their own."""
+    before = None if after is None else tenant_name(after)
+    found = use.repository.transact(lambda c: tenants.listing(c, after=before, limit=limit + 1))
+    shown, more = found[:limit], len(found) > limit
+    return TenantList(
+        data=[_view(one, None, request.base_url) for one in shown],
+        has_more=more,
+        next_cursor=_segment(shown[-1].name) if more else None,
+    )
+
+
+@router.get("/{name}", responses=_SHOWN)
+def show(name: Name, request: Request, use: Use) -> TenantView:
+    """Shows a tenant: its part, its limits, and how it stands."""
+    tenant, waiting = use.repository.transact(lambda c: (tenants.get(c, name), queued(c, name)))
+    if tenant is None:
+        raise NotFound(f"no tenant {name!r}: nothing of it was ever served, and nobody has set anything")
+    return _view(tenant, waiting, request.base_url)
+
+
+@router.patch("/{name}", responses=_CHANGED, openapi_extra=TENANT_BODY)
+def change(name: Name, body: TenantBody, request: Request, use: Use) -> TenantView:
+    """Changes what is named, and leaves the rest; counts from the next pick on. Makes a tenant that is not there yet.
+
+    `null` takes a limit away. What is on its way goes on, also while the tenant is paused.
+    """
+    wanted = body.model_dump(exclude_unset=True)
+    tenant, waiting = use.repository.transact(lambda c: (tenants.change(c, name, wanted), queued(c, name)))
+    return _view(tenant, waiting, request.base_url)
+
+
+def _view(tenant: Tenant, waiting: int | None, base: URL) -> TenantView:
+    return TenantView(
+        name=tenant.name,
+        weight=tenant.weight,
+        max_in_flight=tenant.max_in_flight,
+        max_queued=tenant.max_queued,
+        paused_at=tenant.paused_at,
+        in_flight=tenant.in_flight,
+        queued=waiting,
+        used_s=round(tenant.used_s, 3),
+        deficit_s=round(tenant.deficit_s, 3),
+        render_s=None if tenant.render_s is None else round(tenant.render_s, 6),
+        url=f"{str(base).rstrip('/')}/v1/tenants/{_segment(tenant.name)}",
+    )
+
+
+def _segment(name: str) -> str:
+    """What paths and cursors call a tenant."""
+    return name or NAMELESS
