@@ -11,7 +11,9 @@ from api.deps import IdempotencyKey, JobId, Services, Tenant, Use
 from api.limits import RefineBody, SpecBody
 from api.openapi import REFINE_BODY, SPEC_BODY, problems
 from latentfarm.errors import NotFound
+from latentfarm.job_outlook import outlook_of
 from latentfarm.lifecycle import Submitted
+from latentfarm.states import JobState
 from latentfarm.views import JobList, JobView
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
@@ -138,4 +140,8 @@ def _page(use: Services, tenant: str, job_id: UUID, request: Request, *, first: 
     job, counts, images = found
     following = first + limit
     images_next = following if following < job.num_images else None
-    return schemas.in_full(job, request.base_url, counts, images, images_next)
+    shown = schemas.in_full(job, request.base_url, counts, images, images_next)
+    if job.state is not JobState.QUEUED:
+        return shown
+    place, estimate = use.repository.transact(lambda c: outlook_of(c, job))
+    return shown.model_copy(update={"queue": place, "estimate": estimate})

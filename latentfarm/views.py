@@ -8,6 +8,7 @@ from uuid import UUID  # noqa: TC003 - pydantic needs the type at run time
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from latentfarm.queue_views import JobEstimate, QueuePlace  # noqa: TC001 - pydantic needs the types at run time
 from latentfarm.references import MAX_INPUT_BYTES, MAX_MANIFEST_BYTES
 from latentfarm.states import FINAL_JOB, JobState, Lane
 
@@ -88,7 +89,9 @@ class JobSummary(View):
 
     object: Literal["job"] = "job"
     id: UUID
-    kind: str = Field(description="`single`: one spec, some images; `refine`: made from another job.")
+    kind: str = Field(
+        description="`single`: one spec, some images; `refine`: made from another job; `dataset`: of a manifest."
+    )
     refined_from: RefinedFrom | None = Field(None, description="What a job of kind `refine` was made from.")
     state: JobState
     lane: Lane
@@ -128,6 +131,11 @@ class JobView(JobSummary):
         " each has its own `image`, and here it is null."
     )
     events_url: str = Field(description="States and steps as server-sent events.")
+    queue: QueuePlace | None = Field(
+        None,
+        description="Where it waits, while nothing of it has begun; else, and in answers to a submit, null.",
+    )
+    estimate: JobEstimate | None = Field(None, description="When its turn may come; null where `queue` is.")
     counts: dict[str, int] = Field(description="Images by state.")
     images: list[ImageView] = Field(description="Images from `images_from` on.")
     images_next: int | None = Field(None, description="`images_from` of the next page; null: the last one.")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from latentfarm.cli.dataset_shown import kept
+from latentfarm.cli.dataset_shown import duration, kept
 from latentfarm.cli.options import collect, refine_options
 from latentfarm.cli.output import Api, Json, as_json, columns, complain, say
 from latentfarm.cli.panels import PanelledCommand
@@ -67,6 +67,7 @@ def show(job: JobId, api: Api = None, json_: Json = False) -> None:
         ("job", str(found.id)),
         ("state", f"{found.state} ({counts})"),
         *_origin(found),
+        *_waits(found),
         ("created", found.created_at.isoformat(timespec="seconds")),
         ("finished", found.finished_at.isoformat(timespec="seconds") if found.finished_at else "not yet"),
         *kept(found),
@@ -79,6 +80,20 @@ def show(job: JobId, api: Api = None, json_: Json = False) -> None:
 def _origin(job: JobView) -> list[tuple[str, str]]:
     origin = job.refined_from
     return [] if origin is None else [("refined from", f"{origin.source} of {origin.job}")]
+
+
+def _waits(job: JobView) -> list[tuple[str, str]]:
+    """What is before it, and when its turn may come."""
+    if job.queue is None or job.estimate is None:
+        return []
+    least = "at least " if job.queue.at_least else ""
+    place = job.queue.held_back or f"{least}{job.queue.ahead} renders before it in {job.queue.name}"
+    estimate = job.estimate
+    if estimate.starts_in_s is None:
+        return [("waits", place), ("begins", f"not known: {estimate.basis.told}")]
+    ends = "not known" if estimate.ends_in_s is None else f"in {duration(estimate.ends_in_s)}"
+    begins = f"in {duration(estimate.starts_in_s)}, ends {ends}: {estimate.basis.told}"
+    return [("waits", place), ("begins", begins)]
 
 
 @app.command()

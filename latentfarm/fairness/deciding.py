@@ -68,29 +68,29 @@ def decide(view: View, given: Credits) -> list[Take]:
     """
     turns = _turns(view)
     latents = float("inf") if given.latents is None else given.latents
-    order = [(_behind(view, name), 0, name) for name in turns]
+    order = [(behind(view, name), 0, name) for name in turns]
     heapq.heapify(order)
     served: dict[UUID, _Job] = {}
     turn = 0
     while order and turn < given.renders:
-        behind, _, name = heapq.heappop(order)
+        place, _, name = heapq.heappop(order)
         job = turns[name].take(turn + 1, latents)
         if job is None:
             continue
         turn += 1
         latents -= job.waiting.makes_latents
         served.setdefault(job.waiting.job_id, job)
-        heapq.heappush(order, (behind + _cost(view, name), turn, name))
+        heapq.heappush(order, (place + cost(view, name), turn, name))
     return _side_by_side(list(served.values()))
 
 
-def _behind(view: View, name: str) -> float:
+def behind(view: View, name: str) -> float:
     """How far a tenant comes behind one that is owed nothing and has nothing on its way."""
     standing = view.tenants.get(name, Standing())
-    return standing.in_flight * _cost(view, name) - standing.deficit_s / standing.weight
+    return standing.in_flight * cost(view, name) - standing.deficit_s / standing.weight
 
 
-def _cost(view: View, name: str) -> float:
+def cost(view: View, name: str) -> float:
     """GPU-seconds of one render by the weight of its tenant."""
     standing = view.tenants.get(name, Standing())
     cost_s = view.cost_s if standing.cost_s is None else standing.cost_s

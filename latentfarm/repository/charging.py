@@ -13,6 +13,7 @@ from sqlalchemy import text
 
 from latentfarm.fairness.limits import WEIGHTS
 from latentfarm.fairness.settling import Account, settle
+from latentfarm.repository.pacing import keep_pace
 from latentfarm.repository.wanting import wanting
 from latentfarm.states import Lane
 
@@ -46,7 +47,7 @@ _RUNNING = text("""
         FROM renders r JOIN workers w ON w.id = r.owner JOIN jobs j ON j.id = r.job_id JOIN specs s ON s.id = r.spec_id
         WHERE r.state = 2 AND r.stage < 2 AND w.ended_at IS NULL),
     parts AS (SELECT *, pixels / sum(pixels) OVER (PARTITION BY owner) AS part FROM running)
-    SELECT tenant, queue_id, sum(part)::float AS workers FROM parts GROUP BY tenant, queue_id
+    SELECT tenant, queue_id, sum(part)::float AS workers, count(*) AS renders FROM parts GROUP BY tenant, queue_id
 """)
 
 _ON_THE_WAY = text("""
@@ -57,8 +58,9 @@ _ON_THE_WAY = text("""
 """)
 
 _STARTED = text("""
-    SELECT j.tenant, count(*) AS n FROM attempts a JOIN renders r ON r.id = a.render_id JOIN jobs j ON j.id = r.job_id
-    WHERE a.started_at > :since AND a.started_at <= now() AND a.stage < 2 GROUP BY j.tenant
+    SELECT j.tenant, a.queue_id, count(*) AS n
+    FROM attempts a JOIN renders r ON r.id = a.render_id JOIN jobs j ON j.id = r.job_id
+    WHERE a.started_at > :since AND a.started_at <= now() AND a.stage < 2 GROUP BY j.tenant, a.queue_id
 """)
 
 _TENANTS = text("SELECT name, weight, deficit_s FROM tenants")
@@ -101,20 +103,39 @@ def charge(connection: Connection) -> float:
     seconds = min(read.past_s, LONGEST_S)
     tenants: dict[str, float] = defaultdict(float)
     queues: dict[int, float] = defaultdict(float)
+    runs: dict[int, float] = defaultdict(float)
     for row in connection.execute(_RUNNING):
         tenants[row.tenant] += row.workers * seconds
         queues[row.queue_id] += row.workers * seconds
+        runs[row.queue_id] += row.renders * seconds
     wanted = wanting(connection)
-    _charge_tenants(connection, tenants, {tenant for _, tenant in wanted}, read.read_at, seconds)
-    _charge_lanes(connection, queues, {queue for queue, _ in wanted})
+    begun, starts = _started(connection, read.read_at)
+    _charge_tenants(connection, tenants, {tenant for _, tenant in wanted}, begun, seconds)
+    waiting = {queue for queue, _ in wanted}
+    _charge_lanes(connection, queues, waiting)
+    if read.past_s <= LONGEST_S:
+        keep_pace(connection, seconds, starts=starts, runs=runs, gpu=queues, wanted=waiting)
     return sum(tenants.values())
 
 
+def _started(connection: Connection, since: Any) -> tuple[dict[str, float], dict[int, float]]:
+    """Renders that began since then, by tenant and by queue."""
+    tenants: dict[str, float] = defaultdict(float)
+    queues: dict[int, float] = defaultdict(float)
+    for row in connection.execute(_STARTED, {"since": since}):
+        tenants[row.tenant] += row.n
+        queues[row.queue_id] += row.n
+    return tenants, queues
+
+
 def _charge_tenants(
-    connection: Connection, charged: Mapping[str, float], waiting: set[str], since: Any, seconds: float
+    connection: Connection,
+    charged: Mapping[str, float],
+    waiting: set[str],
+    starts: Mapping[str, float],
+    seconds: float,
 ) -> None:
     in_flight = {row.tenant: row.n for row in connection.execute(_ON_THE_WAY)}
-    starts = {row.tenant: row.n for row in connection.execute(_STARTED, {"since": since})}
     known = {row.name: row for row in connection.execute(_TENANTS)}
     names = sorted({*known, *charged, *in_flight, *waiting})
     accounts = [

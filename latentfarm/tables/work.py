@@ -31,6 +31,11 @@ specs = Table(
     Column("body", JSONB, nullable=False, comment="RenderSpec.picture()"),
 )
 
+
+def _recent(name: str, comment: str) -> Column[object]:
+    return Column(name, DOUBLE_PRECISION, nullable=False, server_default="0", comment=comment)
+
+
 queues = Table(
     "queues",
     metadata,
@@ -50,6 +55,11 @@ queues = Table(
         "wait_s", REAL, nullable=False, server_default="0", comment="measured seconds from message to claim"
     ),
     Column("drained_at", DateTime(timezone=True), comment="nothing more is dispatched until it is resumed"),
+    # Of the seconds in which it had work, the last ones counting most.
+    _recent("recent_starts", "renders claimed, fading while it has work"),
+    _recent("recent_worker_s", "seconds of ready workers that serve it, the same"),
+    _recent("recent_run_s", "seconds that its renders ran, the same"),
+    _recent("recent_gpu_s", "GPU-seconds that these were charged, the same"),
 )
 
 jobs = Table(

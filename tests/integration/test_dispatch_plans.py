@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import text
 
-from latentfarm.repository import dispatching, waiting, wanting
+from latentfarm.repository import dispatching, position, waiting, wanting
 from tests.integration.test_fair_dispatch import add, bulk, do
 
 if TYPE_CHECKING:
@@ -67,3 +67,26 @@ def test_no_plan_reads_the_backlog(repository: Repository, jobs: int, each: int)
     seen, taken = cost()
     assert seen < 2_500
     assert taken < 1_000
+
+
+PLACED = text("""
+    SELECT j.id, j.created_at, 0 AS rung FROM jobs j WHERE j.tenant = 't1' ORDER BY j.created_at DESC LIMIT 1
+""")
+
+
+@pytest.mark.parametrize(("jobs", "each"), [(1_000, 100), (1_000, 1)])
+def test_where_a_job_stands_is_read_from_jobs_alone(repository: Repository, jobs: int, each: int) -> None:
+    add(repository, 1)
+    queue = bulk(repository)
+    do(repository, FILL.text, jobs=jobs, each=each, queue=queue.id)
+    do(repository, "ANALYZE")
+    me = repository.transact(lambda c: c.execute(PLACED).one())
+    own = {"rung": me.rung, "served_at": me.created_at, "n": each, "most": position.MOST_JOBS}
+    values = {"id": me.id, "model": "tiny", "stage": 0, "lane": "bulk", "queue": queue.id, **own}
+    total = 0.0
+    for asked in (position._ME, position._BESIDE, position._SENT, position._FIRST_LANE):
+        explained = text(f"EXPLAIN (ANALYZE, FORMAT JSON) {asked.text}")
+        wanted = {name: values[name] for name in explained.compile().params}
+        found = repository.transact(lambda c, e=explained, w=wanted: c.execute(e, w).scalar_one())
+        total += touched((json.loads(found) if isinstance(found, str) else found)[0]["Plan"])
+    assert total < 4 * jobs
