@@ -8,6 +8,7 @@ from fastapi import Depends, Header, Path, Request
 
 from api.figures import Figures
 from api.hurry import Hurry
+from api.patient import asked_wait
 from api.readiness import Readiness
 from api.tenancy import tenant
 from latentfarm.broker import Broker
@@ -77,7 +78,21 @@ def idempotency_key(
     return idempotency_key
 
 
+def wait(
+    request: Request,
+    prefer: Annotated[  # noqa: ARG001 - for the document; all headers of the name count
+        str | None,
+        Header(
+            description="`wait=N`, 1 to 60: answer when the job has ended, or after so many seconds. Others are left alone."
+        ),
+    ] = None,
+) -> int | None:
+    """Seconds that the client would wait for the end of its job, if any."""
+    return asked_wait(request.headers.getlist("prefer"))
+
+
 Use = Annotated[Services, Depends(services)]
 Tenant = Annotated[str, Depends(tenant)]
 JobId = Annotated[UUID, Depends(job_id)]
 IdempotencyKey = Annotated[str | None, Depends(idempotency_key)]
+Wait = Annotated[int | None, Depends(wait)]

@@ -1,18 +1,22 @@
 """Jobs: submit, refine, list, show, cancel."""
 
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import JSONResponse
 
 from api import cursors, schemas
-from api.deps import IdempotencyKey, JobId, Services, Tenant, Use
+from api.deps import IdempotencyKey, JobId, Services, Tenant, Use, Wait
 from api.limits import RefineBody, SpecBody
 from api.openapi import REFINE_BODY, SPEC_BODY, problems
+from api.patient import Patient
+from api.quoting import quote
 from latentfarm.errors import NotFound
 from latentfarm.job_outlook import outlook_of
 from latentfarm.lifecycle import Submitted
+from latentfarm.quote_views import JobQuote
 from latentfarm.states import JobState
 from latentfarm.views import JobList, JobView
 
@@ -31,12 +35,48 @@ _BAD_SPEC = (
 )
 
 
-@router.post("", status_code=202, responses=problems(*_BAD_SPEC), openapi_extra=SPEC_BODY)
+_SUBMITTED: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "With `Prefer: wait=N`: the job, which has ended. With `dry_run`: what it would be; nothing was"
+        " stored.",
+        "model": JobView | JobQuote,
+    },
+    **problems(*_BAD_SPEC),
+}
+
+
+@router.post("", status_code=202, response_model=JobView, responses=_SUBMITTED, openapi_extra=SPEC_BODY)
 def submit(
-    spec: SpecBody, request: Request, response: Response, use: Use, tenant: Tenant, key: IdempotencyKey
-) -> JobView:
-    """Accepts a job. Once this has answered, the job is kept, whatever dies."""
-    return _accepted(use, tenant, use.farm.submit(spec, tenant=tenant, key=key), request, response)
+    spec: SpecBody,
+    request: Request,
+    response: Response,
+    use: Use,
+    tenant: Tenant,
+    key: IdempotencyKey,
+    wait: Wait,
+    dry_run: Annotated[
+        bool, Query(description="Whether to tell what it would take, and store nothing.")
+    ] = False,
+) -> JobView | Response:
+    """Accepts a job. Once this has answered, the job is kept, whatever dies.
+
+    With `Prefer: wait=N` the answer comes when the job has ended, or after N seconds; who hangs up before loses nothing.
+    """
+    if dry_run:
+        return JSONResponse(quote(use, spec, tenant=tenant, key=key).model_dump(mode="json"))
+    submitted = use.farm.submit(spec, tenant=tenant, key=key)
+    shown = _accepted(use, tenant, submitted, request, response)
+    if wait is None:
+        return shown
+    job_id, headers = submitted.job_id, dict(response.headers)
+
+    def ended() -> Response:
+        page = _page(use, tenant, job_id, request, first=0, limit=IMAGES_PAGE)
+        kept = {name: value for name, value in headers.items() if name != "retry-after"}
+        return JSONResponse(page.model_dump(mode="json"), headers=kept)
+
+    accepted = JSONResponse(shown.model_dump(mode="json"), HTTPStatus.ACCEPTED, headers)
+    return Patient(use.hub, use.repository, (job_id, tenant), wait, accepted=accepted, ended=ended)
 
 
 @router.post(

@@ -20,6 +20,7 @@ from latentfarm.client_http import Http
 from latentfarm.client_tenants import Tenants
 from latentfarm.errors import TransientError
 from latentfarm.explain import explain
+from latentfarm.quote_views import JobQuote
 from latentfarm.refinement import RefineRequest
 from latentfarm.spec import RenderSpec
 from latentfarm.views import (
@@ -77,17 +78,36 @@ class Client:
         """Closes the connections."""
         self._http.client.close()
 
-    def submit(self, spec: RenderSpec | Mapping[str, Any], *, idempotency_key: str | None = None) -> JobView:
+    def submit(
+        self,
+        spec: RenderSpec | Mapping[str, Any],
+        *,
+        idempotency_key: str | None = None,
+        wait_s: int | None = None,
+    ) -> JobView:
         """Hands in a job, and returns as soon as it is kept.
 
         Args:
             idempotency_key: the same key and spec again give the same job again; drawn when absent.
+            wait_s: returns when the job has ended, or after so many seconds, 1 to 60.
 
         Raises:
             InvalidInput: names the field and what is allowed; nothing was stored.
             ServiceUnavailable: the API was away for `retry_s`.
         """
-        return self._hand_in("/v1/jobs", _read(RenderSpec, spec), idempotency_key)
+        return self._hand_in("/v1/jobs", _read(RenderSpec, spec), idempotency_key, wait_s)
+
+    def quote(self, spec: RenderSpec | Mapping[str, Any]) -> JobQuote:
+        """What a job would take; stores nothing.
+
+        Raises:
+            InvalidInput: as of `submit`.
+        """
+        content = _read(RenderSpec, spec).model_dump_json(exclude_unset=True)
+        headers = {"Content-Type": "application/json"}
+        dry = {"dry_run": "true"}
+        answer = self._http.request("POST", "/v1/jobs", params=dry, content=content, headers=headers)
+        return JobQuote.model_validate_json(answer.content)
 
     def refine(
         self,
@@ -113,10 +133,13 @@ class Client:
         body = _read(RefineRequest, {} if request is None else request)
         return self._hand_in(f"{_path(job)}/refine", body, idempotency_key)
 
-    def _hand_in(self, path: str, body: BaseModel, key: str | None) -> JobView:
+    def _hand_in(self, path: str, body: BaseModel, key: str | None, wait_s: int | None = None) -> JobView:
         headers = {"Content-Type": "application/json", "Idempotency-Key": key or str(uuid.uuid4())}
-        content = body.model_dump_json(exclude_unset=True)
-        response = self._http.request("POST", path, content=content, headers=headers)
+        given: dict[str, Any] = {"content": body.model_dump_json(exclude_unset=True), "headers": headers}
+        if wait_s is not None:
+            headers["Prefer"] = f"wait={wait_s}"
+            given["timeout"] = (self._http.client.timeout.read or 0.0) + wait_s
+        response = self._http.request("POST", path, **given)
         return JobView.model_validate_json(response.content)
 
     def upload(self, picture: str | Path | bytes) -> str:

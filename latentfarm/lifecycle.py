@@ -74,8 +74,9 @@ class Pictures(Protocol):
         tenant: str,
         fit: Callable[[RenderSpec, dict[str, Shape]], RenderSpec],
         brought: Mapping[bytes, bytes] | None = None,
+        keep: bool = True,
     ) -> RenderSpec:
-        """The spec with digests in place of references; keeps nothing that `fit` refuses."""
+        """The spec with digests in place of references; keeps nothing that `fit` refuses, and without `keep` nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +126,7 @@ class Farm:
             InvalidInput: the spec does not fit its model, its pictures are not there or do not fit it, or
                 the key came before with another body.
         """
-        # Without defaults: a key must be known again by a release whose specs have more fields.
-        fingerprint = hashlib.sha256(spec.model_dump_json(exclude_defaults=True).encode()).digest()
+        fingerprint = _fingerprint(spec)
         full = complete(spec, self.registry.get(spec.model))
         if full.image is not None or full.mask_image is not None:
             # Before anything is fetched: what came by an upload or a URL may be gone when a key comes again.
@@ -165,13 +165,31 @@ class Farm:
             (self.hurry or self.send_now)(stored)
         return Submitted(job_id, replayed=False)
 
+    def examine(self, spec: RenderSpec, *, tenant: str = "", key: str | None = None) -> RenderSpec:
+        """The spec as `submit` would store it, but for a seed that would be drawn; stores nothing.
+
+        Raises:
+            InvalidInput: as of `submit`.
+        """
+        full = complete(spec, self.registry.get(spec.model))
+        if key is not None and (before := self.records.known_key(tenant, key)) is not None:
+            replayed(before, _fingerprint(spec))
+        if full.image is None and full.mask_image is None:
+            return full
+        return self._with_pictures(full, tenant, keep=False)
+
     def _with_pictures(
-        self, spec: RenderSpec, tenant: str, brought: Mapping[bytes, bytes] | None
+        self,
+        spec: RenderSpec,
+        tenant: str,
+        brought: Mapping[bytes, bytes] | None = None,
+        *,
+        keep: bool = True,
     ) -> RenderSpec:
         if self.pictures is None:
             raise NotSupported("image", "this farm keeps no pictures", "leave it out")
         fit = partial(_fit, self.registry.get(spec.model))
-        return self.pictures.resolve(spec, tenant=tenant, fit=fit, brought=brought)
+        return self.pictures.resolve(spec, tenant=tenant, fit=fit, brought=brought, keep=keep)
 
     def send_now(self, stored: int | Picked) -> None:
         """Saves the scheduler's reaction time. Not needed: what fails here the scheduler does.
@@ -200,6 +218,11 @@ class Farm:
         if job is None:
             raise NotFound(f"no job {job_id}")
         return job
+
+
+def _fingerprint(spec: RenderSpec) -> bytes:
+    """Of a body. Without defaults: a key must be known again by a release whose specs have more fields."""
+    return hashlib.sha256(spec.model_dump_json(exclude_defaults=True).encode()).digest()
 
 
 def replayed(known: tuple[bytes, UUID], fingerprint: bytes) -> Submitted:

@@ -56,6 +56,17 @@ def evaluations_of(spec: RenderSpec, entry: ModelEntry) -> tuple[int, int] | Non
     return None if counts is None else counts[1:]
 
 
+def megapixel_steps_of(spec: RenderSpec, entry: ModelEntry) -> float:
+    """The work of one image: pixels / 1,000,000 x UNet evaluations, of base and refiner.
+
+    Args:
+        spec: complete.
+    """
+    counts = evaluations_of(spec, entry)
+    evaluations = sum(counts) if counts is not None else spec.num_inference_steps
+    return (spec.height or 0) * (spec.width or 0) / 1_000_000 * evaluations
+
+
 def _counts(spec: RenderSpec, entry: ModelEntry) -> tuple[int, int, int] | None:
     """Of the base before and after the split, and of the refiner."""
     facts = facts_of(entry)

@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.concurrency import run_in_threadpool
 
-from api.deadline import LATE, WAITS
+from api.deadline import LATE, PATIENCE
 from api.openai.requests import MOST_IMAGES
 from api.problems import ProblemError
 from latentfarm.database import is_away
@@ -67,7 +67,8 @@ class Wait:
         self._until = self._loop.time() + use.settings.openai_wait_s
 
     async def __aenter__(self) -> Self:
-        self._request.scope[WAITS] = True
+        if PATIENCE in self._request.scope:
+            self._request.scope[PATIENCE].seconds += self._use.settings.openai_wait_s
         return self
 
     async def __aexit__(self, *_: object) -> None:

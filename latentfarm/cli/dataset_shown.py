@@ -8,7 +8,8 @@ from latentfarm.cli.output import as_json, columns, complain, say
 from latentfarm.retention import at
 
 if TYPE_CHECKING:
-    from latentfarm.dataset_views import DatasetPlan, DatasetSummary, DatasetView, ManifestReport
+    from latentfarm.dataset_views import DatasetPlan, DatasetSummary, DatasetView, Estimate, ManifestReport
+    from latentfarm.quote_views import JobQuote
     from latentfarm.views import JobSummary
 
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
@@ -82,18 +83,33 @@ def pace_of(dataset: DatasetView) -> str:
     return f"{rate.images_per_second:.2f} images/s{left}: {rate.basis}"
 
 
-def show_plan(plan: DatasetPlan) -> None:
-    """Prints what a dry run found."""
-    estimate = plan.estimate
+def show_quote(quote: JobQuote, *, json_: bool) -> None:
+    """Prints what a job would take."""
+    if json_:
+        as_json(quote.model_dump(mode="json"))
+        return
+    work = ("work", f"{quote.megapixel_steps:g} megapixel-steps of {quote.model}")
+    columns([("images", str(quote.renders)), work, *_estimated(quote.estimate)])
+    say("dry run: no job was stored")
+
+
+def _estimated(estimate: Estimate) -> list[tuple[str, str]]:
     seconds = "not known" if estimate.device_seconds is None else duration(estimate.device_seconds)
     size = "not known" if estimate.bytes is None else size_of(estimate.bytes)
+    return [
+        ("device time", f"{seconds}: {estimate.device_seconds_basis}"),
+        ("bytes", f"{size}: {estimate.bytes_basis}"),
+    ]
+
+
+def show_plan(plan: DatasetPlan) -> None:
+    """Prints what a dry run found."""
     columns(
         [
             ("rows", f"{plan.rows}, {plan.skipped} left out"),
             ("images", str(plan.images)),
             ("duplicates", f"{plan.duplicates} of the same picture and seed"),
-            ("device time", f"{seconds}: {estimate.device_seconds_basis}"),
-            ("bytes", f"{size}: {estimate.bytes_basis}"),
+            *_estimated(plan.estimate),
             ("seed", str(plan.seed)),
         ]
     )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol
 import typer
 
 from latentfarm import strict_json
+from latentfarm.cli.dataset_shown import show_quote
 from latentfarm.cli.follow import follow
 from latentfarm.cli.options import collect
 from latentfarm.cli.output import Api, Json, as_json, columns, complain, say
@@ -38,6 +39,9 @@ def render(
         ),
     ] = None,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Hand the job in, and leave.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what it would take, and store no job.")
+    ] = False,
     api: Api = None,
     json_: Json = False,
     **given: Any,
@@ -48,7 +52,11 @@ def render(
     """
     fields = _from_file(spec) | ({} if prompt is None else {"prompt": prompt})
     with Client(api) as client:
-        job = client.submit(_uploaded(client, _merged(fields, collect(given))))
+        asked = _uploaded(client, _merged(fields, collect(given)))
+        if dry_run:
+            show_quote(client.quote(asked), json_=json_)
+            return
+        job = client.submit(asked)
         if no_wait:
             tell(job, {}, json_=json_)
             return

@@ -68,6 +68,7 @@ class Resolver:
         tenant: str,
         fit: Callable[[RenderSpec, dict[str, Shape]], RenderSpec],
         brought: Mapping[bytes, bytes] | None = None,
+        keep: bool = True,
     ) -> RenderSpec:
         """The spec with `sha256:...` in place of every reference.
 
@@ -75,6 +76,7 @@ class Resolver:
             brought: files that came with the spec, by the SHA-256 that it names them by.
             fit: takes the spec and the shape of each picture by field, and gives the spec as it fits
                 them. What it refuses is not stored.
+            keep: whether to store what fits; without it the spec only shows what it would be.
 
         Raises:
             InvalidInput: a picture is not there, is none, or does not fit; names the field.
@@ -92,7 +94,8 @@ class Resolver:
                 for name, each in parsed.items()
             }
             fitting = fit(spec, {name: each.shape for name, each in found.items()})
-            kept = {name: content(self._keep(each)) for name, each in found.items()}
+            store = self._keep if keep else _digest
+            kept = {name: content(store(each)) for name, each in found.items()}
         finally:
             self._turns.release()
         return fitting.model_copy(update=kept)
@@ -148,3 +151,7 @@ class Resolver:
         if upload is not None:
             self._repository.transact(lambda c: uploads.mark_used(c, upload, sha256))
         return sha256
+
+
+def _digest(found: _Found | StoredInput) -> bytes:
+    return found.ref.sha256 if isinstance(found, StoredInput) else hashlib.sha256(found.data).digest()

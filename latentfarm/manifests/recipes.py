@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from latentfarm.explain import explain
 from latentfarm.manifests.fields import check_field
 from latentfarm.spec import MAX_PROMPT_CHARS, RenderSpec
-from latentfarm.stages import evaluations_of
+from latentfarm.stages import megapixel_steps_of
 from latentfarm.validation import PROMPTS, check_prompts, complete
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Recipe:
             else:
                 pieces[-1] += start + _encoder.encode(value)
         pieces[-1] += "}"
-        return cls(spec, tuple(pieces), tuple(gaps), _megapixel_steps(spec, entry))
+        return cls(spec, tuple(pieces), tuple(gaps), megapixel_steps_of(spec, entry))
 
     def picture(self, fields: Mapping[str, Any]) -> str:
         """Canonical JSON of the picture with the texts of a row, those that are absent null.
@@ -120,9 +120,3 @@ def _plain(fields: Mapping[str, Any]) -> bool:
         text is None or (isinstance(text, str) and len(text) <= MAX_PROMPT_CHARS)
         for text in (fields.get(name) for name in PROMPTS)
     )
-
-
-def _megapixel_steps(spec: RenderSpec, entry: ModelEntry) -> float:
-    counts = evaluations_of(spec, entry)
-    evaluations = sum(counts) if counts is not None else spec.num_inference_steps
-    return (spec.height or 0) * (spec.width or 0) / 1_000_000 * evaluations
