@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse
 
 from api import cursors, schemas
 from api.deps import IdempotencyKey, JobId, Services, Tenant, Use, Wait
+from api.filters import WantedJobs
 from api.limits import RefineBody, SpecBody
 from api.openapi import REFINE_BODY, SPEC_BODY, problems
 from api.patient import Patient
@@ -17,6 +18,7 @@ from latentfarm.errors import NotFound
 from latentfarm.job_outlook import outlook_of
 from latentfarm.lifecycle import Submitted
 from latentfarm.quote_views import JobQuote
+from latentfarm.repository import listing as jobs_listed
 from latentfarm.states import JobState
 from latentfarm.views import JobList, JobView
 
@@ -108,17 +110,22 @@ def listing(
     request: Request,
     use: Use,
     tenant: Tenant,
-    limit: Annotated[int, Query(ge=1, le=100, description="Jobs on one page.")] = 20,
+    wanted: WantedJobs,
+    limit: Annotated[int, Query(ge=1, le=100, description="Jobs on one page, at most.")] = 20,
     after: Annotated[str | None, Query(description="`next_cursor` of the page before.")] = None,
 ) -> JobList:
-    """Lists jobs, newest first."""
+    """Lists jobs, newest first; those that all parameters fit.
+
+    A page looks at 10,000 jobs: one that few of them fit is short, or empty, and `has_more` tells to go on.
+    """
     before = cursors.NEWEST if after is None else cursors.decode(after)
-    jobs = use.repository.list_jobs(tenant=tenant, before=before, limit=limit + 1)
-    shown, more = jobs[:limit], len(jobs) > limit
+    jobs, following = use.repository.transact(
+        lambda c: jobs_listed.find(c, wanted, tenant=tenant, before=before, limit=limit)
+    )
     return JobList(
-        data=[schemas.summary(job, request.base_url) for job in shown],
-        has_more=more,
-        next_cursor=cursors.encode(shown[-1].id) if more else None,
+        data=[schemas.summary(job, request.base_url) for job in jobs],
+        has_more=following is not None,
+        next_cursor=None if following is None else cursors.encode(following),
     )
 
 

@@ -162,9 +162,15 @@ class Client:
         response = self._http.request("GET", _path(job), params=parameters)
         return JobView.model_validate_json(response.content)
 
-    def list(self, *, limit: int = 20, after: str | None = None) -> JobList:
-        """A page of jobs, newest first; `after` is the `next_cursor` of the page before."""
-        parameters = {"limit": limit} | ({} if after is None else {"after": after})
+    def list(self, *, limit: int = 20, after: str | None = None, **wanted: Any) -> JobList:
+        """A page of jobs, newest first; `after` is the `next_cursor` of the page before.
+
+        Args:
+            wanted: `state` (or several), `lane`, `model`, `kind`, and `created_after` and `created_before` as ISO 8601. A
+                page may then be short, or empty, though `has_more` says that there are further ones.
+        """
+        given = {"after": after, **wanted}
+        parameters = {"limit": limit} | {name: value for name, value in given.items() if value is not None}
         return JobList.model_validate_json(self._http.request("GET", "/v1/jobs", params=parameters).content)
 
     def cancel(self, job: JobSummary | uuid.UUID | str) -> JobView:

@@ -15,7 +15,7 @@ from latentfarm.cli.render import Out, finish, tell, with_options
 from latentfarm.client import Client
 
 if TYPE_CHECKING:
-    from latentfarm.views import AttemptView, JobView
+    from latentfarm.views import AttemptView, JobList, JobView
 
 app = typer.Typer(help="List, show, cancel, watch and refine jobs.", no_args_is_help=True)
 
@@ -26,12 +26,29 @@ JobId = Annotated[str, typer.Argument(help="Id of a job.", metavar="JOB")]
 def list_(
     limit: Annotated[int, typer.Option(help="Jobs on one page, 100 at most.")] = 20,
     after: Annotated[str | None, typer.Option(help="`next_cursor` of the page before.")] = None,
+    state: Annotated[
+        list[str] | None,
+        typer.Option(help="queued, running, succeeded, failed or cancelled; again for several."),
+    ] = None,
+    lane: Annotated[str | None, typer.Option(help="interactive or bulk.")] = None,
+    model: Annotated[str | None, typer.Option(help="Name of a model; * for datasets of several.")] = None,
+    kind: Annotated[str | None, typer.Option(help="single, refine or dataset.")] = None,
+    created_after: Annotated[str | None, typer.Option(metavar="TIME", help="ISO 8601 with offset.")] = None,
+    created_before: Annotated[str | None, typer.Option(metavar="TIME", help="ISO 8601 with offset.")] = None,
     api: Api = None,
     json_: Json = False,
 ) -> None:
-    """List jobs, newest first."""
+    """List jobs, newest first; those that all options fit."""
+    wanted = {
+        "state": state or None,
+        "lane": lane,
+        "model": model,
+        "kind": kind,
+        "created_after": created_after,
+        "created_before": created_before,
+    }
     with Client(api) as client:
-        page = client.list(limit=limit, after=after)
+        page = _page(client, limit, after, wanted)
     if json_:
         as_json(page.model_dump(mode="json"))
         return
@@ -49,6 +66,16 @@ def list_(
     )
     if page.has_more:
         say(f"more: latentfarm jobs list --after {page.next_cursor}")
+
+
+def _page(client: Client, limit: int, after: str | None, wanted: dict[str, Any]) -> JobList:
+    """As many as were asked for, where there are; the API looks at some thousand jobs for each of its pages."""
+    page = client.list(limit=limit, after=after, **wanted)
+    found = page.data
+    while page.has_more and len(found) < limit:
+        page = client.list(limit=limit - len(found), after=page.next_cursor, **wanted)
+        found = [*found, *page.data]
+    return page.model_copy(update={"data": found})
 
 
 @app.command()

@@ -151,10 +151,6 @@ class Repository:
         """See `reading.get_job`."""
         return self.transact(lambda c: reading.get_job(c, job_id, tenant=tenant))
 
-    def list_jobs(self, *, tenant: str, before: UUID, limit: int) -> list[Job]:
-        """See `reading.list_jobs`."""
-        return self.transact(lambda c: reading.list_jobs(c, tenant=tenant, before=before, limit=limit))
-
     def images(self, job_id: UUID, *, first: int = 0, limit: int = 1000) -> list[Image]:
         """See `reading.images`."""
         return self.transact(lambda c: reading.images(c, job_id, first=first, limit=limit))

@@ -17,19 +17,14 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, RowMapping
 
-_COLUMNS = """
+COLUMNS = """
     j.id, j.kind, j.tenant, j.state, j.lane, j.priority, j.seed, j.num_images, j.remaining, j.failed,
     j.keep_latents, s.body AS spec, j.user_metadata, j.created_at, j.started_at, j.finished_at,
     j.source_job_id, j.source, j.paused_at, j.start_after, j.retain_days, j.results_gone_at AS gone_at
 """
 
 _JOB = text(f"""
-    SELECT {_COLUMNS} FROM jobs j JOIN specs s ON s.id = j.spec_id WHERE j.id = :id AND j.tenant = :tenant
-""")  # noqa: S608 - no input in it
-
-_JOBS = text(f"""
-    SELECT {_COLUMNS} FROM jobs j JOIN specs s ON s.id = j.spec_id
-    WHERE j.tenant = :tenant AND j.id < :before ORDER BY j.id DESC LIMIT :limit
+    SELECT {COLUMNS} FROM jobs j JOIN specs s ON s.id = j.spec_id WHERE j.id = :id AND j.tenant = :tenant
 """)  # noqa: S608 - no input in it
 
 _IMAGES = text("""
@@ -78,13 +73,7 @@ _ENDS = text("SELECT coalesce(end_reason, ''), count(*) FROM workers WHERE ended
 def get_job(connection: Connection, job_id: UUID, *, tenant: str) -> Job | None:
     """The job, or None when there is none or it is another tenant's."""
     row = connection.execute(_JOB, {"id": job_id, "tenant": tenant}).mappings().first()
-    return None if row is None else _job(row)
-
-
-def list_jobs(connection: Connection, *, tenant: str, before: UUID, limit: int) -> list[Job]:
-    """Jobs older than `before`, newest first. UUIDv7 ids sort by time."""
-    rows = connection.execute(_JOBS, {"tenant": tenant, "before": before, "limit": limit}).mappings()
-    return [_job(row) for row in rows]
+    return None if row is None else job_of(row)
 
 
 def images(connection: Connection, job_id: UUID, *, first: int = 0, limit: int = 1000) -> list[Image]:
@@ -119,7 +108,8 @@ def worker_ends(connection: Connection) -> dict[str, int]:
     return {row[0]: row[1] for row in connection.execute(_ENDS)}
 
 
-def _job(row: RowMapping) -> Job:
+def job_of(row: RowMapping) -> Job:
+    """The record in a row of `COLUMNS`."""
     fields = dict(row)
     metadata = fields.pop("user_metadata")
     fields["state"], fields["lane"] = JobState(fields["state"]), Lane(fields["lane"])

@@ -107,6 +107,8 @@ jobs = Table(
     Index("ix_jobs_tenant_id", "tenant", "id"),
     Index("ix_jobs_open", "id", postgresql_where=text("finished_at IS NULL")),
     Index("ix_jobs_finished_at", "finished_at"),
+    # What of one's jobs went wrong, among a million that did not.
+    Index("ix_jobs_unwell", "tenant", "id", postgresql_where=text("state IN ('failed', 'cancelled')")),
     # Whose turn it is. Only jobs with something queued are in it, however many have ended.
     Index(
         "ix_jobs_waiting",
