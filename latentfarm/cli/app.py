@@ -10,7 +10,7 @@ import typer
 from pydantic import ValidationError
 
 from latentfarm import __version__
-from latentfarm.cli import dataset, fleet, jobs, models, tenants
+from latentfarm.cli import dataset, fleet, jobs, keys, models, tenants
 from latentfarm.cli.doctor import doctor
 from latentfarm.cli.follow import INTERRUPTED, Interrupted
 from latentfarm.cli.grid import grid
@@ -79,6 +79,7 @@ app.command()(fleet.status)
 app.add_typer(fleet.drain, name="drain")
 app.add_typer(fleet.resume, name="resume")
 app.add_typer(tenants.app, name="tenants")
+app.add_typer(keys.app, name="keys")
 app.command()(doctor)
 app.command()(verify)
 
