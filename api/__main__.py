@@ -9,7 +9,7 @@ import uvicorn
 from pydantic import ValidationError
 
 from api.app import create_app
-from api.tenancy import is_loopback
+from api.binding import check_binding
 from latentfarm.errors import LatentfarmError
 from latentfarm.logs import configure
 from latentfarm.settings import Settings
@@ -33,7 +33,7 @@ def main() -> int:
     """Serves; prints the address when it listens. 2: the settings are not right."""
     try:
         settings = Settings()
-        _check_loopback(settings.api_host)
+        check_binding(settings)
         configure("api", level=settings.log_level, as_json=settings.log_json)
         app = create_app(settings)
         listening = _listen(settings.api_host, settings.api_port)
@@ -48,16 +48,6 @@ def main() -> int:
     )
     _Server(config).run(sockets=[listening])
     return 0
-
-
-def _check_loopback(host: str) -> None:
-    """Whoever can reach the API can use it, so nobody else may reach it."""
-    if is_loopback(host):
-        return
-    raise LatentfarmError(
-        f"LATENTFARM_API_HOST={host}: until API keys exist the API listens on loopback only"
-        " (127.0.0.1, ::1 or localhost)"
-    )
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -18,6 +18,7 @@ from api import (
     routes_fleet,
     routes_images,
     routes_jobs,
+    routes_keys,
     routes_models,
     routes_plans,
     routes_tenants,
@@ -38,6 +39,7 @@ from latentfarm.ids import new_id
 from latentfarm.inputs.fetching import Fetcher
 from latentfarm.inputs.offering import Uploads
 from latentfarm.inputs.resolving import Resolver
+from latentfarm.key_ring import KeyRing
 from latentfarm.lifecycle import Farm
 from latentfarm.refining import Refining
 from latentfarm.registry import load_registry
@@ -72,6 +74,7 @@ def create_app(settings: Settings, fetcher: Fetcher | None = None) -> FastAPI:
         routes_fleet,
         openai_routes,
         routes_tenants,
+        routes_keys,
         health,
         metrics,
     )
@@ -105,6 +108,7 @@ def _services(settings: Settings, fetcher: Fetcher) -> Services:
         refining=Refining(farm, repository),
         datasets=Datasets(repository, store, registry, new_id, term),
         uploads=Uploads(repository, store, new_id, settings.upload_s),
+        keys=KeyRing(repository),
         hurry=Hurry(accepted, farm.send_now),
         hub=hub,
         readiness=Readiness(

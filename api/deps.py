@@ -6,17 +6,19 @@ from uuid import UUID
 
 from fastapi import Depends, Header, Path, Request
 
+from api.access import Caller
 from api.figures import Figures
 from api.hurry import Hurry
 from api.patient import asked_wait
 from api.readiness import Readiness
-from api.tenancy import tenant
+from api.tenancy import caller, tenant
 from latentfarm.broker import Broker
 from latentfarm.datasets import Datasets
 from latentfarm.errors import InvalidInput
 from latentfarm.events import EventHub
 from latentfarm.ids import parse_id
 from latentfarm.inputs.offering import Uploads
+from latentfarm.key_ring import KeyRing
 from latentfarm.lifecycle import Farm
 from latentfarm.refining import Refining
 from latentfarm.registry import Registry
@@ -40,6 +42,7 @@ class Services:
     refining: Refining
     datasets: Datasets
     uploads: Uploads
+    keys: KeyRing
     hurry: Hurry
     hub: EventHub
     readiness: Readiness
@@ -93,6 +96,7 @@ def wait(
 
 Use = Annotated[Services, Depends(services)]
 Tenant = Annotated[str, Depends(tenant)]
+Who = Annotated[Caller, Depends(caller)]
 JobId = Annotated[UUID, Depends(job_id)]
 IdempotencyKey = Annotated[str | None, Depends(idempotency_key)]
 Wait = Annotated[int | None, Depends(wait)]

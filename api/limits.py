@@ -11,6 +11,7 @@ from api.problems import ProblemError, refused
 from latentfarm import strict_json
 from latentfarm.errors import InvalidInput
 from latentfarm.explain import explain
+from latentfarm.key_views import KeyRequest, RotateRequest
 from latentfarm.manifests.request import DatasetRequest
 from latentfarm.refinement import RefineRequest
 from latentfarm.spec import RenderSpec
@@ -75,6 +76,16 @@ async def read_tenant(request: Request) -> TenantSettings:
     return await _read(request, TenantSettings)
 
 
+async def read_key(request: Request) -> KeyRequest:
+    """What is said of a key that is wanted; refused as specs are."""
+    return await _read(request, KeyRequest)
+
+
+async def read_rotation(request: Request) -> RotateRequest:
+    """How a key is to be replaced; refused as specs are."""
+    return await _read(request, RotateRequest)
+
+
 async def _read(request: Request, model: type[M]) -> M:
     return checked(strict_json.loads(await read_json(request)), model)
 
@@ -97,6 +108,8 @@ RefineBody = Annotated[RefineRequest, Depends(read_refinement)]
 DatasetBody = Annotated[DatasetRequest, Depends(read_dataset)]
 TenantBody = Annotated[TenantSettings, Depends(read_tenant)]
 UploadBody = Annotated[UploadRequest, Depends(read_upload)]
+KeyBody = Annotated[KeyRequest, Depends(read_key)]
+RotateBody = Annotated[RotateRequest, Depends(read_rotation)]
 
 
 def _too_large() -> ProblemError:

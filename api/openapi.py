@@ -11,6 +11,7 @@ from api.openai.document import SCHEMAS as OPENAI_SCHEMAS
 from api.openai.errors import speaks_openai
 from api.problems import MEDIA_TYPE
 from latentfarm import __version__
+from latentfarm.key_views import KeyRequest, RotateRequest
 from latentfarm.manifests.request import DatasetRequest
 from latentfarm.refinement import RefineRequest
 from latentfarm.spec import RenderSpec
@@ -25,16 +26,18 @@ def _body(model: type[BaseModel]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
-#: For `openapi_extra` of a route whose body is a spec, asks to refine, or tells of an upload, a dataset or a tenant.
+#: For `openapi_extra` of a route whose body is a spec, asks to refine, or tells of an upload, a dataset, a tenant or a key.
 SPEC_BODY, REFINE_BODY = _body(RenderSpec), _body(RefineRequest)
 UPLOAD_BODY, DATASET_BODY = _body(UploadRequest), _body(DatasetRequest)
 TENANT_BODY = _body(TenantSettings)
+KEY_BODY, ROTATE_BODY = _body(KeyRequest), _body(RotateRequest)
 
 DESCRIPTION = """
 A render farm for Stable Diffusion XL. `POST /v1/jobs` takes a spec and answers at once; the images are
 made by workers and read from links. Problems are RFC 9457 documents that name the field and what is
 allowed. The routes under `/v1/images` are OpenAI's: they answer once the images are made, and their errors have
-OpenAI's shape. Until keys exist the API listens on loopback only.
+OpenAI's shape. Keys are sent as `Authorization: Bearer lf_...`; a route's `security` names the scope that it needs,
+which `admin` holds too. On the API's own machine keys may be left out, unless its settings say otherwise.
 """
 
 
@@ -57,6 +60,7 @@ def install(app: FastAPI) -> None:
             )
             _add_schemas(made)
             _correct_refusals(made)
+            _add_refusals_of_keys(made)
             app.openapi_schema = made
         return app.openapi_schema
 
@@ -67,8 +71,16 @@ def _add_schemas(document: dict[str, Any]) -> None:
     known = document.setdefault("components", {}).setdefault("schemas", {})
     for name in ("HTTPValidationError", "ValidationError"):
         known.pop(name, None)
-    models = (RenderSpec, RefineRequest, UploadRequest, DatasetRequest, TenantSettings, ProblemView)
-    for model in (*models, *OPENAI_SCHEMAS):
+    bodies = (
+        RenderSpec,
+        RefineRequest,
+        UploadRequest,
+        DatasetRequest,
+        TenantSettings,
+        KeyRequest,
+        RotateRequest,
+    )
+    for model in (*bodies, ProblemView, *OPENAI_SCHEMAS):
         schema = model.model_json_schema(ref_template=_REFERENCE)
         known.update(schema.pop("$defs", {}))
         known[model.__name__] = schema
@@ -83,3 +95,16 @@ def _correct_refusals(document: dict[str, Any]) -> None:
                 operation["responses"].pop("422", None)
             elif "application/json" in operation["responses"].get("422", {}).get("content", {}):
                 operation["responses"]["422"] = refusal
+
+
+def _add_refusals_of_keys(document: dict[str, Any]) -> None:
+    """401 and 403, wherever a scope is needed."""
+    refusals = problems(HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+    for item in document["paths"].values():
+        for operation in item.values():
+            if operation.get("security"):
+                operation["responses"] |= {
+                    str(status): refusals[status]
+                    for status in (401, 403)
+                    if str(status) not in operation["responses"]
+                }

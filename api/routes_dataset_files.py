@@ -7,10 +7,12 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from api import datasets_shown
+from api.access import needs
 from api.deps import Services, Tenant, Use
 from api.openapi import problems
 from api.problems import ProblemError
 from api.routes_datasets import Name
+from latentfarm.api_keys import Scope
 from latentfarm.dataset_views import FileList, FileView, ShardView
 from latentfarm.datasets import require
 from latentfarm.errors import InvalidInput
@@ -29,6 +31,7 @@ _PLACE = re.compile(r"(-1|\d{1,6})\.(\d{1,4})")
 @router.get(
     "/{name}/files",
     responses=problems(HTTPStatus.NOT_FOUND, HTTPStatus.GONE, HTTPStatus.UNPROCESSABLE_ENTITY),
+    dependencies=[needs(Scope.READ)],
 )
 def files(
     name: Name,

@@ -7,11 +7,14 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import JSONResponse
 
 from api import cursors, datasets_shown
-from api.deps import Services, Tenant, Use
+from api.access import needs
+from api.deps import Services, Tenant, Use, Who
 from api.limits import DatasetBody
 from api.openapi import DATASET_BODY, problems
 from api.routes_plans import planned
 from api.routes_plans import show as show_plan
+from api.tenancy import check_manifest
+from latentfarm.api_keys import Scope
 from latentfarm.dataset_plans import plan_later, plan_now
 from latentfarm.dataset_progress import look
 from latentfarm.dataset_terms import is_inline
@@ -52,13 +55,21 @@ _CHANGED = problems(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.UNPROC
 _SHOWN = problems(HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY)
 
 
-@router.post("", status_code=201, response_model=DatasetView, responses=_CREATED, openapi_extra=DATASET_BODY)
+@router.post(
+    "",
+    status_code=201,
+    response_model=DatasetView,
+    responses=_CREATED,
+    openapi_extra=DATASET_BODY,
+    dependencies=[needs(Scope.SUBMIT)],
+)
 def create(
     body: DatasetBody,
     request: Request,
     response: Response,
     use: Use,
     tenant: Tenant,
+    who: Who,
     dry_run: Annotated[
         bool, Query(description="Whether to tell what it would be, and store nothing.")
     ] = False,
@@ -68,6 +79,7 @@ def create(
     409 `changed` when its rows or parameters are others than they were; the detail tells the difference. 429 when the tenant
     has as many renders waiting as it may; the images of a dataset that is larger than the room come in as there is some.
     """
+    check_manifest(who, tenant, body.manifest.key)
     if dry_run:
         return _plan(use, tenant, body, request)
     use.datasets.create(body, tenant=tenant)
@@ -88,7 +100,7 @@ def _plan(use: Services, tenant: str, body: DatasetRequest, request: Request) ->
     )
 
 
-@router.get("", responses=problems(HTTPStatus.UNPROCESSABLE_ENTITY))
+@router.get("", responses=problems(HTTPStatus.UNPROCESSABLE_ENTITY), dependencies=[needs(Scope.READ)])
 def listing(
     request: Request,
     use: Use,
@@ -110,13 +122,13 @@ def listing(
     return DatasetList(data=shown, has_more=more, next_cursor=cursors.encode(shown[-1].id) if more else None)
 
 
-@router.get("/{name}", responses=_SHOWN)
+@router.get("/{name}", responses=_SHOWN, dependencies=[needs(Scope.READ)])
 def show(name: Name, request: Request, use: Use, tenant: Tenant) -> DatasetView:
     """Shows a dataset: state, counts, what its manifest gives, what failed, and how fast it goes."""
     return _show(use, tenant, name, request)
 
 
-@router.post("/{name}/cancel", responses=_SHOWN)
+@router.post("/{name}/cancel", responses=_SHOWN, dependencies=[needs(Scope.CANCEL)])
 def cancel(name: Name, request: Request, use: Use, tenant: Tenant) -> DatasetView:
     """Takes a dataset back. Sealed shards stay, and so does one that has ended."""
     dataset = require(use.repository, name, tenant)
@@ -128,13 +140,13 @@ def cancel(name: Name, request: Request, use: Use, tenant: Tenant) -> DatasetVie
     return _show(use, tenant, name, request)
 
 
-@router.post("/{name}/pause", responses=_CHANGED)
+@router.post("/{name}/pause", responses=_CHANGED, dependencies=[needs(Scope.CANCEL)])
 def pause(name: Name, request: Request, use: Use, tenant: Tenant) -> DatasetView:
     """Holds back what has not been sent to a worker yet. Rows go on coming in; one that has ended stays as it is."""
     return _paused(use, tenant, name, request, paused=True)
 
 
-@router.post("/{name}/resume", responses=_CHANGED)
+@router.post("/{name}/resume", responses=_CHANGED, dependencies=[needs(Scope.CANCEL)])
 def resume(name: Name, request: Request, use: Use, tenant: Tenant) -> DatasetView:
     """Lets a paused dataset go on."""
     return _paused(use, tenant, name, request, paused=False)
@@ -148,7 +160,7 @@ def _paused(use: Services, tenant: str, name: str, request: Request, *, paused: 
     return _show(use, tenant, name, request)
 
 
-@router.post("/{name}/retry-failed", responses=_CHANGED)
+@router.post("/{name}/retry-failed", responses=_CHANGED, dependencies=[needs(Scope.SUBMIT)])
 def retry_failed(name: Name, request: Request, use: Use, tenant: Tenant) -> Retried:
     """Queues failed images again, and shards that could not be packed. Touches nothing else."""
     dataset = require(use.repository, name, tenant)
@@ -156,7 +168,7 @@ def retry_failed(name: Name, request: Request, use: Use, tenant: Tenant) -> Retr
     return Retried(retried=retried, dataset=_show(use, tenant, name, request))
 
 
-@router.get("/{name}/failures", responses=_SHOWN)
+@router.get("/{name}/failures", responses=_SHOWN, dependencies=[needs(Scope.READ)])
 def failures(
     name: Name,
     use: Use,

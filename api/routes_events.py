@@ -7,9 +7,11 @@ from fastapi import APIRouter, Header, Response
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
+from api.access import needs
 from api.deps import JobId, Tenant, Use
 from api.openapi import problems
 from api.streaming import Watch
+from latentfarm.api_keys import Scope
 from latentfarm.errors import InvalidInput, NotFound
 from latentfarm.states import FINAL_JOB
 
@@ -23,7 +25,9 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
 }
 
 
-@router.get("/{job_id}/events", responses=_RESPONSES, response_class=Response)
+@router.get(
+    "/{job_id}/events", responses=_RESPONSES, response_class=Response, dependencies=[needs(Scope.READ)]
+)
 async def events(
     job_id: JobId,
     use: Use,

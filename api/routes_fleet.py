@@ -5,8 +5,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path
 
+from api.access import needs
 from api.deps import Services, Use
 from api.openapi import problems
+from latentfarm.api_keys import Scope
 from latentfarm.errors import NotFound
 from latentfarm.fleet_views import (
     QueueList,
@@ -26,13 +28,13 @@ QueueName = Annotated[str, Path(description="Name of a queue, such as `base.sdxl
 _CHANGED = problems(HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY)
 
 
-@router.get("/workers", responses=problems())
+@router.get("/workers", responses=problems(), dependencies=[needs(Scope.ADMIN)])
 def workers(use: Use) -> WorkerList:
     """Lists live workers, and drained devices."""
     return WorkerList(data=[_worker(one) for one in use.repository.transact(draining.workers)])
 
 
-@router.post("/workers/drain", responses=_CHANGED)
+@router.post("/workers/drain", responses=_CHANGED, dependencies=[needs(Scope.ADMIN)])
 def drain_workers(body: WorkerChoice, use: Use) -> WorkerList:
     """Lets devices finish, or save, what they hold, and gives them nothing more until they are resumed.
 
@@ -41,7 +43,7 @@ def drain_workers(body: WorkerChoice, use: Use) -> WorkerList:
     return _set_drained(use, body.worker, drained=True)
 
 
-@router.post("/workers/resume", responses=_CHANGED)
+@router.post("/workers/resume", responses=_CHANGED, dependencies=[needs(Scope.ADMIN)])
 def resume_workers(body: WorkerChoice, use: Use) -> WorkerList:
     """Lets drained devices work again."""
     return _set_drained(use, body.worker, drained=False)
@@ -57,19 +59,19 @@ def _set_drained(use: Services, name: str, *, drained: bool) -> WorkerList:
     return WorkerList(data=[one for one in shown if (one.host, one.device) in found])
 
 
-@router.get("/queues", responses=problems())
+@router.get("/queues", responses=problems(), dependencies=[needs(Scope.ADMIN)])
 def queues(use: Use) -> QueueList:
     """Lists all queues with what is in them."""
     return QueueList(data=_queues(use))
 
 
-@router.post("/queues/{name}/drain", responses=_CHANGED)
+@router.post("/queues/{name}/drain", responses=_CHANGED, dependencies=[needs(Scope.ADMIN)])
 def drain_queue(name: QueueName, use: Use) -> QueueView:
     """Sends nothing more out of a queue until it is resumed. What is sent already is rendered."""
     return _set_queue_drained(use, name, drained=True)
 
 
-@router.post("/queues/{name}/resume", responses=_CHANGED)
+@router.post("/queues/{name}/resume", responses=_CHANGED, dependencies=[needs(Scope.ADMIN)])
 def resume_queue(name: QueueName, use: Use) -> QueueView:
     """Lets a drained queue go on."""
     return _set_queue_drained(use, name, drained=False)

@@ -9,9 +9,11 @@ from fastapi import APIRouter, Path, Query, Response
 from fastapi.responses import RedirectResponse, StreamingResponse
 
 from api import schemas
+from api.access import needs
 from api.deps import JobId, Services, Tenant, Use
 from api.openapi import problems
 from api.problems import ProblemError
+from latentfarm.api_keys import Scope
 from latentfarm.errors import NotFound
 from latentfarm.records import Image, ObjectRef
 from latentfarm.repository import telling
@@ -32,7 +34,12 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
 }
 
 
-@router.get("/{job_id}/images/{index}", responses=_RESPONSES, response_class=Response)
+@router.get(
+    "/{job_id}/images/{index}",
+    responses=_RESPONSES,
+    response_class=Response,
+    dependencies=[needs(Scope.READ)],
+)
 def image(
     job_id: JobId,
     index: Index,
@@ -56,6 +63,7 @@ def image(
 @router.get(
     "/{job_id}/images/{index}/attempts",
     responses=problems(HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY),
+    dependencies=[needs(Scope.READ)],
 )
 def attempts(job_id: JobId, index: Index, use: Use, tenant: Tenant) -> AttemptList:
     """Tells what happened in each claim of an image: where, how far, how it ended."""

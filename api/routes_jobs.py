@@ -8,12 +8,14 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 
 from api import cursors, schemas
+from api.access import needs
 from api.deps import IdempotencyKey, JobId, Services, Tenant, Use, Wait
 from api.filters import WantedJobs
 from api.limits import RefineBody, SpecBody
 from api.openapi import REFINE_BODY, SPEC_BODY, problems
 from api.patient import Patient
 from api.quoting import quote
+from latentfarm.api_keys import Scope
 from latentfarm.errors import NotFound
 from latentfarm.job_outlook import outlook_of
 from latentfarm.lifecycle import Submitted
@@ -47,7 +49,14 @@ _SUBMITTED: dict[int | str, dict[str, Any]] = {
 }
 
 
-@router.post("", status_code=202, response_model=JobView, responses=_SUBMITTED, openapi_extra=SPEC_BODY)
+@router.post(
+    "",
+    status_code=202,
+    response_model=JobView,
+    responses=_SUBMITTED,
+    openapi_extra=SPEC_BODY,
+    dependencies=[needs(Scope.SUBMIT)],
+)
 def submit(
     spec: SpecBody,
     request: Request,
@@ -86,6 +95,7 @@ def submit(
     status_code=202,
     responses=problems(HTTPStatus.NOT_FOUND, *_BAD_SPEC),
     openapi_extra=REFINE_BODY,
+    dependencies=[needs(Scope.SUBMIT)],
 )
 def refine(
     job_id: JobId,
@@ -105,7 +115,7 @@ def refine(
     return _accepted(use, tenant, submitted, request, response)
 
 
-@router.get("", responses=problems(HTTPStatus.UNPROCESSABLE_ENTITY))
+@router.get("", responses=problems(HTTPStatus.UNPROCESSABLE_ENTITY), dependencies=[needs(Scope.READ)])
 def listing(
     request: Request,
     use: Use,
@@ -129,7 +139,11 @@ def listing(
     )
 
 
-@router.get("/{job_id}", responses=problems(HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY))
+@router.get(
+    "/{job_id}",
+    responses=problems(HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY),
+    dependencies=[needs(Scope.READ)],
+)
 def show(
     job_id: JobId,
     request: Request,
@@ -144,21 +158,21 @@ def show(
     return _page(use, tenant, job_id, request, first=images_from, limit=images_limit)
 
 
-@router.post("/{job_id}/cancel", responses=problems(HTTPStatus.NOT_FOUND))
+@router.post("/{job_id}/cancel", responses=problems(HTTPStatus.NOT_FOUND), dependencies=[needs(Scope.CANCEL)])
 def cancel(job_id: JobId, request: Request, use: Use, tenant: Tenant) -> JobView:
     """Takes a job back, wherever its images are. A job that has ended stays as it is."""
     use.farm.cancel(job_id, tenant=tenant)
     return _page(use, tenant, job_id, request, first=0, limit=IMAGES_PAGE)
 
 
-@router.post("/{job_id}/pause", responses=problems(HTTPStatus.NOT_FOUND))
+@router.post("/{job_id}/pause", responses=problems(HTTPStatus.NOT_FOUND), dependencies=[needs(Scope.CANCEL)])
 def pause(job_id: JobId, request: Request, use: Use, tenant: Tenant) -> JobView:
     """Holds back what has not been sent to a worker yet. A job that has ended stays as it is."""
     use.repository.pause_job(job_id, tenant=tenant, paused=True)
     return _page(use, tenant, job_id, request, first=0, limit=IMAGES_PAGE)
 
 
-@router.post("/{job_id}/resume", responses=problems(HTTPStatus.NOT_FOUND))
+@router.post("/{job_id}/resume", responses=problems(HTTPStatus.NOT_FOUND), dependencies=[needs(Scope.CANCEL)])
 def resume(job_id: JobId, request: Request, use: Use, tenant: Tenant) -> JobView:
     """Lets a paused job go on."""
     use.repository.pause_job(job_id, tenant=tenant, paused=False)

@@ -8,8 +8,10 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path
 from sqlalchemy import RowMapping
 
+from api.access import needs
 from api.deps import Services, Use
 from api.openapi import problems
+from latentfarm.api_keys import Scope
 from latentfarm.errors import NotFound
 from latentfarm.facts import facts_of
 from latentfarm.registry import ModelEntry
@@ -21,14 +23,16 @@ from latentfarm.views import ModelList, ModelView, SamplerView
 router = APIRouter(prefix="/v1/models", tags=["models"])
 
 
-@router.get("", responses=problems())
+@router.get("", responses=problems(), dependencies=[needs(Scope.READ, any_bearer=True)])
 def listing(use: Use) -> ModelList:
     """Lists all models: sizes, limits, samplers, and how many warm workers serve each."""
     workers = use.repository.live_workers()
     return ModelList(data=[_view(use, entry, workers) for entry in use.registry.entries.values()])
 
 
-@router.get("/{model}", responses=problems(HTTPStatus.NOT_FOUND))
+@router.get(
+    "/{model}", responses=problems(HTTPStatus.NOT_FOUND), dependencies=[needs(Scope.READ, any_bearer=True)]
+)
 def show(model: Annotated[str, Path(description="A name in the registry.")], use: Use) -> ModelView:
     """Shows one model."""
     entry = use.registry.entries.get(model)

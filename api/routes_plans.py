@@ -6,8 +6,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Request
 
 from api import datasets_shown
+from api.access import needs
 from api.deps import Services, Tenant, Use
 from api.openapi import problems
+from latentfarm.api_keys import Scope
 from latentfarm.dataset_views import DatasetPlan, DatasetPlanning
 from latentfarm.errors import NotFound
 from latentfarm.ids import parse_id
@@ -18,7 +20,11 @@ router = APIRouter(prefix="/v1/plans", tags=["datasets"])
 PlanId = Annotated[str, Path(description="Id of a dry run.", json_schema_extra={"format": "uuid"})]
 
 
-@router.get("/{plan_id}", responses=problems(HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY))
+@router.get(
+    "/{plan_id}",
+    responses=problems(HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY),
+    dependencies=[needs(Scope.READ)],
+)
 def show(plan_id: PlanId, request: Request, use: Use, tenant: Tenant) -> DatasetPlanning:
     """Shows a dry run of a manifest in the bucket: being made, what it found, or what is wrong."""
     found = parse_id(plan_id)

@@ -6,11 +6,11 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Query, Request
 from starlette.datastructures import URL
 
+from api.access import needs
 from api.deps import Use
 from api.limits import TenantBody
 from api.openapi import TENANT_BODY, problems
-from api.problems import ProblemError
-from api.tenancy import NAME, is_loopback
+from latentfarm.api_keys import NAME, Scope
 from latentfarm.errors import InvalidInput, NotFound
 from latentfarm.repository import tenants
 from latentfarm.repository.tenancy import queued
@@ -18,17 +18,6 @@ from latentfarm.repository.tenants import Tenant
 from latentfarm.tenant_views import NAMELESS, TenantList, TenantView
 
 PAGE = 100
-
-
-def operator(use: Use) -> None:
-    """Lets nobody look after tenants whom the network brings.
-
-    Raises:
-        ProblemError: 403, since others than this machine reach the API.
-    """
-    if not is_loopback(use.settings.api_host):
-        detail = "until API keys exist tenants are looked after on loopback only"
-        raise ProblemError(HTTPStatus.FORBIDDEN, "forbidden", detail)
 
 
 def tenant_name(
@@ -48,20 +37,19 @@ def tenant_name(
     return name
 
 
-router = APIRouter(prefix="/v1/tenants", tags=["tenants"], dependencies=[Depends(operator)])
+router = APIRouter(prefix="/v1/tenants", tags=["tenants"])
 
 Name = Annotated[str, Depends(tenant_name)]
-_SHOWN = problems(HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY)
+_SHOWN = problems(HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY)
 _CHANGED = problems(
     HTTPStatus.BAD_REQUEST,
-    HTTPStatus.FORBIDDEN,
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     HTTPStatus.UNPROCESSABLE_ENTITY,
 )
 
 
-@router.get("", responses=problems(HTTPStatus.FORBIDDEN, HTTPStatus.UNPROCESSABLE_ENTITY))
+@router.get("", responses=problems(HTTPStatus.UNPROCESSABLE_ENTITY), dependencies=[needs(Scope.ADMIN)])
 def listing(
     request: Request,
     use: Use,
@@ -81,7 +69,7 @@ def listing(
     )
 
 
-@router.get("/{name}", responses=_SHOWN)
+@router.get("/{name}", responses=_SHOWN, dependencies=[needs(Scope.ADMIN)])
 def show(name: Name, request: Request, use: Use) -> TenantView:
     """Shows a tenant: its part, its limits, and how it stands."""
     tenant, waiting = use.repository.transact(lambda c: (tenants.get(c, name), queued(c, name)))
@@ -90,7 +78,7 @@ def show(name: Name, request: Request, use: Use) -> TenantView:
     return _view(tenant, waiting, request.base_url)
 
 
-@router.patch("/{name}", responses=_CHANGED, openapi_extra=TENANT_BODY)
+@router.patch("/{name}", responses=_CHANGED, openapi_extra=TENANT_BODY, dependencies=[needs(Scope.ADMIN)])
 def change(name: Name, body: TenantBody, request: Request, use: Use) -> TenantView:
     """Changes what is named, and leaves the rest; counts from the next pick on. Makes a tenant that is not there yet.
 

@@ -4,9 +4,11 @@ from http import HTTPStatus
 
 from fastapi import APIRouter
 
+from api.access import needs
 from api.deps import Tenant, Use
 from api.limits import UploadBody
 from api.openapi import UPLOAD_BODY, problems
+from latentfarm.api_keys import Scope
 from latentfarm.views import UploadView
 
 router = APIRouter(prefix="/v1/uploads", tags=["uploads"])
@@ -19,7 +21,13 @@ _BAD_BODY = (
 )
 
 
-@router.post("", status_code=201, responses=problems(*_BAD_BODY), openapi_extra=UPLOAD_BODY)
+@router.post(
+    "",
+    status_code=201,
+    responses=problems(*_BAD_BODY),
+    openapi_extra=UPLOAD_BODY,
+    dependencies=[needs(Scope.SUBMIT)],
+)
 def offer(body: UploadBody, use: Use, tenant: Tenant) -> UploadView:
     """Gives a link for one PUT of so many bytes. Put the file there, then name the id in a spec or a dataset."""
     ticket, link = use.uploads.offer(body.size, tenant=tenant, purpose=body.purpose)

@@ -1,23 +1,34 @@
-"""Whose rows a request may see. Until keys exist a tenant is taken at its word, and on loopback only."""
+"""Whose rows a request may see: those of its key's tenant. Without a key a name is believed, on this machine only.
 
-import ipaddress
-import re
+Every statement that reads or changes a row takes the tenant from here, so another tenant's row is not found.
+"""
+
 from typing import Annotated
 
 from fastapi import Header, Request
 
-from latentfarm.errors import InvalidInput, NotSupported
+from api.access import Caller, forbidden
+from latentfarm.api_keys import NAME, NAME_ALLOWED
+from latentfarm.errors import InvalidInput
 
 HEADER = "X-Latentfarm-Tenant"
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
-def is_loopback(host: str) -> bool:
-    """Whether nobody but this machine reaches what listens there. A name may lead anywhere, so it does not count."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+def caller(request: Request) -> Caller:
+    """Who asks; of a route that declares what it needs, see `access.needs`."""
+    found: Caller = request.state.caller
+    return found
+
+
+def check_manifest(who: Caller, tenant: str, key: str | None) -> None:
+    """Keeps tenants from reading each other's manifests in the bucket, where users of keys have a folder each.
+
+    Raises:
+        InvalidInput: a key of the bucket outside of `<tenant>/`, from somebody who does not act for all.
+    """
+    if key is not None and not who.acts_for_all and not (tenant and key.startswith(f"{tenant}/")):
+        allowed = f"a key under {tenant}/, or an upload" if tenant else "an upload"
+        raise InvalidInput("manifest.key", "not a place in the bucket that is open to this tenant", allowed)
 
 
 def tenant(
@@ -25,21 +36,22 @@ def tenant(
     x_latentfarm_tenant: Annotated[
         str | None,
         Header(
-            description="Whose jobs these are: 1 to 64 letters, digits, `.`, `_` and `-`. Believed on loopback only;"
-            " without it, the tenant without a name."
+            description="Whose rows are meant: 1 to 64 letters, digits, `.`, `_` and `-`. Only keys with the scope"
+            " `admin`, and requests without a key from the API's own machine, may name another tenant than their own."
         ),
     ] = None,
 ) -> str:
     """The tenant of a request.
 
     Raises:
-        NotSupported: there is a header, and others than this machine reach the API.
-        InvalidInput: it is no name, or there are several.
+        InvalidInput: the header is no name, or there are several.
+        AccessError: it names another tenant than the key's, and the key is no admin's.
     """
+    who = caller(request)
     if x_latentfarm_tenant is None:
-        return ""
-    if not is_loopback(request.app.state.services.settings.api_host):
-        raise NotSupported(HEADER, "until API keys exist it is believed on loopback only", "leave it out")
+        return who.tenant
     if len(request.headers.getlist(HEADER)) > 1 or not NAME.fullmatch(x_latentfarm_tenant):
-        raise InvalidInput(HEADER, "not one usable name", "1 to 64 letters, digits, '.', '_' and '-'")
+        raise InvalidInput(HEADER, "not one usable name", NAME_ALLOWED)
+    if x_latentfarm_tenant != who.tenant and not who.acts_for_all:
+        raise forbidden(f"{HEADER}: this key is of another tenant, and has not got the scope admin")
     return x_latentfarm_tenant

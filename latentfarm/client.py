@@ -52,6 +52,7 @@ class Client:
         timeout: seconds for one answer.
         retry_s: seconds for which a request is repeated while the API is away. No repeated submit makes
             a second job.
+        key: an API key; LATENTFARM_API_KEY, or none, when absent.
 
     Attributes:
         datasets: what there is to do with datasets.
@@ -59,9 +60,17 @@ class Client:
         tenants: what there is to do with tenants, for who runs the farm.
     """
 
-    def __init__(self, base_url: str | None = None, *, timeout: float = 30.0, retry_s: float = 30.0) -> None:
+    def __init__(
+        self,
+        base_url: str | None = None,
+        *,
+        timeout: float = 30.0,
+        retry_s: float = 30.0,
+        key: str | None = None,
+    ) -> None:
         url = base_url or os.environ.get("LATENTFARM_API_URL") or DEFAULT_URL
-        self._http = Http(url, timeout_s=timeout, retry_s=retry_s)
+        secret = key or os.environ.get("LATENTFARM_API_KEY") or None
+        self._http = Http(url, timeout_s=timeout, retry_s=retry_s, key=secret)
         self.datasets = Datasets(self._http)
         self.fleet = Fleet(self._http)
         self.tenants = Tenants(self._http)

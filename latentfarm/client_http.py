@@ -48,20 +48,23 @@ class Http:
         base_url: such as `http://127.0.0.1:8400`.
         timeout_s: for one answer.
         retry_s: how long a request is repeated while the API is away; 0: not at all.
+        key: an API key, sent with every request to the API and to nobody else.
     """
 
-    def __init__(self, base_url: str, *, timeout_s: float, retry_s: float) -> None:
+    def __init__(self, base_url: str, *, timeout_s: float, retry_s: float, key: str | None = None) -> None:
         self.base_url = base_url.rstrip("/")
         self.retry_s = retry_s
         timeout = httpx.Timeout(timeout_s, connect=min(CONNECT_S, timeout_s))
         _check_address(self.base_url)
-        self.client = httpx.Client(base_url=self.base_url, timeout=timeout)
+        headers = {} if key is None else {"Authorization": f"Bearer {_checked(key)}"}
+        self.client = httpx.Client(base_url=self.base_url, timeout=timeout, headers=headers)
 
     def request(self, method: str, path: str, **given: Any) -> httpx.Response:
         """One answer with a status below 400. Every request of this client may be repeated safely.
 
         Raises:
             InvalidInput: 400, 413, 415 or 422; names the field.
+            NotAllowed: 401 or 403.
             NotFound, Conflict, SourceGone, RenderError: 404, 409, 409, 410.
             TooMuchQueued: 429, with the seconds to wait.
             ServiceUnavailable: no answer, or 503, for `retry_s`.
@@ -103,6 +106,17 @@ def _check_address(address: str) -> None:
         url = httpx.URL()
     if url.scheme not in ("http", "https") or not url.host:
         raise InvalidInput("base_url", f"{address!r} is no HTTP address", "such as http://127.0.0.1:8400")
+
+
+def _checked(key: str) -> str:
+    """Not repeated in the error: it may be nearly the key."""
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise InvalidInput("key", "no API key", "as `latentfarm keys create` printed it")
+    return key
+
+
+class NotAllowed(LatentfarmError):  # noqa: N818 - says what it is
+    """The API wants a key, or one that may do more; the message says which scope is missing."""
 
 
 class RacingCall(Conflict):
@@ -149,6 +163,8 @@ def _complained(first: ComplaintView) -> InvalidInput:
 
 def _other(status: int, detail: str) -> LatentfarmError:
     kinds: Mapping[int, type[LatentfarmError]] = {
+        401: NotAllowed,
+        403: NotAllowed,
         404: NotFound,
         409: Conflict,
         410: RenderError,

@@ -64,7 +64,13 @@ class Settings(BaseSettings):
     )
 
     api_host: str = Field(
-        "127.0.0.1", description="Address that the API listens on; loopback only, until keys exist."
+        "127.0.0.1",
+        description="Address that the API listens on. One that others reach needs a key with the scope admin, or"
+        " LATENTFARM_REQUIRE_KEYS.",
+    )
+    require_keys: bool = Field(
+        False,
+        description="Whether requests without a key are refused on loopback too; say so behind a proxy.",
     )
     api_port: int = Field(8400, ge=0, le=65_535, description="Port of the API.")
     api_url: str = Field("http://127.0.0.1:8400", description="Where clients find the API.")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from fastapi import APIRouter, Depends, Request, Response
 from starlette.concurrency import run_in_threadpool
 
+from api.access import needs
 from api.deps import IdempotencyKey, Services, Tenant, Use  # noqa: TC001 - FastAPI needs the types at run time
 from api.limits import checked, read_json
 from api.openai import answers
@@ -18,11 +19,15 @@ from api.openai.requests import GenerationRequest, ImagesRequest
 from api.openai.translation import shown_quality, to_spec
 from api.openai.waiting import Wait
 from latentfarm import strict_json
+from latentfarm.api_keys import Scope
 
 if TYPE_CHECKING:
     from latentfarm.lifecycle import Submitted
 
 router = APIRouter(prefix="/v1/images", tags=["OpenAI"])
+
+#: Clients of OpenAI's send some token always: on the API's own machine one that is no key of ours counts as none.
+ASKED = needs(Scope.SUBMIT, any_bearer=True)
 
 
 async def read_generation(request: Request) -> GenerationRequest:
@@ -33,7 +38,13 @@ async def read_generation(request: Request) -> GenerationRequest:
 GenerationBody = Annotated[GenerationRequest, Depends(read_generation)]
 
 
-@router.post("/generations", responses=RESPONSES, response_class=Response, openapi_extra=GENERATION_BODY)
+@router.post(
+    "/generations",
+    responses=RESPONSES,
+    response_class=Response,
+    openapi_extra=GENERATION_BODY,
+    dependencies=[ASKED],
+)
 async def generate(
     body: GenerationBody, request: Request, use: Use, tenant: Tenant, key: IdempotencyKey
 ) -> Response:
@@ -47,7 +58,9 @@ async def generate(
     return await _answer(use, wait, body, submitted, kind="image_generation")
 
 
-@router.post("/edits", responses=RESPONSES, response_class=Response, openapi_extra=EDIT_BODY)
+@router.post(
+    "/edits", responses=RESPONSES, response_class=Response, openapi_extra=EDIT_BODY, dependencies=[ASKED]
+)
 async def edit(request: Request, use: Use, tenant: Tenant, key: IdempotencyKey) -> Response:
     """Makes images of a picture, or of the part of it where a mask is transparent. OpenAI's `images.edit`."""
     async with read_form(request) as form:

@@ -78,6 +78,10 @@ def test_the_routes_are_those_that_were_promised(document: dict[str, Any]) -> No
         "get /v1/tenants",
         "get /v1/tenants/{name}",
         "patch /v1/tenants/{name}",
+        "post /v1/keys",
+        "get /v1/keys",
+        "delete /v1/keys/{prefix}",
+        "post /v1/keys/{prefix}/rotate",
         "get /healthz",
         "get /readyz",
         "get /metrics",
@@ -124,6 +128,11 @@ def test_every_operation_parameter_and_field_is_described(document: dict[str, An
         "JobEstimate",
         "EstimateBasis",
         "JobQuote",
+        "KeyRequest",
+        "RotateRequest",
+        "KeyView",
+        "KeyCreated",
+        "KeyList",
     ):
         for field, schema in document["components"]["schemas"][model]["properties"].items():
             told = "const" in schema or set(schema) == {"$ref"}  # what it refers to is described there

@@ -172,8 +172,9 @@ def test_the_deadline_answers_for_a_thread_that_hangs() -> None:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.com"])
-def test_the_api_listens_on_loopback_only(host: str) -> None:
-    environment = {**os.environ, "LATENTFARM_API_HOST": host}
+def test_the_api_is_not_opened_while_nobody_can_tell_who_has_keys(host: str) -> None:
+    nowhere = "postgresql+psycopg://nobody@127.0.0.1:1/none"
+    environment = {**os.environ, "LATENTFARM_API_HOST": host, "LATENTFARM_DATABASE_URL": nowhere}
     ran = subprocess.run(
         [sys.executable, "-m", "api"],
         env=environment,
@@ -183,7 +184,7 @@ def test_the_api_listens_on_loopback_only(host: str) -> None:
         check=False,
     )
     assert ran.returncode == 2
-    assert f"LATENTFARM_API_HOST={host}: until API keys exist" in ran.stderr
+    assert f"LATENTFARM_API_HOST={host}: others than this machine" in ran.stderr
     assert len(ran.stderr.splitlines()) == 1
 
 

@@ -56,6 +56,7 @@ def test_a_parent_renews_its_lease_several_times_before_it_ends() -> None:
 
 def test_the_api_listens_on_loopback_by_default() -> None:
     assert Settings().api_host == "127.0.0.1"
+    assert not Settings().require_keys
 
 
 def test_the_default_registry_is_there() -> None:
