@@ -1,15 +1,15 @@
 """API keys: of each its prefix, the hash of its secret, its tenant, and what it may do.
 
-Revision ID: 0014
-Revises: 0008
+Revision ID: 0013
+Revises: 0012
 """
 
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = "0014"
-down_revision = "0008"
+revision = "0013"
+down_revision = "0012"
 branch_labels = None
 depends_on = None
 
