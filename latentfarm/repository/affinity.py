@@ -163,4 +163,5 @@ def _demands(
 
 def _waiting(rows: Iterable[Found], queued: int) -> int:
     """Of one model and lane, base and refine as one: a job does not say in which stage its renders are queued."""
-    return sum(row.sent for row in rows) + (queued if any(row.due for row in rows) else 0)
+    found = list(rows)
+    return sum(int(row.sent) for row in found) + (queued if any(row.due for row in found) else 0)
