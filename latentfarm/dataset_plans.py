@@ -78,7 +78,7 @@ def _report(
         seed=seed,
         put_part=_put_nowhere,
         limit=terms.most_images(request),
-        steps=terms.most_steps(request),
+        units=terms.most_units(request),
         tell=tell,
     )
     return terms.report_of(checked, seed)

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from latentfarm.errors import Ended, InvalidInput
-from latentfarm.manifests.effort import MOST_INLINE_STEPS, MOST_STEPS
+from latentfarm.manifests.effort import MOST_INLINE_UNITS, MOST_UNITS
 from latentfarm.manifests.reading import format_of
 from latentfarm.retention import told
 
@@ -69,9 +69,9 @@ def most_images(request: DatasetRequest) -> int:
     return min(most, MOST_SHARDS * request.shard_samples)
 
 
-def most_steps(request: DatasetRequest) -> int:
-    """Steps that the templates and sweeps of a manifest may take."""
-    return MOST_INLINE_STEPS if is_inline(request) else MOST_STEPS
+def most_units(request: DatasetRequest) -> int:
+    """Units of work that the templates and sweeps of a manifest may take."""
+    return MOST_INLINE_UNITS if is_inline(request) else MOST_UNITS
 
 
 def is_inline(request: DatasetRequest) -> bool:

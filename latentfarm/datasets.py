@@ -165,7 +165,7 @@ class Datasets:
                 put_part=put_part,
                 previous=previous,
                 limit=terms.most_images(request),
-                steps=terms.most_steps(request),
+                units=terms.most_units(request),
                 tell=tell,
             )
         except InvalidInput:

@@ -33,7 +33,7 @@ class Check:
     """One pass, and the parts that it puts."""
 
     def __init__(self, rows: Any, *, seed: int = SEED, limit: int = 100_000, **options: Any) -> None:
-        given = {name: options.pop(name) for name in ("previous", "steps") if name in options}
+        given = {name: options.pop(name) for name in ("previous", "units") if name in options}
         asked = {"name": "a", "manifest": {"key": "a.jsonl"}} | options
         self.data: list[bytes] = []
         if isinstance(rows, list) and rows and isinstance(rows[0], dict):

@@ -42,6 +42,7 @@ class ImageEvents(StreamingResponse):
         self._store = store
         self._kind = kind
         self._quality = quality
+        self._within_line = False
         super().__init__(self._lines(), media_type="text/event-stream", headers=_HEADERS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -54,6 +55,9 @@ class ImageEvents(StreamingResponse):
             async for piece in self._told():
                 yield piece
         except (LatentfarmError, ProblemError, SQLAlchemyError) as error:
+            if self._within_line:
+                # Nothing can be told any more: the connection ends, and the client knows that.
+                raise
             yield _failure(error)
 
     async def _told(self) -> AsyncIterator[bytes]:
@@ -86,10 +90,12 @@ class ImageEvents(StreamingResponse):
         # The first piece before the line: a store that is away must be told of in a line of its own.
         first = await anext(aiter(pieces), b"")
         head = json.dumps(fields)[:-1].encode()
+        self._within_line = True
         yield b"event: " + kind.encode() + b"\ndata: " + head + b', "b64_json": "' + first
         async for piece in pieces:
             yield piece
         yield b'"}\n\n'
+        self._within_line = False
 
 
 def _in_order(page: Page, first: int) -> list[Image]:

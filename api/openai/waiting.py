@@ -94,9 +94,9 @@ class Wait:
             while True:
                 self._news.clear()
                 page = await self._look()
+                self._ended = page is not None and page.job.state in FINAL_JOB
                 yield page
-                if page is not None and page.job.state in FINAL_JOB:
-                    self._ended = True
+                if self._ended:
                     return
                 await self._wait()
         finally:

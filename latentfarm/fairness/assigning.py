@@ -6,11 +6,12 @@ known, and how often it may be paid follows.
 
 from __future__ import annotations
 
-from collections import Counter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from latentfarm.fairness.plan import HOLD, Change, Plan
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from latentfarm.fairness.affinity import Affinity, Demand, Holder
 
@@ -19,92 +20,8 @@ PATIENCE, PATIENCE_S = 10.0, 300.0
 worker away."""
 HASTE = 2.0
 """Load times, the same for interactive ones."""
-HOLD = 4.0
-"""Load times for which a worker with work keeps what it holds: at most a fifth of its time is spent on changes."""
 MARGIN = 2.0
 """A worker is moved between two models that both have work only while one side waits so many times as long after it."""
-
-
-class _Change(NamedTuple):
-    worker: int
-    models: tuple[str, ...]
-
-
-class _Plan:
-    """What the workers would hold after the changes so far."""
-
-    def __init__(self, view: Affinity) -> None:
-        self.demands = {one.model: one for one in view.demands if one.waiting > 0}
-        self.holders = {one.worker: one for one in sorted(view.holders, key=lambda one: one.worker)}
-        self.holds = {
-            one.worker: tuple(dict.fromkeys(m for m in one.holds if m in one.serves))[: one.most]
-            for one in self.holders.values()
-        }
-        self.changed: set[int] = set()
-        self.count = Counter(model for held in self.holds.values() for model in held)
-        self.slots: Counter[str] = Counter()
-        for one in self.holders.values():
-            self.slots.update(dict.fromkeys(self.holds[one.worker], one.slots))
-
-    def make(self, change: _Change) -> None:
-        """Takes a change up."""
-        slots = self.holders[change.worker].slots
-        for models, sign in ((self.holds[change.worker], -1), (change.models, 1)):
-            for model in models:
-                self.count[model] += sign
-                self.slots[model] += sign * slots
-        self.holds[change.worker] = change.models
-        self.changed.add(change.worker)
-
-    def needs(self) -> list[Demand]:
-        """Models with work: those that nobody holds first, of these interactive ones, then by what is left undone."""
-        return sorted(
-            self.demands.values(),
-            key=lambda one: (
-                self.count[one.model] > 0,
-                not one.interactive,
-                -self.left_s(one),
-                one.model,
-            ),
-        )
-
-    def left_s(self, demand: Demand) -> float:
-        """Seconds for which those who hold a model still work at what they could not take at once."""
-        count = self.count[demand.model]
-        if not count:
-            return demand.work_s
-        return max(0, demand.waiting - self.slots[demand.model]) * demand.cost_s / count
-
-    def share_s(self, model: str, more: int = 0) -> float:
-        """Seconds of work for each of those who hold a model, were they `more`."""
-        demand = self.demands.get(model)
-        if demand is None:
-            return 0.0
-        count = self.count[model] + more
-        return demand.work_s / count if count > 0 else float("inf")
-
-    def is_idle(self, holder: Holder) -> bool:
-        """Whether nothing waits for what it holds, and nothing runs."""
-        return not holder.running and not any(model in self.demands for model in self.holds[holder.worker])
-
-    def keeps(self, holder: Holder) -> bool:
-        """Whether it must be left what it holds, whatever waits."""
-        on_the_way = not holder.settled or holder.worker in self.changed
-        return on_the_way or holder.held_s < HOLD * holder.load_s
-
-    def places(self, demand: Demand) -> Iterator[tuple[Holder, str]]:
-        """Workers that may be changed for a model, with each model that might give way; "": there is room for one more."""
-        for holder in self.holders.values():
-            held = self.holds[holder.worker]
-            if self.keeps(holder) or demand.model in held or demand.model not in holder.serves:
-                continue
-            for model in held if len(held) >= holder.most else ("",):
-                yield holder, model
-
-    def exchange(self, holder: Holder, out: str, into: str) -> _Change:
-        """One model for another."""
-        kept = (model for model in self.holds[holder.worker] if model != out)
-        return _Change(holder.worker, (into, *kept)[: holder.most])
 
 
 def assign(view: Affinity) -> dict[int, tuple[str, ...]]:
@@ -131,13 +48,13 @@ def assign(view: Affinity) -> dict[int, tuple[str, ...]]:
     Returns:
         Of each worker in the view: models that it may serve, `most` of them at most.
     """
-    plan = _Plan(view)
+    plan = Plan(view)
     while (change := _for_idle(plan) or _for_overdue(plan) or _for_balance(plan)) is not None:
         plan.make(change)
     return plan.holds
 
 
-def _for_idle(plan: _Plan) -> _Change | None:
+def _for_idle(plan: Plan) -> Change | None:
     """Rule 2. One that was changed just now has loaded nothing yet: it may take more, while it has room."""
     free = [one for one in plan.holders.values() if one.settled and plan.is_idle(one)]
     idle = [one for one in free if one.worker not in plan.changed]
@@ -149,11 +66,11 @@ def _for_idle(plan: _Plan) -> _Change | None:
         if taker is not None:
             wanted = [model for model in plan.holds[taker.worker] if model in plan.demands]
             rest = [model for model in plan.holds[taker.worker] if model not in plan.demands]
-            return _Change(taker.worker, (*wanted, demand.model, *rest)[: taker.most])
+            return Change(taker.worker, (*wanted, demand.model, *rest)[: taker.most])
     return None
 
 
-def _first(plan: _Plan, demand: Demand, able: Iterable[Holder]) -> Holder | None:
+def _first(plan: Plan, demand: Demand, able: Iterable[Holder]) -> Holder | None:
     """Who gives up what others hold too, and has the fewest other uses."""
     fit = [
         one
@@ -178,7 +95,7 @@ def patience_s(load_s: float, *, interactive: bool) -> float:
     return HASTE * load_s if interactive else max(PATIENCE_S, PATIENCE * load_s)
 
 
-def _for_overdue(plan: _Plan) -> _Change | None:
+def _for_overdue(plan: Plan) -> Change | None:
     """Rule 3. In the order in which their patience ended: whoever is passed by anew comes behind all who were before."""
     late = [
         (_over_s(demand, holder), demand, holder, out)
@@ -203,7 +120,7 @@ def _over_s(demand: Demand, holder: Holder) -> float:
     return over_s
 
 
-def _cheap(plan: _Plan, holder: Holder, out: str) -> tuple[object, ...]:
+def _cheap(plan: Plan, holder: Holder, out: str) -> tuple[object, ...]:
     demand = plan.demands.get(out)
     share_s = plan.share_s(out)
     alone = demand is not None and plan.count[out] == 1
@@ -212,7 +129,7 @@ def _cheap(plan: _Plan, holder: Holder, out: str) -> tuple[object, ...]:
     return demand is not None, alone, interactive, nearly_done, share_s, -holder.held_s, holder.worker, out
 
 
-def _for_balance(plan: _Plan) -> _Change | None:
+def _for_balance(plan: Plan) -> Change | None:
     """Rule 4."""
     for demand in sorted(plan.demands.values(), key=lambda one: (-plan.share_s(one.model, 1), one.model)):
         worth = [

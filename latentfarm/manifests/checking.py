@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from latentfarm.errors import InvalidInput, ManifestError
 from latentfarm.manifests.checked import Checked, Counts, Skipped
 from latentfarm.manifests.drafts import Drafts
-from latentfarm.manifests.effort import MOST_STEPS, Effort
+from latentfarm.manifests.effort import MOST_UNITS, Effort
 from latentfarm.manifests.sample import Sample
 from latentfarm.manifests.seen import Seen
 from latentfarm.manifests.spool import Spool
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _HELD = 1_000
 """Drafts of a row that are kept; a row with more is expanded twice, to be checked before it is spooled."""
-_IDS_PER_STEP = 10
+_IDS_PER_UNIT = 10
 LISTED = 1_000
 """Rows that are listed of those left out."""
 
@@ -44,7 +44,7 @@ def check(
     put_part: PutPart,
     previous: tuple[int, bytes] | None = None,
     limit: int,
-    steps: int = MOST_STEPS,
+    units: int = MOST_UNITS,
     tell: Callable[[int], None] | None = None,
 ) -> Checked:
     """Expands, checks and spools a manifest, a row at a time.
@@ -56,14 +56,14 @@ def check(
             wrong are there already: the caller sweeps them.
         previous: images and digest of an earlier run of the same name, which the manifest must begin with.
         limit: images that the run may have.
-        steps: that templates and sweeps may take; see `effort`.
+        units: of work, that templates and sweeps may take; see `effort`.
         tell: called with the images so far, while a row gives them; what it raises ends the check.
 
     Raises:
         ManifestError: the first error, with its line; nothing that was put is of use.
         InvalidInput: `defaults` or `sweep` of the request itself.
     """
-    effort = Effort(steps)
+    effort = Effort(units)
     drafts = Drafts(request, registry, seed, effort)
     checking = _Checking(request, drafts, effort, Spool(put_part, previous), seed, limit)
     checking.tell = tell or checking.tell
@@ -161,7 +161,7 @@ class _Checking:
             return _Planned(labels, itertools.chain(held, drafts), several)
         images = sum(draft.images for draft in itertools.chain(held, drafts))
         if labels.id is not None:
-            self._effort.spend(images // _IDS_PER_STEP, "id")
+            self._effort.spend(images // _IDS_PER_UNIT, "id")
             for index in range(images):
                 self._check_id(name_of(labels.id, index, several=several))
         return _Planned(labels, self._drafts.of(row, place) if len(held) == _HELD else held, several)

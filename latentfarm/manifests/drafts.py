@@ -30,7 +30,7 @@ _METADATA: TypeAdapter[dict[str, str]] = TypeAdapter(RowMetadata)
 _encoder = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 _APART = {"id", "metadata", "seed", *PROMPTS}
 """Fields that a recipe does not depend on."""
-_COMBINATION_STEPS = 2
+_COMBINATION_UNITS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +138,7 @@ class Drafts:
         said = _encoder.encode(own) if own else ""
         for index, values in enumerate(self._combinations):
             if index:
-                self._effort.spend(_COMBINATION_STEPS, "sweep")
+                self._effort.spend(_COMBINATION_UNITS, "sweep")
             fields = {**self._defaults, **values, **row.fields}
             fields.pop("id", None)
             fields.pop("metadata", None)

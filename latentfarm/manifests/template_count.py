@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from latentfarm.errors import InvalidInput, NotSupported
-from latentfarm.manifests.effort import parse_steps
+from latentfarm.manifests.effort import parse_units
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,15 +23,23 @@ _EXACT = 10**18
 _CACHED = 100
 """Wildcards whose values the library keeps sorted; with more it sorts them again and again."""
 _COMPARED = 100
-"""Variants that are looked at in a step, where several are drawn of many."""
+"""Variants that are looked at in a unit, where several are drawn of many."""
 Parse = Callable[[str], Any]
 
 
 class Extent(NamedTuple):
-    """Prompts that a part of a template gives, and steps for each of them, both at most."""
+    """Prompts that a part of a template gives, and units for each of them, both at most."""
 
     prompts: int
-    steps: int
+    units: int
+
+
+class _Values(NamedTuple):
+    """The values of a wildcard: of each, of all (prompts together, most units of one), and units to parse them all."""
+
+    each: list[Extent]
+    whole: Extent
+    parsing: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +60,7 @@ class Counter:
 
     Args:
         parse: text -> tree of dynamicprompts.
-        spend: told of the steps that counting takes.
+        spend: told of the units that counting takes.
         drawn: whether variants are drawn unless a template says otherwise.
     """
 
@@ -69,7 +77,7 @@ class Counter:
         self._parse = parse
         self._spend = spend
         self._top = _Scope(drawn)
-        self._known: dict[tuple[str, bool], list[Extent]] = {}
+        self._known: dict[tuple[str, bool], _Values] = {}
         """What wildcards give where no variable can change it."""
         self._within: list[str] = []
         """Wildcards and variables that are being counted."""
@@ -95,9 +103,9 @@ class Counter:
             raise InvalidInput("prompt", "`!` takes each, where one is drawn", "~, @ or nothing")
         if method is not None and method.is_nonfinite():
             scope = replace(scope, drawn=True)
-        prompts, steps = self._walk(command, scope)
+        prompts, units = self._walk(command, scope)
         # It was walked all the same, for what it names.
-        return Extent(min(prompts, 1) if scope.drawn else prompts, steps)
+        return Extent(min(prompts, 1) if scope.drawn else prompts, units)
 
     def _walk(self, command: Any, scope: _Scope) -> Extent:
         match type(command).__name__:
@@ -109,47 +117,48 @@ class Counter:
                 return self._variants(command, scope)
             case "WildcardCommand":
                 values = self._values(command, scope)
-                again = len(values) if len(self._wildcards) > _CACHED else 0
-                return Extent(sum(one.prompts for one in values), 1 + again + _most_steps(values))
+                again = len(values.each) if len(self._wildcards) > _CACHED else 0
+                return Extent(values.whole.prompts, 1 + again + values.whole.units)
             case "WrapCommand":
                 both = self._count(command.wrapper, scope), self._count(command.inner, scope)
-                return Extent(both[0].prompts * both[1].prompts, 1 + both[0].steps + both[1].steps)
+                return Extent(both[0].prompts * both[1].prompts, 1 + both[0].units + both[1].units)
             case "VariableAccessCommand":
                 return self._variable(command, scope)
         raise NotSupported("prompt", "an assignment stands alone", "a prompt beside it")
 
     def _sequence(self, command: Any, scope: _Scope) -> Extent:
         inside = dict(scope.variables)
-        rest, steps = [], 1
+        rest, units = [], 1
         for token in command.tokens:
             if type(token).__name__ == "VariableAssignmentCommand":
                 if token.immediate:  # any other is counted where it is used
-                    steps += self._count(token.value, scope).steps
+                    units += self._count(token.value, scope).units
                 if token.overwrite or token.name not in inside:
                     inside[token.name] = None if token.immediate else token.value
             else:
                 rest.append(token)
         found = [self._count(token, replace(scope, variables=inside)) for token in rest]
-        return Extent(math.prod(one.prompts for one in found), steps + sum(one.steps for one in found))
+        return Extent(math.prod(one.prompts for one in found), units + sum(one.units for one in found))
 
     def _variants(self, command: Any, scope: _Scope) -> Extent:
-        values, steps = command.values, 1
-        if len(values) == 1 and type(values[0]).__name__ == "WildcardCommand":
-            found = self._values(values[0], scope)  # as the library has it: `{2$$__a__}` takes two of it
-            steps += len(found) + sum(map(parse_steps, self._wildcards[values[0].wildcard]))
+        if len(command.values) == 1 and type(command.values[0]).__name__ == "WildcardCommand":
+            # As the library has it: `{2$$__a__}` takes two of it.
+            found = self._values(command.values[0], scope)
         else:
-            found = [self._count(value, scope) for value in values]
-        counts = [one.prompts for one in found]
+            found = _values_of([self._count(value, scope) for value in command.values])
+        units = 1 + found.parsing
+        counts = [one.prompts for one in found.each]
         most, fewest = min(command.max_bound, len(counts)), min(command.min_bound, len(counts))
-        steps += most * (1 + _most_steps(found))
+        units += most * (1 + found.whole.units)
         if scope.drawn:
-            return Extent(1, steps + most * len(counts) // _COMPARED)
+            return Extent(1, units + most * len(counts) // _COMPARED)
+        self._spend(min(most, _MANY) * len(counts) // _COMPARED)
         if most >= _MANY or (chosen := _selections(counts, fewest, most)) > MAX_CHOICES:
             shown = f"{most} of {len(counts)} in any order" if most >= _MANY else f"{shorten(chosen)} choices"
             raise InvalidInput("prompt", f"one part has {shown}", f"up to {MAX_CHOICES} choices in a {{...}}")
-        return Extent(chosen, steps)
+        return Extent(chosen, units)
 
-    def _values(self, command: Any, scope: _Scope) -> list[Extent]:
+    def _values(self, command: Any, scope: _Scope) -> _Values:
         """Of each value of a wildcard, which the library parses whenever it takes one."""
         name = command.wildcard
         if not isinstance(name, str):
@@ -160,16 +169,17 @@ class Counter:
         inside = replace(scope, variables={**scope.variables, **command.variables})
         if not inside.variables and (name, scope.drawn) in self._known:
             return self._known[name, scope.drawn]
-        found = self._nested(
-            f"__{name}__", lambda: [self._value(text, inside) for text in self._wildcards[name]]
+        texts = self._wildcards[name]
+        found = _values_of(
+            self._nested(f"__{name}__", lambda: [self._value(text, inside) for text in texts]), texts
         )
         if not inside.variables:
             self._known[name, scope.drawn] = found
         return found
 
     def _value(self, text: str, scope: _Scope) -> Extent:
-        prompts, steps = self._count(self._parse(text), scope)
-        return Extent(prompts, steps + parse_steps(text))
+        prompts, units = self._count(self._parse(text), scope)
+        return Extent(prompts, units + parse_units(text))
 
     def _variable(self, command: Any, scope: _Scope) -> Extent:
         value = scope.variables.get(command.name, command.default)
@@ -188,8 +198,10 @@ class Counter:
         return found
 
 
-def _most_steps(parts: Sequence[Extent]) -> int:
-    return max((one.steps for one in parts), default=0)
+def _values_of(each: list[Extent], texts: Sequence[str] = ()) -> _Values:
+    """Added up once: a wildcard of many values may be named in a million rows."""
+    whole = Extent(sum(one.prompts for one in each), max((one.units for one in each), default=0))
+    return _Values(each, whole, len(texts) + sum(map(parse_units, texts)))
 
 
 def shorten(count: int) -> str:

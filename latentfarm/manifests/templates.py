@@ -64,13 +64,13 @@ class Templates:
             return Extent(1, 0)
         if len(text) > MAX_PROMPT_CHARS:  # before it is parsed, which takes long
             raise InvalidInput("prompt", f"{len(text)} characters", f"up to {MAX_PROMPT_CHARS}")
-        found, steps = self._counted(text) if _SPECIAL.search(text) else (1, 0)
+        found, units = self._counted(text) if _SPECIAL.search(text) else (1, 0)
         if self._drawn:
-            return Extent(self._request.template_samples, steps)
+            return Extent(self._request.template_samples, units)
         if found > MAX_PROMPTS:
             message = f"the template gives {shorten(found)} prompts"
             raise InvalidInput("prompt", message, f"up to {MAX_PROMPTS} of one row")
-        return Extent(found, steps)
+        return Extent(found, units)
 
     def expand(self, text: str, row: int) -> Iterator[str]:
         """The prompts of a template that `count` has taken.
@@ -81,11 +81,11 @@ class Templates:
         Raises:
             InvalidInput: the library cannot take it after all, or all of it would take too long.
         """
-        count, steps = self._extent(text)
+        count, units = self._extent(text)
         if self._request.template == "off":
             yield text
             return
-        self._effort.spend(count * (1 + steps))
+        self._effort.spend(count * (1 + units))
         if not _SPECIAL.search(text):
             yield from (text for _ in range(count))
             return

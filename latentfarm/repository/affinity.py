@@ -15,7 +15,7 @@ from latentfarm.fairness.affinity import LOAD_S
 from latentfarm.states import Lane
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from sqlalchemy import Connection, Row
 
@@ -161,7 +161,7 @@ def _demands(
     return found
 
 
-def _waiting(rows: Iterable[Found], queued: int) -> int:
+def _waiting(rows: Sequence[Found], queued: int) -> int:
     """Of one model and lane, base and refine as one: a job does not say in which stage its renders are queued."""
-    found = list(rows)
-    return sum(int(row.sent) for row in found) + (queued if any(row.due for row in found) else 0)
+    sent: int = sum(row.sent for row in rows)
+    return sent + (queued if any(row.due for row in rows) else 0)

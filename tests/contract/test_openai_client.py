@@ -106,10 +106,10 @@ def test_a_picture_is_what_its_prompt_says_and_bit_equal_to_the_native_one(
     with client.images.generate(
         prompt=prompt, size="128x128", stream=True, partial_images=2, extra_body=LIKE_OURS
     ) as stream:
-        events = list(stream)
-    assert [event.type for event in events] == ["image_generation.completed"]
-    assert file_of(events[0]) == data
-    assert (events[0].size, events[0].output_format, events[0].usage.total_tokens) == ("128x128", "png", 0)
+        (event,) = list(stream)
+    assert event.type == "image_generation.completed"
+    assert file_of(event) == data
+    assert (event.size, event.output_format, event.usage.total_tokens) == ("128x128", "png", 0)
 
 
 def test_several_pictures_come_as_links_and_have_their_own_seeds(client: OpenAI) -> None:

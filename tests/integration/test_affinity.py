@@ -161,7 +161,8 @@ def test_the_view_tells_who_holds_what_and_what_waits(repository: Repository) ->
     do(repository, "UPDATE renders SET due_at = now() - interval '50 s'")
     do(repository, "UPDATE jobs SET picked_at = now() - interval '20 s' WHERE model = 'b'")
     do(repository, "UPDATE workers SET created_at = created_at - interval '7 s'")
-    pairs = [tuple(row) for row in do(repository, "SELECT id, fence FROM renders WHERE queue_id = 1 LIMIT 4")]
+    out = "SELECT r.id, fence FROM renders r JOIN queues q ON q.id = queue_id WHERE model = 'a' AND state = 1 LIMIT 4"
+    pairs = [tuple(row) for row in do(repository, out)]
     repository.transact(lambda c: claiming.claim(c, worker, pairs))
     found = view(repository)
     (holder,) = found.holders

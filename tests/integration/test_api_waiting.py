@@ -28,8 +28,8 @@ SPEC = {"prompt": "a red circle", "num_inference_steps": 4, "seed": 1}
 
 @pytest.fixture
 def http(settings: Settings) -> Iterator[httpx.Client]:
-    """Of an API with two connections to the database."""
-    few = settings.model_copy(update={"database_pool": 2})
+    """Of an API with few connections to the database."""
+    few = settings.model_copy(update={"database_pool": 3})
     limits = httpx.Limits(max_connections=None)
     with serve(few) as url, httpx.Client(base_url=url, timeout=120, limits=limits) as client:
         yield client
@@ -39,7 +39,7 @@ def until(condition: Callable[[], bool]) -> None:
     end = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < end
-        time.sleep(0.05)
+        time.sleep(0.2)
 
 
 def jobs(repository: Repository) -> int:
@@ -112,8 +112,8 @@ def test_many_who_wait_take_no_connections(
     puppet = Puppet(repository, store)
     asked: list[Future[httpx.Response]] = []
     with ThreadPoolExecutor(many) as pool:
-        for waiting in range(4, many + 1, 4):
-            asked += [pool.submit(post, http, "wait=60") for _ in range(4)]
+        for waiting in range(2, many + 1, 2):
+            asked += [pool.submit(post, http, "wait=60") for _ in range(2)]
             until(functools.partial(watched, http, waiting))
         assert http.get("/v1/jobs").status_code == 200
         puppet.show(puppet.claim())

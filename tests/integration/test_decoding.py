@@ -79,6 +79,7 @@ def test_a_mask_is_white_where_nothing_is_left_of_the_picture() -> None:
         (b"no picture", "no PNG, JPEG or WebP"),
         (b"x" * (MAX_INPUT_BYTES + 1), "too large"),
     ],
+    ids=["png", "jpeg", "opaque", "pixels", "text", "bytes"],
 )
 def test_what_makes_no_mask_is_refused(data: bytes, told: str) -> None:
     with pytest.raises(InvalidInput, match=told):

@@ -83,10 +83,12 @@ def test_where_a_job_stands_is_read_from_jobs_alone(repository: Repository, jobs
     me = repository.transact(lambda c: c.execute(PLACED).one())
     own = {"rung": me.rung, "served_at": me.created_at, "n": each, "most": position.MOST_JOBS}
     values = {"id": me.id, "model": "tiny", "stage": 0, "lane": "bulk", "queue": queue.id, **own}
-    total = 0.0
-    for asked in (position._ME, position._BESIDE, position._SENT, position._FIRST_LANE):
-        explained = text(f"EXPLAIN (ANALYZE, FORMAT JSON) {asked.text}")
+
+    def looked_at(sql: str) -> float:
+        explained = text(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}")
         wanted = {name: values[name] for name in explained.compile().params}
-        found = repository.transact(lambda c, e=explained, w=wanted: c.execute(e, w).scalar_one())
-        total += touched((json.loads(found) if isinstance(found, str) else found)[0]["Plan"])
-    assert total < 4 * jobs
+        found = repository.transact(lambda c: c.execute(explained, wanted).scalar_one())
+        return touched((json.loads(found) if isinstance(found, str) else found)[0]["Plan"])
+
+    parts = (position._ME, position._BESIDE, position._SENT, position._FIRST_LANE)
+    assert sum(looked_at(part.text) for part in parts) < 4 * jobs

@@ -12,15 +12,20 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
+from typer.testing import CliRunner
 
 from latentfarm import Client
 from latentfarm.api_keys import Scope
+from latentfarm.cli.app import app
 from latentfarm.client_http import NotAllowed
+from latentfarm.errors import InvalidInput, NotFound, ServiceUnavailable
 from latentfarm.key_ring import KeyRing
 from tests.integration.test_api_process import address
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from typer.testing import Result
 
     from latentfarm.repository.facade import Repository
 
@@ -31,24 +36,15 @@ class Command:
     """The command with the settings of one farm."""
 
     def __init__(self, environment: dict[str, str]) -> None:
-        self.environment = {**os.environ, **environment}
+        self.environment = environment
 
-    def __call__(self, *words: str, status: int = 0) -> subprocess.CompletedProcess[str]:
-        ran = subprocess.run(
-            [sys.executable, "-m", "latentfarm.cli.app", "keys", *words],
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert ran.returncode == status, ran.stderr
-        return ran
+    def __call__(self, *words: str) -> Result:
+        return CliRunner().invoke(app, ["keys", *words], env=self.environment)
 
     def api(self, **fields: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [sys.executable, "-m", "api"],
-            env={**self.environment, "LATENTFARM_API_PORT": "0", **fields},
+            env={**os.environ, **self.environment, "LATENTFARM_API_PORT": "0", **fields},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -109,19 +105,28 @@ def test_a_key_is_printed_once_and_then_only_its_prefix(keys: Command, repositor
 def test_what_cannot_be_a_key_is_not_made(
     keys: Command, repository: Repository, words: tuple[str, ...]
 ) -> None:
-    assert keys(*words, status=2).stdout == ""
+    refused = keys(*words)
+    assert refused.stdout == ""
+    assert refused.exit_code == 2 or isinstance(refused.exception, InvalidInput)
     assert KeyRing(repository).listing() == []
 
 
-def test_a_key_that_is_not_there_is_one_line(keys: Command) -> None:
-    assert keys("revoke", "abcd1234", status=1).stderr == "latentfarm: no key 'abcd1234'\n"
+def test_a_key_that_is_not_there_is_said_so(keys: Command) -> None:
+    for action in ("revoke", "rotate"):
+        with pytest.raises(NotFound, match="no key 'abcd1234'"):
+            raise_(keys(action, "abcd1234"))
 
 
 def test_a_database_that_is_away_is_one_line(keys: Command) -> None:
-    keys.environment["LATENTFARM_DATABASE_URL"] = "postgresql+psycopg://nobody@127.0.0.1:1/none"
-    refused = keys("list", status=1).stderr
-    assert refused.startswith("latentfarm: the database: ")
-    assert len(refused.splitlines()) == 1
+    keys.environment = {"LATENTFARM_DATABASE_URL": "postgresql+psycopg://nobody@127.0.0.1:1/none"}
+    with pytest.raises(ServiceUnavailable, match=r"^the database: ") as refused:
+        raise_(keys("list"))
+    assert len(str(refused.value).splitlines()) == 1
+
+
+def raise_(result: Result) -> None:
+    assert result.exception is not None
+    raise result.exception
 
 
 def test_the_api_is_opened_by_a_key_with_the_scope_admin(keys: Command) -> None:
@@ -161,7 +166,12 @@ def test_logs_tell_no_secret(keys: Command, tmp_path: Path) -> None:
         log.open("w") as file,
         subprocess.Popen(
             [sys.executable, "-m", "api"],
-            env={**keys.environment, "LATENTFARM_API_PORT": "0", "LATENTFARM_LOG_LEVEL": "DEBUG"},
+            env={
+                **os.environ,
+                **keys.environment,
+                "LATENTFARM_API_PORT": "0",
+                "LATENTFARM_LOG_LEVEL": "DEBUG",
+            },
             stdout=subprocess.PIPE,
             stderr=file,
             text=True,

@@ -9,15 +9,17 @@ import threading
 from typing import Any
 
 import pytest
+from fastapi import APIRouter, FastAPI
 from prometheus_client import CollectorRegistry, generate_latest
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request  # noqa: TC002 - FastAPI needs the type at run time
 from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from api import families
-from api.deadline import Deadline
+from api.deadline import LATE, WAITS, Deadline
 from api.readiness import Readiness
 from latentfarm.doctor.finding import Finding, look
 from latentfarm.records import Queue
@@ -169,6 +171,39 @@ def test_the_deadline_answers_for_a_thread_that_hangs() -> None:
         assert late.json()["type"] == "urn:latentfarm:problem:too_late"
         assert client.get("/stream").text == "begun, ended"
         release.set()
+
+
+def test_the_deadline_lets_those_wait_who_say_so_in_time() -> None:
+    async def wait(request: Request) -> PlainTextResponse:
+        request.scope[WAITS] = True
+        await run_in_threadpool(threading.Event().wait, 0.3)
+        return PlainTextResponse("waited")
+
+    app, router = FastAPI(), APIRouter(prefix="/x")
+    router.add_api_route("/wait", wait, response_class=PlainTextResponse)
+    app.include_router(router)
+    app.add_middleware(Deadline, seconds=0.1)
+    with TestClient(app) as client:
+        assert client.get("/x/wait").text == "waited"
+
+
+def test_a_route_that_is_late_can_know_it() -> None:
+    release, known, seen = threading.Event(), threading.Event(), list[bool]()
+
+    async def hang(request: Request) -> PlainTextResponse:
+        await run_in_threadpool(release.wait, 30)
+        request.scope[WAITS] = True
+        seen.append(LATE in request.scope)
+        known.set()
+        return PlainTextResponse("late")
+
+    app = Starlette(routes=[Route("/hang", hang)])
+    app.add_middleware(Deadline, seconds=0.1)
+    with TestClient(app) as client:
+        assert client.get("/hang").status_code == 503
+        release.set()
+        assert known.wait(30)
+    assert seen == [True]
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.com"])

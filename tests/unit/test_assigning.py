@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from latentfarm.fairness import Affinity, Demand, Holder, assign
-from latentfarm.fairness.assigning import HOLD, MARGIN, patience_s
+from latentfarm.fairness.assigning import MARGIN, patience_s
+from latentfarm.fairness.plan import HOLD
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

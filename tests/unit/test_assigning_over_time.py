@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from latentfarm.fairness import Affinity, Demand, Holder, assign
-from latentfarm.fairness.assigning import HASTE, HOLD, patience_s
+from latentfarm.fairness.assigning import HASTE, patience_s
+from latentfarm.fairness.plan import HOLD
 
 LOOK_S = 1
 

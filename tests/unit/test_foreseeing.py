@@ -60,9 +60,9 @@ def served(view: View, job: Waiting) -> tuple[int, int]:
     raise AssertionError("it was never served")
 
 
-@given(farms(), st.randoms(use_true_random=False))
+@given(farms())
 @settings(max_examples=200, deadline=None)
-def test_a_turn_comes_when_it_was_foreseen(view: View, random: object) -> None:
+def test_a_turn_comes_when_it_was_foreseen(view: View) -> None:
     job = view.jobs[0]
     waiting: dict[str, int] = {}
     for one in view.jobs:

@@ -182,12 +182,12 @@ def test_what_is_wrong_with_the_request_has_no_line(options: dict[str, Any]) -> 
 def test_work_that_gives_no_images_is_bounded_and_no_row_left_out_for_it(skip: bool) -> None:
     """Rows of which each takes long and gives one image, or none since it is left out."""
     equal = {"prompt": "{a|a|a|a|a|a|a|a|a|a}" * 3}
-    asked: dict[str, Any] = {"template": "combinatorial", "skip_invalid": skip, "steps": 50_000}
+    asked: dict[str, Any] = {"template": "combinatorial", "skip_invalid": skip, "units": 50_000}
     caught = refused([equal] * 20, **asked)
     assert isinstance(caught, ManifestError)
     assert caught.field == "prompt"
     assert caught.line in range(2, 20)
-    assert "up to 50000 steps" in str(caught)
+    assert "up to 50000 units" in str(caught)
     assert len(Check([equal], **asked).samples) == 1
 
 
@@ -197,5 +197,5 @@ def test_sweeps_of_rows_that_are_left_out_are_bounded() -> None:
     found = Check(rows, sweep=swept, skip_invalid=True, limit=10**6)
     assert found.found.counts.skipped == 50
     late = [{"prompt": "a", "id": "x"}, *[{"prompt": "a", "id": "x"}] * 50]
-    caught = refused(late, sweep=swept, skip_invalid=True, steps=5_000)
+    caught = refused(late, sweep=swept, skip_invalid=True, units=5_000)
     assert (caught.field, caught.message[:13]) == ("sweep", "the templates")

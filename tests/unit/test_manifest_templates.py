@@ -8,7 +8,7 @@ import pytest
 
 from latentfarm.errors import InvalidInput, NotSupported
 from latentfarm.manifests import template_count
-from latentfarm.manifests.effort import MARK_STEPS, MOST_STEPS, Effort
+from latentfarm.manifests.effort import MARK_UNITS, MOST_UNITS, Effort
 from latentfarm.manifests.request import DatasetRequest
 from latentfarm.manifests.templates import MAX_DEPTH, MAX_PROMPTS, Templates
 
@@ -21,10 +21,10 @@ WILDCARDS = {
 
 
 def templates(
-    mode: str = "combinatorial", *, seed: int = 1, steps: int = MOST_STEPS, **changes: Any
+    mode: str = "combinatorial", *, seed: int = 1, units: int = MOST_UNITS, **changes: Any
 ) -> Templates:
     fields = {"name": "a", "manifest": {"prompts": ("x",)}, "template": mode, "wildcards": WILDCARDS}
-    return Templates(DatasetRequest.model_validate(fields | changes), seed, Effort(steps))
+    return Templates(DatasetRequest.model_validate(fields | changes), seed, Effort(units))
 
 
 @pytest.mark.parametrize(
@@ -165,17 +165,17 @@ COSTLY: list[tuple[str, str, dict[str, Any]]] = [
 def test_what_a_template_takes_is_known_before_any_is_made(
     mode: str, text: str, changes: dict[str, Any]
 ) -> None:
-    made = templates(mode, steps=500_000, **changes)
+    made = templates(mode, units=500_000, **changes)
     made.count(text)
     with pytest.raises(InvalidInput, match=r"prompt: .* take too long") as caught:
         next(made.expand(text, 0))
-    assert "up to 500000 steps" in caught.value.allowed
+    assert "up to 500000 units" in caught.value.allowed
 
 
 @pytest.mark.parametrize(("mode", "text"), [("combinatorial", "{a|b}"), ("random", "a __n__")])
 def test_what_is_read_of_a_template_counts_too(mode: str, text: str) -> None:
     """Ten thousand rows with a template of their own each."""
-    made = templates(mode, steps=20 * MARK_STEPS, wildcards={"n": ("x", "y")})
+    made = templates(mode, units=20 * MARK_UNITS, wildcards={"n": ("x", "y")})
     made.count(f"0 {text}")
     texts = iter(f"{number} {text}" for number in range(1, 20))
     with pytest.raises(InvalidInput, match="take too long"):
@@ -185,6 +185,6 @@ def test_what_is_read_of_a_template_counts_too(mode: str, text: str) -> None:
 
 def test_usual_templates_stay_far_from_what_a_request_may_take() -> None:
     wildcards = {"animal": tuple(f"animal {number}" for number in range(10_000))}
-    made = templates("random", steps=100_000, wildcards=wildcards, template_samples=2_000)
+    made = templates("random", units=100_000, wildcards=wildcards, template_samples=2_000)
     text = "a {red|blue|green} __animal__ in the {sun|rain}"
     assert len(list(made.expand(text, 0))) == 2_000

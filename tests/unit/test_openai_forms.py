@@ -88,6 +88,7 @@ def test_files_are_found_by_their_digest() -> None:
         (whole(f"--{BOUNDARY}\r\n{'X' * 5000}: y\r\n\r\nx\r\n".encode()), "cut short"),
         (whole(*(part("a", b"") for _ in range(101))), "too many parts"),
     ],
+    ids=["empty", "none", "no end", "cut", "no head", "no name", "long head", "many"],
 )
 def test_what_is_no_form_is_refused(body: bytes, told: str) -> None:
     with pytest.raises(InvalidInput, match=told):
@@ -161,7 +162,7 @@ def test_names_that_cannot_be_are_refused(names: tuple[str, ...], told: str) -> 
         read(whole(*(part(name, b"euler") for name in names)), act=request_of)
 
 
-@pytest.mark.parametrize("text", [b"\xff", b"a\0b", b"x" * 65_537])
+@pytest.mark.parametrize("text", [b"\xff", b"a\0b", b"x" * 65_537], ids=["bytes", "nul", "long"])
 def test_texts_that_cannot_be_are_refused(text: bytes) -> None:
     with pytest.raises((InvalidInput, ProblemError)):
         read(whole(part("prompt", text)), act=request_of, piece=4096)

@@ -88,7 +88,9 @@ def test_a_model_without_a_refiner_has_no_finer_quality(registry: Registry) -> N
 
 def test_answers_call_the_quality_by_one_of_three_names() -> None:
     names = ("auto", "low", "medium", "high", "xhigh", "max", "standard", "hd", None)
-    shown = [shown_quality(GenerationRequest(prompt="a", quality=name)) for name in names]
+    shown = [
+        shown_quality(GenerationRequest.model_validate({"prompt": "a", "quality": name})) for name in names
+    ]
     assert shown == ["medium", "low", "medium", "high", "high", "high", "medium", "high", "medium"]
 
 
@@ -154,6 +156,7 @@ def test_what_cannot_be_kept_is_refused_in_openais_shape(
         (b"prompt=a", "application/x-www-form-urlencoded", 400, "unsupported_media_type"),
         (b" " * 1_048_577, "application/json", 413, "request_entity_too_large"),
     ],
+    ids=["json", "twice", "nul", "form", "large"],
 )
 def test_what_is_no_request_is_refused_in_openais_shape(
     client: TestClient, body: bytes, kind: str, status: int, code: str

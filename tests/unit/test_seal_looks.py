@@ -126,12 +126,17 @@ def test_hashes_by_chance_are_no_crowd() -> None:
     assert np.flatnonzero(with_company(hashes, quiet)).tolist() == [777, 42_000]
 
 
-def test_whoever_looks_gives_signs_of_life() -> None:
+def test_whoever_looks_gives_signs_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.seal.looks.EACH", 50)
     calls: list[int] = []
+    hashes = np.array([look[1] for look in drawn(300, 3, seed=1)], np.uint64)
+    with_company(hashes, lambda: calls.append(1))
+    compared = len(calls)
+    assert compared > 10
     seen = Looks()
     seen.add("000000", index(drawn(300, 3, seed=1)))
     seen.near_duplicates(lambda: calls.append(1))
-    assert len(calls) > 10
+    assert len(calls) == compared + compared + 300 // 50
 
 
 def test_a_run_without_shards_has_an_empty_file() -> None:

@@ -128,7 +128,8 @@ def test_a_machine_without_files_ends_the_child_and_no_render() -> None:
 
 
 def test_images_that_are_wanting_are_committed_as_such() -> None:
-    holdings, told = Holdings(), []
+    holdings = Holdings()
+    told: list[tuple[str, object]] = []
 
     def answer(kind: str, record: object) -> Future[Any]:
         told.append((kind, record))

@@ -11,8 +11,10 @@ from worker.seal.duplicates import BANDS, PHASH_DISTANCE
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    Hashes = np.ndarray[tuple[int], np.dtype[np.uint64]]
-    Flags = np.ndarray[tuple[int], np.dtype[np.bool_]]
+    from numpy.typing import NDArray
+
+    Hashes = NDArray[np.uint64]
+    Flags = NDArray[np.bool_]
 
 LEAST_CROWD = 1_024
 """Hashes that share a part and are compared each with each all the same."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 PATH = "near_duplicates.parquet"
 _READ = ["id", "ordinal", "phash", "colour"]
-_EACH = 1_000
+EACH = 1_000
 """Images between two signs of life."""
 SCHEMA = pa.schema(
     {
@@ -65,12 +65,14 @@ class Looks:
         """
         if not self._columns:
             return SCHEMA.empty_table()
-        shards, ordinals, hashes, colours = map(np.concatenate, zip(*self._columns, strict=True))
+        shards, ordinals, hashes, colours = (np.concatenate(one) for one in zip(*self._columns, strict=True))
         order = np.argsort(ordinals, kind="stable")
         company = with_company(hashes, go_on)
-        seen, places, pairs = NearDuplicates(), {}, []
+        seen = NearDuplicates()
+        places: dict[int, int] = {}
+        pairs: list[tuple[int, int]] = []
         for count, place in enumerate(order[company[order]].tolist()):
-            if count % _EACH == 0:
+            if count % EACH == 0:
                 go_on()
             ordinal = int(ordinals[place])
             first = seen.add(ordinal, int(hashes[place]), int(colours[place]))
