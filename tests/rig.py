@@ -188,7 +188,7 @@ class Rig:
 
 def with_bucket(model: LoadedModel, rows: int) -> LoadedModel:
     """The same weights under another bucket."""
-    return dataclasses.replace(model, bucket=rows)
+    return dataclasses.replace(model, bucket=rows, decodes_alone=rows == 1)
 
 
 def largest_difference(left: torch.Tensor, right: torch.Tensor) -> int:

@@ -17,13 +17,18 @@ from worker.engine.header import header_of
 from worker.engine.order import Handover, Picture
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from latentfarm.spec import RenderSpec
     from worker.engine.painting import Overlay
     from worker.engine.sample import Sample
 
 
-def finish(sample: Sample) -> Handover | Picture:
+def finish(sample: Sample, image: torch.Tensor | None = None) -> Handover | Picture:
     """The result of a sample whose steps are all done.
+
+    Args:
+        image: what `decode_together` gave for it.
 
     Raises:
         NonFiniteError: NaN or infinity in the latents; or in the pixels, also after decoding once
@@ -34,12 +39,21 @@ def finish(sample: Sample) -> Handover | Picture:
     if sample.order.stage is Stage.BASE and sample.order.spec.refiner is not None:
         return Handover(sample.latents.cpu(), header_of(sample))
     pipe = sample.model.pipelines[sample.order.stage]
-    pixels = _pixels(pipe, decode(pipe, sample.latents), sample.overlay)
+    if image is None or not torch.isfinite(image).all():
+        image = decode(pipe, sample.latents)
+    pixels = _pixels(pipe, image, sample.overlay)
     return Picture(pixels, notes_of(sample), sample.warnings)
 
 
+def decode_together(samples: Sequence[Sample]) -> list[torch.Tensor]:
+    """Images of one model, stage and size; see `Decodable`. Gives `[1, 3, height, width]` each, -1 to 1, finite or not."""
+    pipe = samples[0].model.pipelines[samples[0].order.stage]
+    images = _through(pipe.vae, torch.cat([sample.latents for sample in samples]))
+    return [images[number : number + 1] for number in range(len(samples))]
+
+
 def decode(pipe: Any, latents: torch.Tensor) -> torch.Tensor:
-    """One image at a time: a constant shape, and the one that stock has. Gives `[1, 3, height, width]`, -1 to 1.
+    """One image: a constant shape, and the one that stock has. Gives `[1, 3, height, width]`, -1 to 1.
 
     Raises:
         NonFiniteError: NaN or infinity, also with the VAE in float32.

@@ -3,33 +3,32 @@
 from __future__ import annotations
 
 import logging
-import queue
 import threading
 from typing import TYPE_CHECKING
 
 import torch
 
 from latentfarm.errors import ModelError
-from latentfarm.states import Lane
 from worker.engine.checkpoint import snapshot
-from worker.engine.decode import finish
+from worker.engine.decodable import Decodable
+from worker.engine.decode import decode_together, finish
 from worker.engine.desk import Desk
+from worker.engine.faults import is_device
 from worker.engine.order import Counters, Unfinished
 from worker.engine.prepare import prepare
 from worker.engine.roster import Roster
 from worker.engine.stepper import Stepper
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from latentfarm.errors import DeviceError
+    from latentfarm.states import Lane
     from worker.engine.model import LoadedModel
     from worker.engine.order import Checkpoint, Listener, Order
     from worker.engine.sample import Sample
 
 _log = logging.getLogger(__name__)
-_LAST = 2
-"""Sorts behind the samples of both lanes."""
 
 
 class StepEngine:
@@ -54,10 +53,10 @@ class StepEngine:
         # Two full forwards' worth of single rows: the next group is always ready.
         self._roster = Roster(room=2 * max((model.bucket for model in models.values()), default=1))
         self._desk = Desk(self._roster, listener, self.counters)
+        self._decodable = Decodable()
         self._stepper = Stepper(
-            self._models, self._roster, self._desk, self.counters, self._to_decode, checkpoint_s
+            self._models, self._roster, self._desk, self.counters, self._decodable.put, checkpoint_s
         )
-        self._decodable: queue.PriorityQueue[tuple[int, int, Sample | None]] = queue.PriorityQueue()
         self._stopping = threading.Event()
         self._breaking = threading.Lock()
         works = (self._prepare_all, self._step_all, self._decode_all)
@@ -90,7 +89,7 @@ class StepEngine:
         if self._decoder.is_alive() or self._renderer.is_alive():
             self._preparer.join()
             self._renderer.join()
-            self._decodable.put((_LAST, 0, None))
+            self._decodable.close()
             self._decoder.join()
         return [Unfinished(entry.order, _state_of(entry.sample)) for entry in self._roster.clear()]
 
@@ -125,20 +124,31 @@ class StepEngine:
     def _step_all(self) -> None:
         self._stepper.run(self._stopping)
 
-    def _to_decode(self, sample: Sample) -> None:
-        rank = 0 if sample.order.lane is Lane.INTERACTIVE else 1
-        self._decodable.put((rank, sample.arrival, sample))
-
     def _decode_all(self) -> None:
-        while (sample := self._decodable.get()[2]) is not None:
-            if not self._roster.holds(sample.order):
-                continue
-            try:
-                result = finish(sample)
-            except Exception as error:  # noqa: BLE001 - one image's trouble, unless it is the device's
-                self._desk.failed(sample.order, error)
-            else:
-                self._desk.finished(sample.order, result)
+        while taken := self._decodable.take():
+            samples = [sample for sample in taken if self._roster.holds(sample.order)]
+            for sample, image in zip(samples, _images(samples), strict=True):
+                self._finish(sample, image)
+
+    def _finish(self, sample: Sample, image: torch.Tensor | None) -> None:
+        try:
+            result = finish(sample, image)
+        except Exception as error:  # noqa: BLE001 - one image's trouble, unless it is the device's
+            self._desk.failed(sample.order, error)
+        else:
+            self._desk.finished(sample.order, result)
+
+
+def _images(samples: Sequence[Sample]) -> Sequence[torch.Tensor | None]:
+    """What the VAE makes of several samples at once; None for each that is to be decoded by itself."""
+    if len(samples) > 1:
+        try:
+            return decode_together(samples)
+        except Exception as error:
+            if is_device(error):
+                raise
+            _log.warning("%d images are decoded one by one: %r", len(samples), error)
+    return [None] * len(samples)
 
 
 def _state_of(sample: Sample | None) -> Checkpoint | None:

@@ -43,6 +43,7 @@ class LoadedModel:
         speed_notes: what provenance says of options that change bits.
         least_rows: of a forward on a GPU; 2 with a compiler, which takes one row for a case of its own and would
             compile everything once more for it.
+        decodes_alone: one image goes through the VAE at a time: the shape that was compiled, or stock's own.
     """
 
     name: str
@@ -58,6 +59,7 @@ class LoadedModel:
     graphs: Graphs = field(default_factory=Graphs)
     speed_notes: dict[str, str] = field(default_factory=dict)
     least_rows: int = 1
+    decodes_alone: bool = True
 
     def pipeline(self, stage: Stage) -> Any:
         """The pipeline of a stage.
@@ -105,6 +107,7 @@ def load_model(
         hashes=hashes,
         speed_notes=notes_of_speed(entry.speed),
         least_rows=least_rows(entry.speed),
+        decodes_alone=entry.bucket == 1 or entry.speed.compile != "none",
     )
     # What is offloaded never needs room for all of it on the device.
     place = model.device if entry.speed.offload == "none" else torch.device("cpu")
