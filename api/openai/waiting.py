@@ -23,7 +23,7 @@ from latentfarm.progress import Progress
 from latentfarm.states import FINAL_JOB, RenderState
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
     from uuid import UUID
 
     from fastapi import Request
@@ -83,7 +83,7 @@ class Wait:
         with contextlib.suppress(SQLAlchemyError, LatentfarmError):
             self._use.farm.cancel(self.job_id, tenant=self._tenant)
 
-    async def pages(self) -> AsyncIterator[Page | None]:
+    async def pages(self) -> AsyncGenerator[Page | None]:
         """The job whenever there is news of it, and at last as it ended; None: nothing new for `LOOK_S`.
 
         Raises:

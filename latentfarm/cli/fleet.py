@@ -32,8 +32,12 @@ def status(api: Api = None, json_: Json = False) -> None:
     with Client(api) as client:
         workers, queues = client.fleet.workers(), client.fleet.queues()
     if json_:
-        parts = {"workers": workers, "queues": queues}
-        as_json({name: [one.model_dump(mode="json") for one in part] for name, part in parts.items()})
+        as_json(
+            {
+                "workers": [one.model_dump(mode="json") for one in workers],
+                "queues": [one.model_dump(mode="json") for one in queues],
+            }
+        )
         return
     _show_workers(workers)
     _show_queues(queues)

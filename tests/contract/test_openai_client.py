@@ -23,7 +23,7 @@ from latentfarm import Client
 from latentfarm.database import connect
 from latentfarm.pixels import open_picture
 from latentfarm.provenance import read_provenance
-from latentfarm.repository import tenancy
+from latentfarm.repository import tenants
 from latentfarm.repository.facade import Repository
 from tests.acceptance.farm import Farm
 from tests.own_farm import own_environment
@@ -98,7 +98,7 @@ def test_a_picture_is_what_its_prompt_says_and_bit_equal_to_the_native_one(
         "medium",
         "opaque",
     )
-    assert image.url is image.revised_prompt is made.usage is None
+    assert (image.url, image.revised_prompt, made.usage) == (None, None, None)
     with Client(farm.url) as native:
         job = native.submit({"prompt": prompt, "width": 128, "height": 128, **LIKE_OURS})
         ended = native.wait(job, timeout=300)
@@ -192,7 +192,7 @@ def test_what_is_wrong_raises_the_class_that_one_expects(
 
 
 def test_a_tenant_at_its_limit_is_told_when_to_come_again(client: OpenAI, farm: Farm) -> None:
-    farm.repository.transact(lambda c: tenancy.limit(c, "small", queued=1))
+    farm.repository.transact(lambda c: tenants.change(c, "small", {"max_queued": 1}))
     # Else the client does come again, and the test waits as long as it is told to.
     once = client.with_options(max_retries=0, default_headers={"X-Latentfarm-Tenant": "small"})
     with pytest.raises(openai.RateLimitError, match="renders wait already") as raised:

@@ -12,7 +12,7 @@ from latentfarm.dispatch import dispatch, republish
 from latentfarm.fairness import Affinity, Demand, assign
 from latentfarm.ids import new_id
 from latentfarm.listening import Listener
-from latentfarm.repository import affinity, claiming, holding, tenancy
+from latentfarm.repository import affinity, claiming, holding, tenants
 from latentfarm.spec import RenderSpec
 from latentfarm.states import Lane, Stage
 from tests.chaos.place import until
@@ -198,7 +198,7 @@ def test_what_may_not_be_sent_asks_for_nobody(repository: Repository) -> None:
     paused = submit(repository, "b", 3)
     repository.pause_job(paused, tenant="", paused=True)
     submit(repository, "c", 3, tenant="late")
-    repository.transact(lambda c: tenancy.pause_tenant(c, "late", paused=True))
+    repository.transact(lambda c: tenants.change(c, "late", {"paused": True}))
     dispatch_all(repository)
     assert {name: one.waiting for name, one in demands(repository).items()} == {"b": 0, "c": 0}
     assert set(assign(view(repository)).values()) == {("a",)}

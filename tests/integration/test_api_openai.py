@@ -241,7 +241,7 @@ def test_an_edit_becomes_an_inpainting_job_of_the_pictures_size(
     Image.effect_noise((72, 64), 90).convert("RGB").save(large, "png")
     files = {"image": ("x.png", large.getvalue()), "mask": ("m.png", see_through(8, 8, 24, 40))}
     fields = {"prompt": "a blue square", "strength": "0.5", "seed": "3", "refiner[mode]": "image"}
-    jobs = []
+    jobs = list[str]()
     with ThreadPoolExecutor(1) as pool:
         for _ in range(2):
             headers = {"Idempotency-Key": "k"}
@@ -287,8 +287,8 @@ def test_an_edit_that_cannot_be_is_refused_and_leaves_nothing(
     param: str,
     word: str,
 ) -> None:
-    parts = {name: (f"{name}.png", data) for name, data in files.items()} or {"x": (None, b"")}
-    answer = http.post(EDITS, data={"prompt": "a", **fields}, files=parts)
+    parts: dict[str, Any] = {name: (f"{name}.png", data) for name, data in files.items()}
+    answer = http.post(EDITS, data={"prompt": "a", **fields}, files=parts or {"x": (None, b"")})
     assert answer.status_code == 400, answer.text
     error = answer.json()["error"]
     assert error["param"] == param, error

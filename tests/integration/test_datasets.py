@@ -253,7 +253,7 @@ def test_a_continuation_that_is_asked_for_twice_is_made_once(ground: Ground) -> 
     ground.come_in()
     request = ground.request(_prompts(8))
     with pytest.raises(Conflict):
-        ground.datasets.take(seen, request, inline_rows(request.manifest))
+        ground.datasets.take(seen, request, inline_rows(request.manifest), tell=lambda _: None)
     assert ground.rows("SELECT count(*) FROM renders WHERE ordinal >= 0") == [(8,)]
     assert ground.rows("SELECT count(*), sum(count) FROM shards WHERE number >= 0") == [(4, 8)]
 
@@ -266,7 +266,7 @@ def test_a_manifest_of_a_cancelled_dataset_comes_to_nothing(ground: Ground) -> N
     ground.repository.cancel_renders(dataset_id)
     request = ground.request(_prompts(8))
     with pytest.raises(Conflict):
-        ground.datasets.take(seen, request, inline_rows(request.manifest))
+        ground.datasets.take(seen, request, inline_rows(request.manifest), tell=lambda _: None)
     assert ground.rows("SELECT count(*) FROM renders WHERE ordinal >= 0") == [(4,)]
     assert ground.dataset().state == "cancelled"
 

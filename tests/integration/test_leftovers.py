@@ -14,7 +14,7 @@ from latentfarm.repository import cancelling, retaining, retrying
 from latentfarm.storage import S3Store
 from latentfarm.verify.strays import PREFIXES, Strays
 from scheduler.tidying import Tidying
-from tests.integration.test_sealing import Packers
+from tests.integration.packers import Packers
 from tests.integration.verifying import ANY_AGE, own_bucket
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from latentfarm.tables import metadata
-from tests.conftest import ROOT, _admin, _database_url
+from tests.conftest import ROOT
+from tests.own_farm import admin, database_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,9 +46,9 @@ CATALOG = """
 def empty(stack: Stack) -> Iterator[str]:
     """URL of a database without a table."""
     name = f"empty_{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(_admin(stack), autocommit=True) as connection:
+    with psycopg.connect(admin(stack), autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
-        yield _database_url(stack, name)
+        yield database_url(stack, name)
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
@@ -75,7 +76,7 @@ def test_upgrade_makes_exactly_the_tables_of_the_code(empty: str, template: str,
     engine = create_engine(empty)
     metadata.create_all(engine)
     engine.dispose()
-    migrated, known = catalog(_database_url(stack, template)), catalog(empty)
+    migrated, known = catalog(database_url(stack, template)), catalog(empty)
     assert migrated - known == set()
     assert known - migrated == set()
     assert {name for kind, name in known if kind == "relation" and name.startswith("renders ")}

@@ -37,7 +37,7 @@ class Reader:
         queues = [Queue(QUEUE)]  # type: ignore[no-untyped-call]  # kombu has no types
         channel = connection.default_channel
         self.consumer: Any = Consumer(channel, queues, on_message=self._take, prefetch_count=CREDIT)  # type: ignore[no-untyped-call]
-        self.consumer.consume()
+        self.consumer.consume()  # type: ignore[no-untyped-call]
 
     def _take(self, message: Any) -> None:
         if message.headers["task"] != "latentfarm.deliver":

@@ -19,7 +19,7 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from api import families
-from api.deadline import LATE, WAITS, Deadline
+from api.deadline import LATE, PATIENCE, Deadline
 from api.readiness import Readiness
 from latentfarm.doctor.finding import Finding, look
 from latentfarm.records import Queue
@@ -175,7 +175,7 @@ def test_the_deadline_answers_for_a_thread_that_hangs() -> None:
 
 def test_the_deadline_lets_those_wait_who_say_so_in_time() -> None:
     async def wait(request: Request) -> PlainTextResponse:
-        request.scope[WAITS] = True
+        request.scope[PATIENCE].seconds += 30
         await run_in_threadpool(threading.Event().wait, 0.3)
         return PlainTextResponse("waited")
 
@@ -192,7 +192,6 @@ def test_a_route_that_is_late_can_know_it() -> None:
 
     async def hang(request: Request) -> PlainTextResponse:
         await run_in_threadpool(release.wait, 30)
-        request.scope[WAITS] = True
         seen.append(LATE in request.scope)
         known.set()
         return PlainTextResponse("late")
