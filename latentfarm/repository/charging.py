@@ -153,7 +153,7 @@ def _charge_tenants(
         "names": names,
         "deficits": [deficits[name] for name in names],
         "used": [charged.get(name, 0.0) for name in names],
-        "starts": [starts.get(name, 0) for name in names],
+        "starts": [float(starts.get(name, 0)) for name in names],
         "in_flight": [in_flight.get(name, 0) for name in names],
         "keep": 0.5 ** (seconds / FADE_S),
     }

@@ -140,7 +140,7 @@ def test_formats_may_differ_where_the_layout_holds_it(tmp_path: Path, layout: La
         ),
     ]
     place = tmp_path / "dataset"
-    seal(place, Shard(layout, 0), mixed)
+    seal(place, Shard(layout, 1), mixed)
     found = read(place, tmp_path, layout.value, data_dir=str(place / "data"))
     assert found == sorted((one.id, pixels(one.image), row_of(one)) for one in mixed)
 
