@@ -12,7 +12,7 @@ from latentfarm.datasets import Datasets
 from latentfarm.errors import TooMuchQueued
 from latentfarm.ids import new_id
 from latentfarm.registry import load_registry
-from latentfarm.repository import phases, sets, tenants
+from latentfarm.repository import phases, tenants
 from latentfarm.states import Stage
 from scheduler.arrivals import Arrivals
 from tests.conftest import ROOT
@@ -105,7 +105,7 @@ def test_a_new_dataset_is_refused_when_nothing_more_may_wait(ground: Ground) -> 
 def test_datasets_that_wait_for_room_keep_nobody_else_waiting(
     ground: Ground, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sets, "AT_ONCE", 2)
+    monkeypatch.setattr(phases, "AT_ONCE", 2)
     monkeypatch.setattr("scheduler.arrivals.LOOK_S", 0.05)
     ground.repository.transact(lambda c: tenants.change(c, "full", {"max_queued": 1}))
     registry = load_registry(ROOT / "models" / "models.toml")

@@ -88,7 +88,7 @@ def test_old_tops_lost_files_and_the_spool_go_and_nothing_else(ground: Packers) 
     ground.seal_all()
     assert ground.job() == "succeeded"
     assert len(spool(ground, dataset)) == 2  # one part has grown, and has another name
-    assert sweep(ground) == ["forgot 1 spools", "deleted 5 leftovers"]
+    assert sweep(ground) == ["forgot 1 spools", "deleted 6 leftovers"]
     assert files(ground, dataset) == told_of(ground)
     assert len(told_of(ground)) == 3 * 5 + 2
     assert spool(ground, dataset) == []
@@ -172,7 +172,7 @@ def test_of_a_dataset_whose_time_is_over_the_manifest_goes_first(ground: Packers
     ground.render()
     top = [file["key"] for file in ground.seal_all()[-1].files]
     mark(ground)
-    assert len(files(ground, dataset)) == 3 * 3 + 2
+    assert len(files(ground, dataset)) == 3 * 3 + 3
     told = sweep(ground, watched)
     assert told == ["forgot 1 spools", "deleted 10 leftovers"]
     assert watched.requests[0] == top
@@ -180,7 +180,7 @@ def test_of_a_dataset_whose_time_is_over_the_manifest_goes_first(ground: Packers
     # The records stay.
     assert ground.rows("SELECT count(*) FROM shards WHERE state = 'sealed'") == [(4,)]
     assert ground.rows("SELECT count(*) FROM renders") == [(25 + 4,)]
-    assert len(told_of(ground)) == 3 * 3 + 2
+    assert len(told_of(ground)) == 3 * 3 + 3
     with pytest.raises(Ended, match="are gone since"):
         ground.create(30, retain_days=1)
     with pytest.raises(Ended, match="are gone since"):
