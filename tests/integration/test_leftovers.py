@@ -90,7 +90,7 @@ def test_old_tops_lost_files_and_the_spool_go_and_nothing_else(ground: Packers) 
     assert len(spool(ground, dataset)) == 2  # one part has grown, and has another name
     assert sweep(ground) == ["forgot 1 spools", "deleted 6 leftovers"]
     assert files(ground, dataset) == told_of(ground)
-    assert len(told_of(ground)) == 3 * 5 + 2
+    assert len(told_of(ground)) == 3 * 5 + 3
     assert spool(ground, dataset) == []
     assert ground.rows("SELECT untidy_since, tidied_to FROM datasets") == [(None, "")]
 
