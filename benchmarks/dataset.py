@@ -34,7 +34,7 @@ ASKED = (
 )
 SIZES = {
     "rows": (100_000, "of the manifest"),
-    "shard": (1_000, "images of a shard"),
+    "shard": (250, "images of a shard"),
     "bucket": (256, "renders that the worker holds at once"),
 }
 KEY = "manifests/dataset.jsonl"
