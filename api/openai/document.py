@@ -60,6 +60,8 @@ EDIT_BODY: dict[str, Any] = {"requestBody": {"required": True, "content": {"mult
 
 _FAILURES = (
     HTTPStatus.BAD_REQUEST,
+    HTTPStatus.UNAUTHORIZED,
+    HTTPStatus.FORBIDDEN,
     HTTPStatus.NOT_FOUND,
     HTTPStatus.CONFLICT,
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE,

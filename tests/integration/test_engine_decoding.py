@@ -85,12 +85,13 @@ def _taken(*samples: Sample) -> list[list[int]]:
 
 @pytest.mark.usefixtures("gathered")
 def test_images_of_one_pass_are_those_that_each_gives_alone(
-    make: MakeSpec, tiny: LoadedModel, passes: Passes
+    make: MakeSpec, tiny: LoadedModel, passes: Passes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     specs = [(make(num_inference_steps=3), seed) for seed in SEEDS]
     with Rig(tiny) as rig:
         together = rig.pictures(specs)
     assert passes.sizes == [len(SEEDS)]
+    monkeypatch.setattr("tests.integration.test_engine_decoding.GATHER_S", 0.0)
     with Rig(with_bucket(tiny, 1)) as rig:
         alone = rig.pictures(specs)
     assert passes.sizes == [len(SEEDS)], "a bucket of one decodes one image at a time"

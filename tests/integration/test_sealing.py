@@ -76,18 +76,6 @@ def test_a_run_is_packed_to_its_end(ground: Packers, tmp_path: Path) -> None:
     }
 
 
-def test_a_shard_is_made_of_parts_of_any_size(ground: Packers, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("latentfarm.manifests.spool.PART_SAMPLES", 3)
-    monkeypatch.setattr("latentfarm.manifests.parts.PART_BYTES", 1)
-    ground.create(12)
-    ground.render(failed=[3])
-    assert ground.rows("SELECT count(*) FROM dataset_parts") == [(4,)]
-    first, *rest = ground.seal_all()
-    assert [one.images for one in rest] == [2, 0]
-    table = pq.read_table(io.BytesIO(ground.read(first.files[1]))).to_pylist()
-    assert [row["id"] for row in table] == [f"id/{number}" for number in range(10) if number != 3]
-
-
 def test_the_top_tells_of_all_shards(ground: Packers) -> None:
     dataset = ground.create(25)
     ground.render(failed=[3])

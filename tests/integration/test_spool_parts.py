@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING
 
+import pyarrow.parquet as pq
 import pytest
 
 from latentfarm.repository import phases
 from tests.integration.ground import Ground
+from tests.integration.packers import Packers
 
 if TYPE_CHECKING:
     from latentfarm.repository.facade import Repository
@@ -48,3 +51,18 @@ def test_parts_of_any_size_come_in_and_may_be_cut_otherwise_later(
     assert [row.ordinal for row in ground.rows("SELECT ordinal FROM renders ORDER BY ordinal")] == list(
         range(8)
     )
+
+
+def test_a_shard_is_made_of_parts_of_any_size(
+    repository: Repository, store: S3Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ground = Packers(repository, store)
+    monkeypatch.setattr("latentfarm.manifests.spool.PART_SAMPLES", 3)
+    monkeypatch.setattr("latentfarm.manifests.parts.PART_BYTES", 1)
+    ground.create(12)
+    ground.render(failed=[3])
+    assert ground.rows("SELECT count(*) FROM dataset_parts") == [(4,)]
+    first, *rest = ground.seal_all()
+    assert [one.images for one in rest] == [2, 0]
+    table = pq.read_table(io.BytesIO(ground.read(first.files[1]))).to_pylist()
+    assert [row["id"] for row in table] == [f"id/{number}" for number in range(10) if number != 3]

@@ -94,7 +94,7 @@ def test_a_route_without_a_scope_has_no_tenant() -> None:
     ],
 )
 def test_what_is_no_key_is_refused_also_on_loopback(given: str) -> None:
-    answer = client().get("/v1/models/nonsense", headers={"Authorization": given})
+    answer = client().get("/v1/jobs/nonsense", headers={"Authorization": given})
     assert answer.status_code == 401
     assert answer.headers["WWW-Authenticate"] == "Bearer"
     assert answer.headers["Content-Type"] == "application/problem+json"
