@@ -83,6 +83,7 @@ def test_nothing_is_compiled_once_a_worker_is_warm(
     assert len(compiled) == known
 
 
+@pytest.mark.long
 def test_one_form_of_each_block_serves_all_sizes_and_numbers_of_rows(
     entry: ModelEntry, compiled: list[int]
 ) -> None:
@@ -98,6 +99,7 @@ def test_one_form_of_each_block_serves_all_sizes_and_numbers_of_rows(
     assert len(compiled) == known
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("compiled")
 def test_what_is_given_to_the_compiler_paints_the_same_bits(
     entry: ModelEntry, tiny_entry: ModelEntry, make: MakeSpec

@@ -125,6 +125,7 @@ def test_what_the_hub_has_not_is_named(command: Command, place: str, tiny_entry:
     assert "Traceback" not in ran.stderr
 
 
+@pytest.mark.long
 def test_check_finds_what_was_altered(command: Command) -> None:
     assert "not on this machine" in command.run("check").stdout
     command.run("pull", "far")
