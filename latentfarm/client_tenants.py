@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Tenants:
-    """The tenants of one API; `Client.tenants`. For who runs the farm: until API keys exist, on loopback only."""
+    """The tenants of one API; `Client.tenants`. For who runs the farm: with a key of scope `admin`, or on its own machine."""
 
     def __init__(self, http: Http) -> None:
         self.http = http
