@@ -30,6 +30,8 @@ pytestmark = pytest.mark.clock
 
 FIELDS = {"model": "tiny", "num_inference_steps": 20, "reproducible": True}
 SEED = 3
+MANY = 1_000
+"""From so many images on two workers make them."""
 SINGLES = 20
 """Of so many images one is rendered once more, by itself."""
 RIGHT = 0.8
@@ -99,7 +101,8 @@ def test_every_layout_gives_the_images_of_single_renders(farm: Farm, tmp_path: P
         scenes.setdefault(caption(scene), scene)
     captions = list(scenes)
     farm.scheduler()
-    farm.worker("base,refine", LATENTFARM_ENGINE="worker.assembly:load")
+    for _ in range(1 if images < MANY else 2):
+        farm.worker("base,refine", LATENTFARM_ENGINE="worker.assembly:load")
     farm.worker("seal")
     farm.api()
     right: list[bool] = []
