@@ -122,7 +122,11 @@ class _Needs:
     def _without_key(self, request: Request) -> Caller:
         settings = request.app.state.services.settings
         proxied = any(name in request.headers for name in _FORWARDED)
-        if not self.keyless or settings.require_keys or proxied or not is_loopback(settings.api_host):
+        # A page of another site, in a browser on this machine, can post forms and requests without a body.
+        origin = request.headers.get("Origin")
+        strange = origin is not None and origin != str(request.base_url).rstrip("/")
+        keyed = not self.keyless or settings.require_keys or not is_loopback(settings.api_host)
+        if keyed or proxied or strange:
             raise unauthorized(
                 f"this needs an API key with the scope {self.scope}: Authorization: Bearer lf_..."
             )

@@ -11,6 +11,7 @@ from api.problems import ProblemError, refused
 from latentfarm import strict_json
 from latentfarm.errors import InvalidInput
 from latentfarm.explain import explain
+from latentfarm.fleet_views import WorkerChoice
 from latentfarm.key_views import KeyRequest, RotateRequest
 from latentfarm.manifests.request import DatasetRequest
 from latentfarm.refinement import RefineRequest
@@ -76,6 +77,11 @@ async def read_tenant(request: Request) -> TenantSettings:
     return await _read(request, TenantSettings)
 
 
+async def read_worker(request: Request) -> WorkerChoice:
+    """Which devices are meant; refused as specs are."""
+    return await _read(request, WorkerChoice)
+
+
 async def read_key(request: Request) -> KeyRequest:
     """What is said of a key that is wanted; refused as specs are."""
     return await _read(request, KeyRequest)
@@ -108,6 +114,7 @@ RefineBody = Annotated[RefineRequest, Depends(read_refinement)]
 DatasetBody = Annotated[DatasetRequest, Depends(read_dataset)]
 TenantBody = Annotated[TenantSettings, Depends(read_tenant)]
 UploadBody = Annotated[UploadRequest, Depends(read_upload)]
+WorkerBody = Annotated[WorkerChoice, Depends(read_worker)]
 KeyBody = Annotated[KeyRequest, Depends(read_key)]
 RotateBody = Annotated[RotateRequest, Depends(read_rotation)]
 

@@ -11,6 +11,7 @@ from api.openai.document import SCHEMAS as OPENAI_SCHEMAS
 from api.openai.errors import speaks_openai
 from api.problems import MEDIA_TYPE
 from latentfarm import __version__
+from latentfarm.fleet_views import WorkerChoice
 from latentfarm.key_views import KeyRequest, RotateRequest
 from latentfarm.manifests.request import DatasetRequest
 from latentfarm.refinement import RefineRequest
@@ -30,6 +31,7 @@ def _body(model: type[BaseModel]) -> dict[str, Any]:
 SPEC_BODY, REFINE_BODY = _body(RenderSpec), _body(RefineRequest)
 UPLOAD_BODY, DATASET_BODY = _body(UploadRequest), _body(DatasetRequest)
 TENANT_BODY = _body(TenantSettings)
+WORKER_BODY = _body(WorkerChoice)
 KEY_BODY, ROTATE_BODY = _body(KeyRequest), _body(RotateRequest)
 
 DESCRIPTION = """
@@ -77,6 +79,7 @@ def _add_schemas(document: dict[str, Any]) -> None:
         UploadRequest,
         DatasetRequest,
         TenantSettings,
+        WorkerChoice,
         KeyRequest,
         RotateRequest,
     )

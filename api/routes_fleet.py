@@ -7,13 +7,13 @@ from fastapi import APIRouter, Path
 
 from api.access import needs
 from api.deps import Services, Use
-from api.openapi import problems
+from api.limits import WorkerBody
+from api.openapi import WORKER_BODY, problems
 from latentfarm.api_keys import Scope
 from latentfarm.errors import NotFound
 from latentfarm.fleet_views import (
     QueueList,
     QueueView,
-    WorkerChoice,
     WorkerList,
     WorkerState,
     WorkerView,
@@ -34,8 +34,10 @@ def workers(use: Use) -> WorkerList:
     return WorkerList(data=[_worker(one) for one in use.repository.transact(draining.workers)])
 
 
-@router.post("/workers/drain", responses=_CHANGED, dependencies=[needs(Scope.ADMIN)])
-def drain_workers(body: WorkerChoice, use: Use) -> WorkerList:
+@router.post(
+    "/workers/drain", responses=_CHANGED, openapi_extra=WORKER_BODY, dependencies=[needs(Scope.ADMIN)]
+)
+def drain_workers(body: WorkerBody, use: Use) -> WorkerList:
     """Lets devices finish, or save, what they hold, and gives them nothing more until they are resumed.
 
     However often their workers are restarted.
@@ -43,8 +45,10 @@ def drain_workers(body: WorkerChoice, use: Use) -> WorkerList:
     return _set_drained(use, body.worker, drained=True)
 
 
-@router.post("/workers/resume", responses=_CHANGED, dependencies=[needs(Scope.ADMIN)])
-def resume_workers(body: WorkerChoice, use: Use) -> WorkerList:
+@router.post(
+    "/workers/resume", responses=_CHANGED, openapi_extra=WORKER_BODY, dependencies=[needs(Scope.ADMIN)]
+)
+def resume_workers(body: WorkerBody, use: Use) -> WorkerList:
     """Lets drained devices work again."""
     return _set_drained(use, body.worker, drained=False)
 

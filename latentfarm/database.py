@@ -74,6 +74,8 @@ def connect(url: str, *, pool: int, application: str, answer_s: float = ANSWER_S
         url,
         pool_size=pool,
         max_overflow=0,
+        # Else whatever goes wrong in SQL would carry prompts into logs.
+        hide_parameters=True,
         pool_timeout=10,
         connect_args={
             "application_name": application,

@@ -94,6 +94,8 @@ class Datasets:
         """
         if dataset.gone_at is not None:
             raise InvalidInput("name", "the files of the dataset are gone by now", "another name")
+        if dataset.cancelled_at is not None:
+            raise InvalidInput("name", "the dataset was cancelled", "another name")
         known = dataset if dataset.digest else None
         checked = self._check(dataset.id, request, rows, dataset.seed, known, tell)
         self._settle(

@@ -175,8 +175,8 @@ class Farm:
         if key is not None and (before := self.records.known_key(tenant, key)) is not None:
             replayed(before, _fingerprint(spec))
         if full.image is None and full.mask_image is None:
-            return full
-        return self._with_pictures(full, tenant, keep=False)
+            return self.with_term(full)
+        return self.with_term(self._with_pictures(full, tenant, keep=False))
 
     def _with_pictures(
         self,

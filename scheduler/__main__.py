@@ -14,7 +14,7 @@ from latentfarm.registry import load_registry
 from latentfarm.repository.facade import Repository
 from latentfarm.settings import Settings
 from latentfarm.storage import S3Store
-from scheduler.arrivals import Arrivals
+from scheduler.arrivals import CHECKERS, Arrivals
 from scheduler.duties import Duties
 from scheduler.service import Dispatcher, sweep_until
 
@@ -28,7 +28,8 @@ def main() -> None:
         signal.signal(number, lambda *_: stopping.set())
     engine = connect(
         settings.database_url,
-        pool=settings.database_pool,
+        # A check or a part that comes in holds one connection to its end: dispatch and sweeps want their own besides.
+        pool=max(settings.database_pool, CHECKERS + 9),
         application="latentfarm scheduler",
         answer_s=SOON_S,
     )

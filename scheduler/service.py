@@ -11,7 +11,6 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from latentfarm.database import CHANNEL_WORK, was_unreachable
 from latentfarm.dispatch import dispatch
-from latentfarm.errors import LatentfarmError
 from latentfarm.listening import Listener
 from latentfarm.logs import get_logger
 
@@ -57,8 +56,9 @@ class Dispatcher(threading.Thread):
                 next_round = time.monotonic() + ROUND_S * random.uniform(0.6, 1.0)  # noqa: S311 - no secret
             try:
                 self._round(everything=everything)
-            except (LatentfarmError, SQLAlchemyError) as error:
-                get_logger().warning("dispatch_failed", error=str(error).splitlines()[0])
+            except Exception as error:  # noqa: BLE001 - nobody would start the thread again
+                first = (str(error).splitlines() or [type(error).__name__])[0]
+                get_logger().warning("dispatch_failed", error=first)
                 self._stopping.wait(AWAY_S)
             self._wake.wait(max(0.0, next_round - time.monotonic()))
 
@@ -97,4 +97,6 @@ def sweep_until(stopping: threading.Event, duties: Duties, schedule: Sequence[Du
                 first = str(error).splitlines()[0]
                 get_logger().warning("database_away" if away else "sweep_failed", duty=duty.name, error=first)
                 stopping.wait(AWAY_S)
+            except Exception:  # noqa: BLE001 - one duty's defect must not end the others, rescue among them
+                get_logger().exception("sweep_failed", duty=duty.name)
         stopping.wait(max(0.05, min(duty.due for duty in schedule) - time.monotonic()))

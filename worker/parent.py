@@ -211,7 +211,7 @@ class Parent:
                 renew_at = time.monotonic() + self._settings.renew_s
                 self._renew(worker)
             time.sleep(TICK_S)
-        return reason if child.poll() == 0 else "did not drain"
+        return reason if child.poll() in (0, REASSIGNED) else "did not drain"
 
     def _bury(self, child: subprocess.Popen[bytes], worker: int, reason: str) -> None:
         """Makes sure that the child is dead, then gives its renders back. Never the other way round."""

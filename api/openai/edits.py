@@ -80,6 +80,8 @@ def _put(found: dict[str, Any], name: str, text: str) -> None:
         problem = "is no file" if name in _FILES else "cannot be the name of a field"
         raise InvalidInput(name[:64], problem, _PICTURE if name in _FILES else "a, a[b] or a[]")
     place = [parsed[1], *re.findall(r"\w+", parsed[2])]
+    if len(place) > strict_json.MAX_DEPTH:
+        raise InvalidInput(name[:64], "is nested too deep", f"at most {strict_json.MAX_DEPTH} levels")
     for part in place[:-1]:
         found = found.setdefault(part, {})
         if not isinstance(found, dict):

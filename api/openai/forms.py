@@ -16,6 +16,7 @@ from email.parser import HeaderParser
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+from api.deadline import PATIENCE
 from api.problems import ProblemError
 from latentfarm.errors import InvalidInput
 from latentfarm.references import MAX_INPUT_BYTES
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 MAX_FORM = 2 * MAX_INPUT_BYTES + 1_048_576
 """Bytes of one form: two pictures, and as much beside them as the body of a job may have."""
+UPLOAD_S = 120.0
+"""Further seconds that a form may take to come in."""
 _MAX_HEAD = 4_096
 _MAX_PARTS = 100
 _MAX_TEXT = 65_536
@@ -105,6 +108,9 @@ async def read_form(request: Request) -> AsyncIterator[Form]:
     announced = request.headers.get("content-length", "0")
     if not announced.isdecimal() or int(announced[:20]) > MAX_FORM:
         raise _refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body", f"at most {MAX_FORM} bytes")
+    if PATIENCE in request.scope:
+        # A slow client is not a service that is stuck.
+        request.scope[PATIENCE].seconds += UPLOAD_S
     with tempfile.TemporaryFile(prefix="latentfarm-") as file:
         size = 0
         async for piece in request.stream():
@@ -124,7 +130,10 @@ def _boundary(content_type: str) -> bytes:
     head["content-type"] = content_type
     if head.get_content_type() != _KIND:
         raise _refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Content-Type", _KIND)
-    boundary = head.get_boundary() or ""
+    try:
+        boundary = head.get_boundary() or ""
+    except ValueError:  # encoded, as no client does it
+        boundary = ""
     if not 1 <= len(boundary) <= 70 or not boundary.isascii():
         raise InvalidInput("Content-Type", "names no usable boundary", f"{_KIND}; boundary=...")
     return boundary.encode()

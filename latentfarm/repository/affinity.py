@@ -12,6 +12,7 @@ from sqlalchemy import text
 
 from latentfarm.fairness import Affinity, Demand, Holder
 from latentfarm.fairness.affinity import LOAD_S
+from latentfarm.repository.waiting import SEVERAL
 from latentfarm.states import Lane
 
 if TYPE_CHECKING:
@@ -37,11 +38,13 @@ _ANY = text("SELECT EXISTS (SELECT FROM workers WHERE ended_at IS NULL AND model
 _HOLDERS = text("""
     WITH lately AS (SELECT * FROM workers ORDER BY id DESC LIMIT :lately),
     here AS (
-        SELECT * FROM workers WHERE ended_at IS NULL AND lease_until > now()
+        SELECT * FROM workers w WHERE ended_at IS NULL AND lease_until > now()
+          AND NOT EXISTS (SELECT FROM drains d WHERE d.host = w.host AND d.device = w.device)
         UNION ALL
         SELECT * FROM lately l
         WHERE ended_at > now() - make_interval(secs => :return_s)
           AND end_reason NOT IN ('drained', 'lease expired', 'quarantined')
+          AND NOT EXISTS (SELECT FROM drains d WHERE d.host = l.host AND d.device = l.device)
           AND NOT EXISTS (
             SELECT FROM workers n WHERE n.host = l.host AND n.device = l.device AND n.pid = l.pid AND n.id > l.id))
     SELECT id, stages, models, models_held, assigned_models, ready AND ended_at IS NULL AS ready,
@@ -73,13 +76,12 @@ _QUEUES = text("""
 
 _QUEUED = text("""
     SELECT q.model, q.lane, sum(j.queued)::bigint AS queued
-    FROM (SELECT DISTINCT model, lane FROM queues WHERE stage < 2) AS q
+    FROM (SELECT model, lane FROM queues WHERE stage < 2 UNION SELECT :several, lane FROM queues) AS q
     CROSS JOIN LATERAL (
-        SELECT o.queued, o.tenant, o.cancelled_at, o.start_after FROM jobs o
+        SELECT o.queued FROM jobs o LEFT JOIN tenants t ON t.name = o.tenant
         WHERE o.model = q.model AND o.lane = q.lane AND o.waits AND o.paused_at IS NULL
+          AND t.paused_at IS NULL AND o.cancelled_at IS NULL AND coalesce(o.start_after <= now(), true)
         ORDER BY o.tenant, o.priority, o.id LIMIT :jobs) AS j
-    LEFT JOIN tenants t ON t.name = j.tenant
-    WHERE t.paused_at IS NULL AND j.cancelled_at IS NULL AND coalesce(j.start_after <= now(), true)
     GROUP BY 1, 2
 """)
 
@@ -100,7 +102,8 @@ def views(connection: Connection) -> list[Affinity]:
     if not chosen:
         return []
     queues = connection.execute(_QUEUES, {"out": OUT}).all()
-    queued = {(row.model, row.lane): int(row.queued) for row in connection.execute(_QUEUED, {"jobs": JOBS})}
+    waiting = connection.execute(_QUEUED, {"jobs": JOBS, "several": SEVERAL})
+    queued = {(row.model, row.lane): int(row.queued) for row in waiting}
     last = connection.execute(_LAST_HELD, {"lately": LATELY}).all()
     cost_s = connection.execute(_COST).scalar()
     return [
@@ -145,7 +148,9 @@ def _demands(
         by_model[row.model][Lane(row.lane)].append(row)
     found = []
     for model, lanes in by_model.items():
-        waiting = {lane: _waiting(rows, queued.get((model, lane), 0)) for lane, rows in lanes.items()}
+        # A job of several models does not say how many renders are of which: all of them may be of this one.
+        known = {lane: queued.get((model, lane), 0) + queued.get((SEVERAL, lane), 0) for lane in lanes}
+        waiting = {lane: _waiting(rows, known[lane]) for lane, rows in lanes.items()}
         waited_s = {lane: max((row.waited_s for row in rows), default=0.0) for lane, rows in lanes.items()}
         most_s = last_held_s.get(model, float("inf"))
         found.append(

@@ -28,7 +28,7 @@ MOST_JOBS = 10_000
 """Jobs that are looked at; where more wait, the answer is a least one."""
 
 _ME = text(f"""
-    SELECT j.tenant, j.lane, j.queued, q.id AS queue_id, q.name, j.paused_at, t.paused_at AS tenant_paused_at,
+    SELECT j.tenant, j.lane, j.queued, q.id AS queue_id, q.name, q.drained_at, j.paused_at, t.paused_at AS tenant_paused_at,
            t.max_in_flight, CASE WHEN j.start_after > now() THEN j.start_after END AS start_after,
            GREATEST(j.created_at, j.picked_at, j.start_after) AS served_at,
            j.priority + floor(EXTRACT(EPOCH FROM now() - GREATEST(j.created_at, j.picked_at, j.start_after)) / {RUNG_S})
@@ -131,6 +131,8 @@ def _held(me: Row[tuple[Any, ...]]) -> str:
         return "it is paused"
     if me.tenant_paused_at is not None:
         return "its tenant is paused"
+    if me.drained_at is not None:
+        return "its queue is drained"
     if me.max_in_flight == 0:
         return "its tenant may have no render in flight"
     return f"it is to begin at {me.start_after.isoformat(timespec='seconds')}" if me.start_after else ""

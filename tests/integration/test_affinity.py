@@ -193,6 +193,23 @@ def test_a_model_waits_from_when_it_was_last_held(repository: Repository) -> Non
     assert demands(repository)["a"].waited_s == pytest.approx(100, abs=20)
 
 
+def test_a_job_of_several_models_asks_for_each_that_waits(repository: Repository) -> None:
+    enlist(repository)
+    submit(repository, "b", 100)
+    do(repository, "UPDATE jobs SET model = '*'")
+    dispatch_all(repository)
+    assert demands(repository)["b"].waiting == 100
+
+
+def test_a_drained_device_stands_for_nothing(repository: Repository) -> None:
+    worker, _ = enlist(repository)
+    other, _ = enlist(repository, device="cuda:1")
+    do(repository, "INSERT INTO drains (host, device) VALUES ('h', 'cuda:0')")
+    assert [holder.worker for holder in view(repository).holders] == [other]
+    repository.end_worker(worker, "did not drain")
+    assert [holder.worker for holder in view(repository).holders] == [other]
+
+
 def test_what_may_not_be_sent_asks_for_nobody(repository: Repository) -> None:
     enlist(repository)
     paused = submit(repository, "b", 3)

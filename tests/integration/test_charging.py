@@ -98,6 +98,7 @@ HELD_BACK = {
     "of a count that says none": "UPDATE jobs SET queued = 0 WHERE tenant = 'b'",
     "in back-off": "UPDATE renders SET due_at = now() + interval '1 h' WHERE state = 0 AND priority = 1",
     "of a paused tenant": "INSERT INTO tenants (name, paused_at) VALUES ('b', now())",
+    "in a drained queue": "UPDATE queues SET drained_at = now() WHERE name = 'base.tiny.bulk'",
     "of a tenant at its limit": "INSERT INTO tenants (name, max_in_flight) VALUES ('b', 0)",
 }
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from pydantic import ValidationError
 
-from latentfarm.errors import Conflict, ManifestChanged, ManifestError
+from latentfarm.errors import Conflict, InvalidInput, ManifestChanged, ManifestError
 from latentfarm.manifests.reading import inline_rows
 from latentfarm.manifests.request import ManifestSource
 from latentfarm.repository import repairing, retrying, sets
@@ -265,8 +265,9 @@ def test_a_manifest_of_a_cancelled_dataset_comes_to_nothing(ground: Ground) -> N
     ground.repository.mark_cancelled(dataset_id, tenant="")
     ground.repository.cancel_renders(dataset_id)
     request = ground.request(_prompts(8))
-    with pytest.raises(Conflict):
-        ground.datasets.take(seen, request, inline_rows(request.manifest), tell=lambda _: None)
+    for found, error in ((seen, Conflict), (ground.dataset(), InvalidInput)):  # the latter ends it
+        with pytest.raises(error):
+            ground.datasets.take(found, request, inline_rows(request.manifest), tell=lambda _: None)
     assert ground.rows("SELECT count(*) FROM renders WHERE ordinal >= 0") == [(4,)]
     assert ground.dataset().state == "cancelled"
 
@@ -278,10 +279,8 @@ def test_one_ruined_manifest_keeps_no_other_from_its_turn(ground: Ground) -> Non
         ground.create([], name=name, manifest={"key": f"mine/{name}.csv"})
     ground.arrivals.start()
     try:
-        until(
-            "both were read",
-            lambda: ground.rows("SELECT count(*) FROM datasets WHERE phase = 'checking'") == [(0,)],
-        )
+        checking = "SELECT count(*) FROM datasets WHERE phase = 'checking'"
+        until("both were read", lambda: ground.rows(checking) == [(0,)])
         until(
             "rows are in",
             lambda: ground.rows("SELECT phase FROM datasets WHERE name = 'good'") == [("inserted",)],

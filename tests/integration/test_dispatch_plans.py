@@ -48,7 +48,7 @@ def test_no_plan_reads_the_backlog(repository: Repository, jobs: int, each: int)
         return touched(whole[0]["Plan"]), json.dumps(whole)
 
     def cost() -> tuple[float, float]:
-        wanted, told = plan(wanting._WANTING.text)
+        wanted, told = plan(wanting._WANTING.text, jobs=wanting.JOBS)
         assert "ix_renders_waiting" in told
         assert wanted < 200
         seen, told = plan(waiting._VIEW.text, **place, look=24, least=8)

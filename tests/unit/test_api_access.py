@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import pytest
 from fastapi import APIRouter
@@ -122,9 +123,26 @@ def test_what_a_proxy_says_is_a_reason_to_refuse_and_never_one_to_trust(header: 
     assert client().get("/v1/models/nonsense", headers=told).status_code == 401
 
 
+def test_a_page_of_another_site_needs_a_key() -> None:
+    evil, own = {"Origin": "https://evil.example"}, {"Origin": "http://testserver"}
+    assert client().get("/v1/models/nonsense", headers=evil).status_code == 401
+    assert client().get("/v1/models/nonsense", headers={"Origin": "null"}).status_code == 401
+    assert client().get("/v1/models/nonsense", headers=own).status_code == 404
+
+
 def test_a_refusal_comes_before_the_body_is_looked_at() -> None:
-    answer = client(require_keys=True).post("/v1/jobs", content=b"{", headers={"Content-Type": "text/plain"})
-    assert answer.status_code == 401
+    http = client(require_keys=True)
+    asked = 0
+    for path, item in http.get("/openapi.json").json()["paths"].items():
+        for method, operation in item.items():
+            if "requestBody" in operation:
+                where = path.format(job_id=UUID(int=7), name="a", prefix="abcd1234")
+                answer = http.request(
+                    method, where, content=b"{", headers={"Content-Type": "application/json"}
+                )
+                assert answer.status_code == 401, (method, path)
+                asked += 1
+    assert asked >= 10
 
 
 def test_keys_are_not_made_without_one() -> None:

@@ -154,6 +154,7 @@ def test_texts_are_typed_as_their_fields() -> None:
         (("refiner[mode]", "refiner[]"), "comes twice"),
         (("loras[][name]",), "cannot be the name of a field"),
         (("a b",), "cannot be the name of a field"),
+        (("a" + "[b]" * 1_300,), "is nested too deep"),
         (("image",), "is no file"),
     ],
 )
