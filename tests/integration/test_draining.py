@@ -152,7 +152,7 @@ def test_workers_are_named_by_id_host_device_or_both(
     ("body", "status"),
     [
         ({"worker": "nobody"}, 404),
-        ({"worker": "a\x00"}, 404),
+        ({"worker": "a\x00"}, 422),
         ({"worker": ""}, 422),
         ({}, 422),
         ({"host": "a"}, 422),
