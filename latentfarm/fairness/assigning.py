@@ -135,7 +135,8 @@ def _for_balance(plan: Plan) -> Change | None:
         worth = [
             (one, out)
             for one, out in plan.places(demand)
-            if plan.left_s(demand) > HOLD * one.load_s
+            if (out in plan.demands or not one.running)  # else it is about to be idle, and rule 2 comes
+            and plan.left_s(demand) > HOLD * one.load_s
             and plan.share_s(demand.model, 1) > MARGIN * plan.share_s(out, -1)
         ]
         if worth:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from math import ceil
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from latentfarm.fairness import Affinity, Demand, Holder, assign
@@ -146,6 +146,8 @@ def test_a_thousand_renders_of_four_models_on_two_workers(load_s: int, cost_s: i
     st.sampled_from([1, 7]),
     st.lists(st.tuples(st.integers(0, 300), st.integers(0, 5), st.integers(1, 20)), min_size=1, max_size=5),
 )
+# Renders that take longer than a worker keeps what it holds: it went to and fro, and ended none.
+@example(1, 2, 1, 7, [(0, 0, 2), (0, 1, 2)])
 def test_all_is_done_and_nobody_is_passed_by_beyond_the_bound(
     workers: int, models: int, load_s: int, cost_s: int, arrivals: list[tuple[int, int, int]]
 ) -> None:
