@@ -96,6 +96,11 @@ def estimate(report: dict[str, Any], speed: Speed | None, size: tuple[float, str
             f"{speed.busy_s:.1f} s that the live workers spent on {speed.steps:.0f} steps of"
             f" {speed.megapixels:.3f} megapixels: {each:.4g} s for a megapixel-step"
         )
+    return with_bytes(seconds, basis, report["images"], size)
+
+
+def with_bytes(seconds: float | None, basis: str, images: int, size: tuple[float, str] | None) -> Estimate:
+    """An estimate of GPU-seconds, and the bytes of so many images by what images of this farm are on average."""
     if size is None:
         return Estimate(
             device_seconds=seconds, device_seconds_basis=basis, bytes_basis="there is no image yet"
@@ -103,7 +108,7 @@ def estimate(report: dict[str, Any], speed: Speed | None, size: tuple[float, str
     return Estimate(
         device_seconds=seconds,
         device_seconds_basis=basis,
-        bytes=round(size[0] * report["images"]),
+        bytes=round(size[0] * images),
         bytes_basis=f"{size[1]}: {size[0]:.0f} bytes, whatever their width and height",
     )
 

@@ -2,6 +2,7 @@
 
 from sqlalchemy import Connection
 
+from api.datasets_shown import with_bytes
 from api.deps import Services
 from latentfarm.dataset_views import Estimate
 from latentfarm.quote_views import JobQuote
@@ -46,13 +47,4 @@ def estimate(model: str, images: int, work: float, cost: Cost | None, size: Size
             f"{cost.gpu_s:.1f} GPU-seconds of {cost.starts:.0f} claims of {model}, the last ones counting most, of"
             f" {cost.work:.3g} megapixel-steps each, the mean of {cost.claims}: {cost.each_s:.4g} s for a megapixel-step"
         )
-    if size is None:
-        return Estimate(
-            device_seconds=seconds, device_seconds_basis=basis, bytes_basis="there is no image yet"
-        )
-    return Estimate(
-        device_seconds=seconds,
-        device_seconds_basis=basis,
-        bytes=round(size[0] * images),
-        bytes_basis=f"{size[1]}: {size[0]:.0f} bytes, whatever their width and height",
-    )
+    return with_bytes(seconds, basis, images, size)
