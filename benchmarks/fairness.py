@@ -13,7 +13,7 @@ from benchmarks.measuring.machine import machine
 from benchmarks.measuring.outcome import Outcome
 from benchmarks.measuring.turns import Spread
 from latentfarm.fairness import Credits, decide
-from latentfarm.repository import charging, picking, waiting
+from latentfarm.repository import charging, claiming, picking, waiting
 
 if TYPE_CHECKING:
     import argparse
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from latentfarm.repository.facade import Repository
 
 ASKED = (
-    "The look at the jobs that wait, the decision, and the whole transaction that picks 24 renders up to its commit, over 1,000 to"
-    " 1,000,000 queued renders of 1 to 1,000 jobs; and the GPU-seconds of two tenants of equal weight, one with 100,000"
+    "The look at the jobs that wait, the decision, the whole transaction that picks 24 renders up to its commit, and a worker's claim of"
+    " them, over 1,000 to 1,000,000 queued renders of 1 to 1,000 jobs; and the GPU-seconds of two tenants of equal weight, one with 100,000"
     " queued and one that comes late with 1,000, whose renders cost another time. Real PostgreSQL; workers are rows, and"
     " their clock is moved by hand."
 )
@@ -57,7 +57,7 @@ def measure(folder: Path, options: argparse.Namespace) -> Outcome:
                     f"{name} {spread.median:.2f} ms" for name, spread in found[renders].items()
                 )
             again = costs(repository, jobs, max(1, deep[0] // jobs), options.rounds)
-            for name in ("decide", "pick"):
+            for name in ("decide", "pick", "claim"):
                 first = (found[deep[0]][name].low + again[name].low) / 2
                 last = found[deep[-1]][name].low
                 result.most(f"{name}, {jobs:,} jobs, deepest / shallowest", last / first, SLOWER)
@@ -71,26 +71,32 @@ def measure(folder: Path, options: argparse.Namespace) -> Outcome:
 
 
 def costs(repository: Repository, jobs: int, each: int, rounds: int) -> dict[str, Spread]:
-    """Milliseconds of the look, the decision, and the transaction, each of 24 renders."""
+    """Milliseconds of the look, the decision, the pick and the claim, each of 24 renders."""
     queue = sharing.fill(repository, jobs, each)
-    found: dict[str, list[float]] = {"look": [], "decide": [], "pick": []}
+    worker = sharing.worker(repository, capacity=12)  # a window of 24
+    found: dict[str, list[float]] = {"look": [], "decide": [], "pick": [], "claim": []}
     for _ in range(rounds):
         seen, look_ms = timed(lambda: repository.transact(lambda c: waiting.view(c, queue, 24)))
         _, often_ms = timed(lambda seen=seen: [decide(seen, Credits(24)) for _ in range(OFTEN)])  # type: ignore[misc]
-        pick_ms = picked(repository, queue)
-        for name, ms in (("look", look_ms), ("decide", often_ms / OFTEN), ("pick", pick_ms)):
+        pick_ms, claim_ms = taken(repository, queue, worker)
+        for name, ms in zip(found, (look_ms, often_ms / OFTEN, pick_ms, claim_ms), strict=True):
             found[name].append(ms)
     return {name: Spread.of(values) for name, values in found.items()}
 
 
-def picked(repository: Repository, queue: Queue) -> float:
-    """Milliseconds of a pick of 24 up to its commit. It is taken back: a thousand jobs of one render would run out."""
+def taken(repository: Repository, queue: Queue, worker: int) -> tuple[float, float]:
+    """Milliseconds of a pick of 24 and of their claim, up to the commit.
+
+    Both are taken back: a thousand jobs of one render would run out.
+    """
     with repository.engine.connect() as connection:
-        (picks, _), ms = timed(lambda: picking.fill(connection, queue, least=24))
+        (picks, _), pick_ms = timed(lambda: picking.fill(connection, queue, least=24))
+        pairs = [(pick.render_id, pick.fence) for pick in picks]
+        claimed, claim_ms = timed(lambda: claiming.claim(connection, worker, pairs))
         connection.rollback()
-    if len(picks) != 24:
-        raise RuntimeError(f"24 renders were to be picked, and {len(picks)} were")
-    return ms
+    if len(claimed) != 24:
+        raise RuntimeError(f"24 renders were to be claimed, and {len(claimed)} were")
+    return pick_ms, claim_ms
 
 
 def timed(work: Callable[[], T]) -> tuple[T, float]:

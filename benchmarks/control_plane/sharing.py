@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _ROOT = Path(__file__).resolve().parents[2]
 _REF = ObjectRef("v1/x", b"\0" * 32, 1)
-_EMPTY = text("TRUNCATE renders, attempts, objects, jobs, tenants, meters CASCADE")
+_EMPTY = text("TRUNCATE renders, attempts, objects, jobs, tenants, meters, workers CASCADE")
 _FILL = text("""
     WITH made AS (
         INSERT INTO jobs (id, tenant, kind, spec_id, lane, priority, state, seed, num_images, remaining, queued,
@@ -55,7 +55,7 @@ def records(folder: Path) -> Iterator[Repository]:
 
 
 def empty(repository: Repository) -> None:
-    """Takes all jobs away, and what tenants are owed."""
+    """Takes all jobs and workers away, and what tenants are owed."""
     repository.transact(lambda c: c.execute(_EMPTY))
 
 
@@ -76,6 +76,15 @@ def fill(repository: Repository, jobs: int, each: int) -> Queue:
     return queue
 
 
+def worker(repository: Repository, *, capacity: int, device: str = "0") -> int:
+    """Registers one that is ready, and never asks for its lease again."""
+    made = repository.register(
+        host="h", pid=1, device=device, stages=[Stage.BASE], models=["tiny"], lease_s=1e6
+    )
+    repository.mark_ready(made, {"capacity": capacity})
+    return made
+
+
 @dataclass(slots=True)
 class Workers:
     """Rows that take what is dispatched, hold it for `cost_s` of the hand-moved clock, and finish it."""
@@ -90,12 +99,9 @@ class Workers:
     def start(self, count: int) -> None:
         """Registers so many."""
         for number in range(count):
-            worker = self.repository.register(
-                host="h", pid=1, device=str(number), stages=[Stage.BASE], models=["tiny"], lease_s=1e6
-            )
-            self.repository.mark_ready(worker, {"capacity": self.slots})
-            self.ids.append(worker)
-            self.held[worker] = []
+            made = worker(self.repository, capacity=self.slots, device=str(number))
+            self.ids.append(made)
+            self.held[made] = []
 
     def second(self, now: int, queue: Queue, tenant_of: dict[Any, str]) -> None:
         """Ends what is due, claims, dispatches, and charges."""

@@ -27,7 +27,23 @@ if TYPE_CHECKING:
     from worker.engine.sample import Sample
 
 SEEDS = range(4)
-GATHER_S = 60.0
+
+
+class Gathering:
+    """Lets the decoder see all that will come before it takes the first: else it depends on threads what waits."""
+
+    def __init__(self) -> None:
+        self.until_s = 60.0
+        self.begun: list[Decodable] = []  # held: another's id may be that of one that is gone
+        self.take = Decodable.take
+
+    def patiently(self, waiting: Decodable) -> list[Sample]:
+        until = time.monotonic() + self.until_s
+        if not any(waiting is known for known in self.begun):
+            self.begun.append(waiting)
+            while waiting._waiting.qsize() < len(SEEDS) and time.monotonic() < until:
+                time.sleep(0.01)
+        return self.take(waiting)
 
 
 class Passes:
@@ -49,18 +65,14 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> Passes:
 
 
 @pytest.fixture
-def gathered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The decoder sees all that will come before it takes the first: else it depends on threads what waits."""
-    take, begun = Decodable.take, set[int]()
+def gathering(monkeypatch: pytest.MonkeyPatch) -> Gathering:
+    made = Gathering()
 
-    def patiently(self: Decodable) -> list[Sample]:
-        until = time.monotonic() + GATHER_S
-        while id(self) not in begun and self._waiting.qsize() < len(SEEDS) and time.monotonic() < until:
-            time.sleep(0.01)
-        begun.add(id(self))
-        return take(self)
+    def take(self: Decodable) -> list[Sample]:
+        return made.patiently(self)
 
-    monkeypatch.setattr(Decodable, "take", patiently)
+    monkeypatch.setattr(Decodable, "take", take)
+    return made
 
 
 def _sample(
@@ -83,15 +95,14 @@ def _taken(*samples: Sample) -> list[list[int]]:
     return found
 
 
-@pytest.mark.usefixtures("gathered")
 def test_images_of_one_pass_are_those_that_each_gives_alone(
-    make: MakeSpec, tiny: LoadedModel, passes: Passes, monkeypatch: pytest.MonkeyPatch
+    make: MakeSpec, tiny: LoadedModel, passes: Passes, gathering: Gathering
 ) -> None:
     specs = [(make(num_inference_steps=3), seed) for seed in SEEDS]
     with Rig(tiny) as rig:
         together = rig.pictures(specs)
     assert passes.sizes == [len(SEEDS)]
-    monkeypatch.setattr("tests.integration.test_engine_decoding.GATHER_S", 0.0)
+    gathering.until_s = 0.0
     with Rig(with_bucket(tiny, 1)) as rig:
         alone = rig.pictures(specs)
     assert passes.sizes == [len(SEEDS)], "a bucket of one decodes one image at a time"
@@ -100,7 +111,7 @@ def test_images_of_one_pass_are_those_that_each_gives_alone(
         assert largest_difference(left.pixels, right.pixels) <= 1
 
 
-@pytest.mark.usefixtures("gathered")
+@pytest.mark.usefixtures("gathering")
 def test_an_image_that_is_not_finite_fails_alone(
     make: MakeSpec, tiny: LoadedModel, passes: Passes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -117,7 +128,7 @@ def test_an_image_that_is_not_finite_fails_alone(
     assert [type(result) for result in results] == [Picture, Picture, NonFiniteError, Picture]
 
 
-@pytest.mark.usefixtures("gathered")
+@pytest.mark.usefixtures("gathering")
 def test_a_pass_that_fails_is_made_one_by_one(
     make: MakeSpec, tiny: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
