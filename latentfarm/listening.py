@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 RECONNECT_S = 1.0
+NOTICE_S = 0.5
+"""Seconds at most until a thread that only listens notices that it should end."""
 PING_S = 5.0
 """Seconds between two questions to the database, which by itself may have nothing to say for hours."""
 ANSWER_S = 10.0
@@ -68,7 +70,7 @@ class Listener(threading.Thread):
                 self._heard(channel, "")
             ping_at = time.monotonic() + PING_S
             while not self._stopping.is_set():
-                for note in connection.notifies(timeout=0.5):
+                for note in connection.notifies(timeout=NOTICE_S):
                     self._heard(note.channel, note.payload)
                 if time.monotonic() >= ping_at:
                     # Who only listens never learns that the line is dead.

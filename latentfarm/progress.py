@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 CHANNEL = "latentfarm:progress"
 LOOK_S = 1.0
 """Seconds between two looks at whether anybody listens."""
+NOTICE_S = 0.5
+"""Seconds at most until the listening thread notices that it should end, or that somebody watches."""
 LEAST_S = 0.5
 """Least seconds between two messages about one render."""
 _TURN_S = 0.1
@@ -146,7 +148,7 @@ class ProgressListener(threading.Thread):
         import redis.exceptions
 
         while not self._stopping.is_set():
-            if not self._wanted.wait(0.5):
+            if not self._wanted.wait(NOTICE_S):
                 continue
             try:
                 self._listen()
@@ -159,7 +161,7 @@ class ProgressListener(threading.Thread):
             channel.subscribe(CHANNEL)
             until = time.monotonic() + RENEW_S
             while self._wanted.is_set() and not self._stopping.is_set() and time.monotonic() < until:
-                message = channel.get_message(timeout=0.5)
+                message = channel.get_message(timeout=NOTICE_S)
                 item = decode(message["data"]) if message else None
                 if item is not None:
                     self._heard(item)

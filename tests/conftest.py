@@ -12,13 +12,14 @@ import psycopg
 import pytest
 from pydantic import SecretStr
 
+from latentfarm import listening, progress
 from latentfarm.broker import Broker
 from latentfarm.database import connect
 from latentfarm.embedded.stack import Stack
 from latentfarm.repository.facade import Repository
 from latentfarm.settings import Settings
 from latentfarm.storage import S3Store
-from tests.own_farm import admin, database_url, own_environment
+from tests.own_farm import admin, database_url, forgo_fsync, own_environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,10 +34,17 @@ def _clean_environment() -> None:
         del os.environ[name]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _soon() -> None:
+    """An API of a test's own ends with it: half a second each is some minutes of all tests."""
+    listening.NOTICE_S = progress.NOTICE_S = 0.05
+
+
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """PostgreSQL, Redis and S3, all real, on free loopback ports."""
     with Stack(tmp_path_factory.mktemp("stack")) as stack:
+        forgo_fsync(stack)
         yield stack
 
 
