@@ -107,7 +107,7 @@ def wait_for_a_busy_backend(farm: Farm, environment: dict[str, str]) -> None:
             time.sleep(0.02)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.long)])
 def test_a_signal_stops_it_in_good_order(tmp_path, number):
     with Farm(tmp_path / "farm") as farm:
         farm.environment()
@@ -122,7 +122,7 @@ def test_a_signal_stops_it_in_good_order(tmp_path, number):
 
 @linux
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-@pytest.mark.parametrize("seconds", [0.3, 0.9])
+@pytest.mark.parametrize("seconds", [pytest.param(0.3, marks=pytest.mark.long), 0.9])
 def test_an_end_in_the_middle_of_the_start_leaves_a_folder_that_starts(tmp_path, number, seconds):
     with Farm(tmp_path / "farm") as farm:
         time.sleep(seconds)

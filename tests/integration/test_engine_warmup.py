@@ -62,6 +62,7 @@ def test_a_cpu_without_a_compiler_has_nothing_to_warm(tiny_entry: ModelEntry, en
     assert needs_warming(tiny_entry, "cuda:0")
 
 
+@pytest.mark.long
 def test_the_refiner_is_warmed_from_a_picture(entry: ModelEntry, compiled: list[int]) -> None:
     orders = orders_of(entry, [Stage.REFINE])
     warm_up(load_model(entry, [Stage.REFINE]), orders)

@@ -139,7 +139,7 @@ def alone(tiny: LoadedModel) -> Iterator[Rig]:
 
 
 @pytest.mark.parametrize(
-    "chunk", [0, 1, *(pytest.param(n, marks=pytest.mark.long) for n in range(2, SETS // CHUNK))]
+    "chunk", [0, *(pytest.param(n, marks=pytest.mark.long) for n in range(1, SETS // CHUNK))]
 )
 def test_a_bucket_of_one_gives_stocks_image(
     chunk: int, cases: list[Case], alone: Rig, tiny: LoadedModel

@@ -9,7 +9,6 @@ from training.studio import Studio, open_studio
 from training.verdicts import EFFECTS, measured
 
 SEEDS = range(100, 150)
-QUICK = {"shift_by_crop"}
 ELSEWHERE = {"object_by_prompt", "ideal_by_refiner"}  # test_tiny_pair asks more of them
 
 
@@ -19,14 +18,8 @@ def studio() -> Studio:
     return open_studio(Path("models/tiny"))
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        name if name in QUICK else pytest.param(name, marks=pytest.mark.long)
-        for name in EFFECTS
-        if name not in ELSEWHERE
-    ],
-)
+@pytest.mark.long
+@pytest.mark.parametrize("name", [name for name in EFFECTS if name not in ELSEWHERE])
 def test_stock_pipelines_show_the_effect(studio: Studio, name: str) -> None:
     _, bounds = measured(studio, name, SEEDS)
     assert all(bound["met"] for bound in bounds.values()), bounds

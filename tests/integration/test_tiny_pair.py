@@ -70,11 +70,12 @@ def test_the_latents_have_unit_variance(studio):
 
 def test_pictures_show_what_prompts_say(studio):
     exam = set_exam(24, seed=5)
-    shares = mark(studio.pictures(exam.prompts, exam.seeds), exam.scenes)
+    pictures = studio.pictures(exam.prompts, exam.seeds)
+    shares = mark(pictures, exam.scenes)
     assert shares["main"] >= 0.75, shares
     assert shares["place"] >= 0.7, shares
     # Another caption's answers are chance.
-    shifted = mark(studio.pictures(exam.prompts, exam.seeds), [*exam.scenes[1:], exam.scenes[0]])
+    shifted = mark(pictures, [*exam.scenes[1:], exam.scenes[0]])
     assert shifted["main"] <= 0.3
 
 
