@@ -5,16 +5,19 @@ Whoever waits holds neither a thread nor a connection to the database: the hub t
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import Callable, Iterable
 from typing import Protocol
 from uuid import UUID
 
-from starlette.concurrency import run_in_threadpool
+import anyio
+from anyio.to_thread import run_sync
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from api.deadline import PATIENCE
-from latentfarm.errors import InvalidInput
+from latentfarm.errors import InvalidInput, LatentfarmError
 from latentfarm.events import EventHub
 from latentfarm.progress import Progress
 from latentfarm.records import Event, Job
@@ -24,6 +27,8 @@ from latentfarm.views import FINAL_EVENTS
 LONGEST_S = 60
 """Seconds that an answer may wait: what lies between does not keep a silent connection for longer."""
 APPLIED = "Preference-Applied"
+LOOK_S = 2.0
+"""Further seconds that it may take to look how the job is; less than the deadline of any answer."""
 
 
 class Jobs(Protocol):
@@ -81,10 +86,22 @@ class Patient(Response):
         """One answer."""
         if PATIENCE in scope:
             scope[PATIENCE].seconds += self._seconds
-        has_ended = await self._wait(receive)
-        answer = await run_in_threadpool(self._ended) if has_ended else self._accepted
+        answer = await self._end(receive) or self._accepted
         answer.headers[APPLIED] = f"wait={self._seconds}"
         await answer(scope, receive, send)
+
+    async def _end(self, receive: Receive) -> Response | None:
+        """The answer of a job that has ended; None when it has not, or nobody can tell.
+
+        The job is stored, so that a service that dies or hangs meanwhile must not make an error of it.
+        """
+        with (
+            contextlib.suppress(SQLAlchemyError, LatentfarmError),
+            anyio.move_on_after(self._seconds + LOOK_S),
+        ):
+            if await self._wait(receive):
+                return await run_sync(self._ended, abandon_on_cancel=True)
+        return None
 
     async def _wait(self, receive: Receive) -> bool:
         """Whether the job has ended; False too when the client has left, or the process stops."""
@@ -111,7 +128,8 @@ class Patient(Response):
             subscription.close()
 
     async def _is_final(self) -> bool:
-        job = await run_in_threadpool(self._jobs.get_job, self._job_id, tenant=self._tenant)
+        look = functools.partial(self._jobs.get_job, self._job_id, tenant=self._tenant)
+        job = await run_sync(look, abandon_on_cancel=True)
         return job is not None and job.state in FINAL_JOB
 
 

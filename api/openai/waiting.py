@@ -20,6 +20,7 @@ from latentfarm.database import is_away
 from latentfarm.errors import LatentfarmError, NotFound
 from latentfarm.logs import get_logger
 from latentfarm.progress import Progress
+from latentfarm.retention import told
 from latentfarm.states import FINAL_JOB, RenderState
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class Wait:
         """The job whenever there is news of it, and at last as it ended; None: nothing new for `LOOK_S`.
 
         Raises:
-            ProblemError: the time is over, the process stops, or nobody waits any more.
+            ProblemError: the time is over, the process stops, nobody waits any more, or the images are kept no longer.
         """
         subscription = self._use.hub.watch(self.job_id, self._deliver)
         try:
@@ -95,6 +96,10 @@ class Wait:
                 self._news.clear()
                 page = await self._look()
                 self._ended = page is not None and page.job.state in FINAL_JOB
+                if page is not None and page.job.gone_at is not None:
+                    raise final(
+                        HTTPStatus.GONE, "gone", told(f"the images of job {self.job_id}", page.job.gone_at)
+                    )
                 yield page
                 if self._ended:
                     return

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import httpx
 import pytest
+from sqlalchemy import text
 
 from api import app as application
 from api.deadline import Deadline
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from latentfarm.broker import Broker
+    from latentfarm.repository.facade import Repository
     from latentfarm.settings import Settings
 
 PATIENCE_S = 3.0
@@ -94,6 +96,24 @@ def test_without_the_database_every_route_says_so_in_time(
         assert time.monotonic() < end
     # What was answered too late may yet be done: a frozen database has got the cancel.
     assert http.get(url).json()["state"] in (["queued"] if way == "close" else ["queued", "cancelled"])
+
+
+@pytest.mark.parametrize("way", ["close", "freeze"])
+def test_who_waits_for_a_job_has_it_though_the_database_goes_away(
+    database: tuple[httpx.Client, Gate], repository: Repository, way: str
+) -> None:
+    http, gate = database
+    with ThreadPoolExecutor(1) as pool:
+        headers = {"Prefer": "wait=3"}
+        asked = pool.submit(http.post, "/v1/jobs", json={"prompt": "a"}, headers=headers, timeout=60)
+        end = time.monotonic() + 30
+        while "latentfarm_event_streams 1.0" not in http.get("/metrics", timeout=30).text:
+            assert time.monotonic() < end
+        getattr(gate, way)()
+        answer = asked.result()
+    assert (answer.status_code, answer.headers["preference-applied"]) == (202, "wait=3")
+    stored = repository.transact(lambda c: c.execute(text("SELECT id FROM jobs")).scalar_one())
+    assert answer.json()["id"] == str(stored)
 
 
 def test_a_stuck_database_is_survived_by_the_threads(database: tuple[httpx.Client, Gate]) -> None:
