@@ -3,16 +3,17 @@
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Response
+from fastapi import APIRouter, Header, Query, Response
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from api.access import needs
-from api.deps import JobId, Tenant, Use
+from api.deps import JobId, Tenant, Use, Who
 from api.openapi import problems
 from api.streaming import Watch
 from latentfarm.api_keys import Scope
 from latentfarm.errors import InvalidInput, NotFound
+from latentfarm.repository.replaying import place
 from latentfarm.states import FINAL_JOB
 
 router = APIRouter(prefix="/v1/jobs", tags=["events"])
@@ -32,25 +33,41 @@ async def events(
     job_id: JobId,
     use: Use,
     tenant: Tenant,
-    last_event_id: Annotated[str | None, Header(description="Go on after this event.")] = None,
+    who: Who,
+    last_event_id: Annotated[
+        str | None, Header(description="Go on after this event. Counts before `after`.")
+    ] = None,
+    after: Annotated[
+        str | None,
+        Query(description="The same, for who cannot set the header: `id` of the last event that was read."),
+    ] = None,
 ) -> Response:
-    """States as they are committed, and steps (lossy) as they are taken, until the job has ended."""
+    """States as they are committed, and steps (lossy) as they are taken, until the job has ended.
+
+    Events of states have an `id`; who comes back with the last one misses none and gets none twice, for as long as
+    events are kept (7 days). An id that is older, or never was, is answered with `job.current`: how the job stands,
+    and that events are missing. The stream ends when its API key is revoked or expires.
+    """
     job = await run_in_threadpool(use.repository.get_job, job_id, tenant=tenant)
     if job is None:
         raise NotFound(f"no job {job_id}")
-    after = _number(last_event_id)
-    if after and job.state in FINAL_JOB:
-        missed = await run_in_threadpool(use.repository.events, [job_id], after=after)
-        if not missed:
-            return Response(status_code=204)
-    watch = Watch(use.hub, use.repository, job_id, tenant, after)
+    named = _number("Last-Event-ID", last_event_id) or _number("after", after)
+    stands = await run_in_threadpool(use.repository.transact, lambda c: place(c, job_id, named=named))
+    # Asked in this order: the state and the last event of a job are written in one transaction.
+    if named and job.state in FINAL_JOB and stands.seen_all:
+        return Response(status_code=204)
+
+    def admitted() -> bool:
+        return who.key is None or use.keys.is_usable(who.key.prefix)
+
+    watch = Watch(use.hub, use.repository, job_id, tenant, stands, admitted)
     return StreamingResponse(watch.lines(), media_type="text/event-stream", headers=_HEADERS)
 
 
-def _number(last_event_id: str | None) -> int:
-    if last_event_id is None:
+def _number(field: str, given: str | None) -> int:
+    if given is None:
         return 0
     # 18 digits: what still is a bigint of PostgreSQL.
-    if not (last_event_id.isascii() and last_event_id.isdigit() and len(last_event_id) <= 18):
-        raise InvalidInput("Last-Event-ID", "not an id of an event", "a whole number")
-    return int(last_event_id)
+    if not (given.isascii() and given.isdigit() and len(given) <= 18):
+        raise InvalidInput(field, "not an id of an event", "a whole number")
+    return int(given)

@@ -190,9 +190,13 @@ class Client:
         """The models that specs may name."""
         return tuple(ModelList.model_validate_json(self._http.request("GET", "/v1/models").content).data)
 
-    def events(self, job: JobSummary | uuid.UUID | str) -> Iterator[EventView]:
-        """States and steps of a job until it has ended, also over lost connections."""
-        return client_events.follow(self._http, f"{_path(job)}/events")
+    def events(self, job: JobSummary | uuid.UUID | str, *, after: int | None = None) -> Iterator[EventView]:
+        """States and steps of a job until it has ended, also over lost connections: no state is left out or told twice.
+
+        Args:
+            after: `id` of the last event that was read before.
+        """
+        return client_events.follow(self._http, f"{_path(job)}/events", after)
 
     def wait(self, job: JobSummary | uuid.UUID | str, *, timeout: float | None = None) -> JobView:
         """Returns the job once it has ended, however it ended.

@@ -33,14 +33,16 @@ def parse(lines: Iterable[str]) -> Iterator[EventView]:
             yield event
 
 
-def follow(http: Http, path: str) -> Iterator[EventView]:
+def follow(http: Http, path: str, seen: int | None = None) -> Iterator[EventView]:
     """All events of a job until its last one, over as many connections as that takes.
+
+    Args:
+        seen: id of the last event that was read before.
 
     Raises:
         NotFound: no such job.
         ServiceUnavailable: the API was away for `http.retry_s`.
     """
-    seen: int | None = None
     tries = http.tries()
     while True:
         last_try = next(tries)

@@ -52,6 +52,11 @@ class KeyRing:
             self.repository.transact(lambda c: access.note_use(c, prefix))
         return key if usable else None
 
+    def is_usable(self, prefix: str) -> bool:
+        """Whether a key that was found before still is neither expired nor revoked."""
+        found = self.repository.transact(lambda c: access.find(c, prefix))
+        return found is not None and found[2]
+
     def revoke(self, prefix: str) -> ApiKey:
         """Ends a key at once and for good; one that was revoked before stays so.
 

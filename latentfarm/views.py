@@ -230,7 +230,8 @@ class EventView(View):
 
     Attributes:
         id: what `Last-Event-ID` takes; progress has none, since it is not kept.
-        type: `job.running`, `image.succeeded`, `image.failed`, `job.succeeded`, ..., or `progress`.
+        type: `job.running`, `image.succeeded`, `image.failed`, `job.succeeded`, ..., `job.current` in place of
+            events that are kept no longer, or `progress`.
         data: `state` and `failed` of a job, `index` of an image; `index`, `stage`, `step`, `total`
             of progress.
     """
