@@ -21,6 +21,7 @@ from latentfarm.job_outlook import outlook_of
 from latentfarm.lifecycle import Submitted
 from latentfarm.quote_views import JobQuote
 from latentfarm.repository import listing as jobs_listed
+from latentfarm.repository import reviving
 from latentfarm.states import JobState
 from latentfarm.views import JobList, JobView
 
@@ -162,6 +163,21 @@ def show(
 def cancel(job_id: JobId, request: Request, use: Use, tenant: Tenant) -> JobView:
     """Takes a job back, wherever its images are. A job that has ended stays as it is."""
     use.farm.cancel(job_id, tenant=tenant)
+    return _page(use, tenant, job_id, request, first=0, limit=IMAGES_PAGE)
+
+
+@router.post(
+    "/{job_id}/retry",
+    responses=problems(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS),
+    dependencies=[needs(Scope.SUBMIT)],
+)
+def retry(job_id: JobId, request: Request, use: Use, tenant: Tenant) -> JobView:
+    """Tries the failed images of a job that has ended again, and touches no other. The job is running again.
+
+    409 `ended` when no image has failed, the job was cancelled or its images are kept no longer, `latents_gone` or
+    `input_gone` when what they would start from is, and `not_ready` while the job is at work.
+    """
+    use.repository.transact(lambda c: reviving.retry(c, job_id, tenant=tenant))
     return _page(use, tenant, job_id, request, first=0, limit=IMAGES_PAGE)
 
 

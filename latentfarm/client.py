@@ -186,6 +186,16 @@ class Client:
         """Takes a job back; one that has ended stays as it is."""
         return JobView.model_validate_json(self._http.request("POST", f"{_path(job)}/cancel").content)
 
+    def retry(self, job: JobSummary | uuid.UUID | str) -> JobView:
+        """Tries the failed images of a job that has ended again, and no other.
+
+        Raises:
+            Ended: none has failed, the job was cancelled, or its images are kept no longer.
+            SourceGone: what they would start from is kept no longer.
+            Conflict: the job is still at work.
+        """
+        return JobView.model_validate_json(self._http.request("POST", f"{_path(job)}/retry").content)
+
     def models(self) -> tuple[ModelView, ...]:
         """The models that specs may name."""
         return tuple(ModelList.model_validate_json(self._http.request("GET", "/v1/models").content).data)

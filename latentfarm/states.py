@@ -65,7 +65,7 @@ class RenderState(IntEnum):
     """Final: the object is visible. `latentfarm verify --repair` takes it back when that object is lost, and whoever
     packs its shard when the image is to be rendered again with another seed. Of a dataset it goes when it is packed."""
     FAILED = 4
-    """Final: the attempts tell why. Of a dataset, a user may have it tried again by `retry-failed`."""
+    """Final: the attempts tell why. A user may have it tried again: `retry` of a job, `retry-failed` of a dataset."""
     CANCELLED = 5
     """Final: the job was cancelled before this render had ended."""
 
@@ -101,7 +101,7 @@ TRANSITIONS: dict[tuple[RenderState, RenderState], str] = {
         S.SUCCEEDED,
         S.QUEUED,
     ): "operator: verify found its object missing or altered; packer: its image is wanting and gets another seed",
-    (S.FAILED, S.QUEUED): "API: retry-failed of its dataset",
+    (S.FAILED, S.QUEUED): "API: retry of its job, or retry-failed of its dataset",
     (S.QUEUED, S.CANCELLED): "API: the job was cancelled",
     (S.DISPATCHED, S.CANCELLED): "API: the job was cancelled",
     (S.RUNNING, S.CANCELLED): "API: the job was cancelled; the worker learns it by its fence",

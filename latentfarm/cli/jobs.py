@@ -1,4 +1,4 @@
-"""`latentfarm jobs`: list, show, attempts, cancel, watch, refine."""
+"""`latentfarm jobs`: list, show, attempts, cancel, retry, watch, refine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from latentfarm.client import Client
 if TYPE_CHECKING:
     from latentfarm.views import AttemptView, JobList, JobView
 
-app = typer.Typer(help="List, show, cancel, watch and refine jobs.", no_args_is_help=True)
+app = typer.Typer(help="List, show, cancel, retry, watch and refine jobs.", no_args_is_help=True)
 
 JobId = Annotated[str, typer.Argument(help="Id of a job.", metavar="JOB")]
 
@@ -157,6 +157,28 @@ def cancel(job: JobId, api: Api = None, json_: Json = False) -> None:
         as_json(found.model_dump(mode="json"))
     else:
         say(f"{found.id}  {found.state}")
+
+
+@app.command()
+def retry(
+    job: JobId,
+    *,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Wait for the end, and save the pictures in this folder."),
+    ] = None,
+    api: Api = None,
+    json_: Json = False,
+) -> None:
+    """Try the failed images of a job again, and no other."""
+    with Client(api) as client:
+        found = client.retry(job)
+        if out is not None:
+            finish(client, found, out, json_=json_)
+        elif json_:
+            as_json(found.model_dump(mode="json"))
+        else:
+            say(f"{found.id}  {found.state}, {found.remaining} images are tried again")
 
 
 @app.command()

@@ -156,7 +156,7 @@ def repair(connection: Connection, job_id: UUID, wanted: Sequence[Again]) -> set
     for item in again:
         by_queue[item.stage, str(pictures[item.render_id]["model"])].append(item.render_id)
     for (stage, model), ids in sorted(by_queue.items()):
-        _queue_again(connection, ids, stage, queue_id(connection, stage, model, Lane(job.lane)))
+        queue_again(connection, ids, stage, queue_id(connection, stage, model, Lane(job.lane)))
     ids = [item.render_id for item in again]
     shards = Counter(connection.execute(_SHARDS, {"ids": ids}).scalars())
     if shards:
@@ -170,7 +170,8 @@ def repair(connection: Connection, job_id: UUID, wanted: Sequence[Again]) -> set
     return {item.render_id for item in again}
 
 
-def _queue_again(connection: Connection, ids: list[int], stage: Stage, queue: int) -> None:
+def queue_again(connection: Connection, ids: list[int], stage: Stage, queue: int) -> None:
+    """Puts renders back into a queue with a higher fence, all tries before them, and hides what they had."""
     values = {"ids": ids, "stage": int(stage), "queue": queue, "queued": int(RenderState.QUEUED)}
     connection.execute(_QUEUE_AGAIN, values)
     # Latents that could not be used go with the image; the base stage makes new ones.
@@ -188,9 +189,7 @@ def _still_lost(connection: Connection, job_id: UUID, wanted: Sequence[Again]) -
     # What is sealed meanwhile needs the image no longer.
     ended -= set(connection.execute(_SEALED, {"ids": ids}).scalars())
     shown = {row.render_id: row.fence for row in connection.execute(_SHOWN, {"ids": ids})}
-    held = [item.held for item in wanted if item.held is not None]
-    pairs = {"renders": [render for render, _ in held], "fences": [fence for _, fence in held]}
-    kept = {(row.render_id, row.fence) for row in connection.execute(_HOLD, pairs)}
+    kept = hold(connection, [item.held for item in wanted if item.held is not None])
     return [
         item
         for item in wanted
@@ -198,6 +197,12 @@ def _still_lost(connection: Connection, job_id: UUID, wanted: Sequence[Again]) -
         and shown.get(item.render_id) == item.shown
         and (item.held is None or item.held in kept)
     ]
+
+
+def hold(connection: Connection, held: Sequence[tuple[int, int]]) -> set[tuple[int, int]]:
+    """Locks rows of latents, so that no sweep takes them before the transaction ends; those that are still kept."""
+    pairs = {"renders": [render for render, _ in held], "fences": [fence for _, fence in held]}
+    return {(row.render_id, row.fence) for row in connection.execute(_HOLD, pairs)}
 
 
 def forget_latents(connection: Connection, render_id: int, fence: int) -> bool:

@@ -55,6 +55,8 @@ ROWS = {
     "get /v1/jobs/{job_id}/images/{index}/attempts": Row(Scope.READ, 200),
     "post /v1/jobs/{job_id}/pause": Row(Scope.CANCEL, 200),
     "post /v1/jobs/{job_id}/resume": Row(Scope.CANCEL, 200),
+    # All of its images are there.
+    "post /v1/jobs/{job_id}/retry": Row(Scope.SUBMIT, 409),
     "post /v1/jobs/{job_id}/cancel": Row(Scope.CANCEL, 200),
     "post /v1/datasets": Row(Scope.SUBMIT, 201, BIRDS),
     "get /v1/datasets": Row(Scope.READ, 200),

@@ -51,6 +51,7 @@ def test_the_routes_are_those_that_were_promised(document: dict[str, Any]) -> No
         "post /v1/jobs/{job_id}/pause",
         "post /v1/jobs/{job_id}/resume",
         "post /v1/jobs/{job_id}/refine",
+        "post /v1/jobs/{job_id}/retry",
         "get /v1/jobs/{job_id}/events",
         "get /v1/jobs/{job_id}/images/{index}",
         "get /v1/jobs/{job_id}/images/{index}/attempts",
