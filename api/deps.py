@@ -65,7 +65,10 @@ def job_id(
 def idempotency_key(
     idempotency_key: Annotated[
         str | None,
-        Header(description="The same key and body again give the first answer again, and no second job."),
+        Header(
+            description="The same key and body again give the first answer again, and no second job.",
+            json_schema_extra={"pattern": rf"^[!-~]([ -~]{{0,{MAX_KEY - 2}}}[!-~])?$"},
+        ),
     ] = None,
 ) -> str | None:
     """The key of a submit, if any.

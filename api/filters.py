@@ -1,13 +1,26 @@
 """Which jobs a list shows."""
 
+import re
 from typing import Annotated, Literal
 
 from fastapi import Depends, Query
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, BeforeValidator
 
 from latentfarm.errors import InvalidInput
 from latentfarm.repository.listing import Wanted
 from latentfarm.states import JobState, Lane
+
+_DATE = re.compile(r"\d{4}-")
+
+
+def _written_out(value: object) -> object:
+    """Refuses bare numbers, which pydantic takes for seconds since 1970, or for milliseconds, by their size."""
+    if isinstance(value, str) and not _DATE.match(value):
+        raise ValueError("not a date with a time and its offset")
+    return value
+
+
+Time = Annotated[AwareDatetime, BeforeValidator(_written_out)]
 
 
 def wanted_jobs(
@@ -20,10 +33,10 @@ def wanted_jobs(
     ] = None,
     kind: Annotated[Literal["single", "refine", "dataset"] | None, Query(description="Of that kind.")] = None,
     created_after: Annotated[
-        AwareDatetime | None, Query(description="Accepted at that time or later; ISO 8601 with its offset.")
+        Time | None, Query(description="Accepted at that time or later; ISO 8601 with its offset.")
     ] = None,
     created_before: Annotated[
-        AwareDatetime | None, Query(description="Accepted before that time; ISO 8601 with its offset.")
+        Time | None, Query(description="Accepted before that time; ISO 8601 with its offset.")
     ] = None,
 ) -> Wanted:
     """The parameters of a list.

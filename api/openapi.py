@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
+from api import examples
 from api.openai.document import SCHEMAS as OPENAI_SCHEMAS
 from api.openai.errors import speaks_openai
 from api.problems import MEDIA_TYPE
@@ -63,6 +64,7 @@ def install(app: FastAPI) -> None:
             _add_schemas(made)
             _correct_refusals(made)
             _add_refusals_of_keys(made)
+            examples.add(made)
             app.openapi_schema = made
         return app.openapi_schema
 

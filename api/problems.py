@@ -8,6 +8,7 @@ from fastapi.responses import JSONResponse
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from api.openai import errors as openai_errors
 from latentfarm.database import is_away
@@ -28,6 +29,7 @@ from latentfarm.views import ComplaintView, ProblemView
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_S = 2
+METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 
 
 class ProblemError(Exception):
@@ -156,7 +158,19 @@ def _http(request: Request, error: Exception) -> JSONResponse:
     code = HTTPStatus(status).phrase.lower().replace(" ", "_")
     problem = ProblemError(status, code, f"{request.method} {request.url.path}: {HTTPStatus(status).phrase}")
     problem.headers = dict(getattr(error, "headers", None) or {})
+    if status == HTTPStatus.METHOD_NOT_ALLOWED:
+        problem.headers["Allow"] = ", ".join(_methods(request))
     return answer(request, problem)
+
+
+def _methods(request: Request) -> list[str]:
+    """All methods of a path. The framework tells those of the first route that has it."""
+    asked = {method: {**request.scope, "method": method} for method in METHODS}
+    return [
+        method
+        for method, scope in asked.items()
+        if any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
+    ]
 
 
 def _database(request: Request, error: Exception) -> JSONResponse:

@@ -26,6 +26,9 @@ router = APIRouter(prefix="/v1", tags=["operations"])
 
 QueueName = Annotated[str, Path(description="Name of a queue, such as `base.sdxl.bulk`.", max_length=255)]
 _CHANGED = problems(HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY)
+_CHOSEN = _CHANGED | problems(
+    HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+)
 
 
 @router.get("/workers", responses=problems(), dependencies=[needs(Scope.ADMIN)])
@@ -35,7 +38,7 @@ def workers(use: Use) -> WorkerList:
 
 
 @router.post(
-    "/workers/drain", responses=_CHANGED, openapi_extra=WORKER_BODY, dependencies=[needs(Scope.ADMIN)]
+    "/workers/drain", responses=_CHOSEN, openapi_extra=WORKER_BODY, dependencies=[needs(Scope.ADMIN)]
 )
 def drain_workers(body: WorkerBody, use: Use) -> WorkerList:
     """Lets devices finish, or save, what they hold, and gives them nothing more until they are resumed.
@@ -46,7 +49,7 @@ def drain_workers(body: WorkerBody, use: Use) -> WorkerList:
 
 
 @router.post(
-    "/workers/resume", responses=_CHANGED, openapi_extra=WORKER_BODY, dependencies=[needs(Scope.ADMIN)]
+    "/workers/resume", responses=_CHOSEN, openapi_extra=WORKER_BODY, dependencies=[needs(Scope.ADMIN)]
 )
 def resume_workers(body: WorkerBody, use: Use) -> WorkerList:
     """Lets drained devices work again."""

@@ -37,7 +37,8 @@ def tenant(
         str | None,
         Header(
             description="Whose rows are meant: 1 to 64 letters, digits, `.`, `_` and `-`. Only keys with the scope"
-            " `admin`, and requests without a key from the API's own machine, may name another tenant than their own."
+            " `admin`, and requests without a key from the API's own machine, may name another tenant than their own.",
+            json_schema_extra={"pattern": rf"^{NAME.pattern}$"},
         ),
     ] = None,
 ) -> str:

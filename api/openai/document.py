@@ -76,7 +76,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
         "description": "The images; with `stream` an event for each.",
         "content": {
             "application/json": {"schema": _schema(ImagesView)},
-            "text/event-stream": {"schema": {"type": "string"}},
+            "text/event-stream": {},
         },
     },
     **{
