@@ -1,6 +1,8 @@
 """Every answer that is no success: RFC 9457 problem documents (OpenAI's errors on its routes), and never a traceback."""
 
+from collections.abc import Mapping
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -19,6 +21,7 @@ from latentfarm.errors import (
     ManifestChanged,
     ManifestError,
     NotFound,
+    OverQuota,
     ServiceUnavailable,
     SourceGone,
     TooMuchQueued,
@@ -39,6 +42,7 @@ class ProblemError(Exception):
         code: last part of the problem's type.
         detail: one sentence for a person.
         retry_s: seconds after which trying again may help.
+        quota: that would be passed, as `QuotaView` has it.
     """
 
     def __init__(
@@ -49,12 +53,14 @@ class ProblemError(Exception):
         *,
         errors: tuple[InvalidInput, ...] = (),
         retry_s: int | None = None,
+        quota: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(detail)
         self.status = status
         self.code = code
         self.detail = detail
         self.errors = errors
+        self.quota = quota
         self.headers = {} if retry_s is None else {"Retry-After": str(retry_s)}
 
 
@@ -81,7 +87,9 @@ def answer(request: Request, problem: ProblemError) -> JSONResponse:
         instance=path,
         errors=[_complaint(error) for error in problem.errors],
     )
-    body = view.model_dump(mode="json")
+    body = view.model_dump(mode="json", exclude={"quota"})
+    if problem.quota is not None:
+        body["quota"] = dict(problem.quota)
     if path.startswith(openai_errors.SHARED):
         # RFC 9457 lets a document have further members, and OpenAI's clients look for this one.
         body["error"] = openai_errors.error_of(problem)
@@ -130,11 +138,18 @@ def _problem(error: Exception) -> ProblemError:
         case Conflict() | SourceGone():
             return _conflict(error)
         case TooMuchQueued():
-            status = HTTPStatus.TOO_MANY_REQUESTS
-            return ProblemError(status, "too_much_queued", str(error), retry_s=error.wait_s)
+            return _too_much(error)
         case _:
             get_logger().warning("service_away", error=str(error))
             return _away("a service that is needed for this does not answer")
+
+
+def _too_much(error: TooMuchQueued) -> ProblemError:
+    if not isinstance(error, OverQuota):
+        return ProblemError(HTTPStatus.TOO_MANY_REQUESTS, "too_much_queued", str(error), retry_s=error.wait_s)
+    # What no wait can mend is no 429: stock clients would come again. And it is no fault of the farm: no 507.
+    status = HTTPStatus.TOO_MANY_REQUESTS if error.wait_s else HTTPStatus.FORBIDDEN
+    return ProblemError(status, "quota_exceeded", str(error), retry_s=error.wait_s or None, quota=error.quota)
 
 
 def _conflict(error: Conflict | SourceGone) -> ProblemError:

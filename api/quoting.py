@@ -5,8 +5,9 @@ from sqlalchemy import Connection
 from api.datasets_shown import with_bytes
 from api.deps import Services
 from latentfarm.dataset_views import Estimate
+from latentfarm.quotas import ask_of
 from latentfarm.quote_views import JobQuote
-from latentfarm.repository import outlook
+from latentfarm.repository import outlook, quotas
 from latentfarm.repository.costing import Cost, cost_of
 from latentfarm.repository.tenancy import check_room
 from latentfarm.spec import RenderSpec
@@ -25,6 +26,7 @@ def quote(use: Services, spec: RenderSpec, *, tenant: str, key: str | None) -> J
 
     def ask(connection: Connection) -> tuple[Cost | None, Size]:
         check_room(connection, tenant, full.num_images)
+        quotas.check(connection, tenant, ask_of(full, use.registry.get(full.model)))
         return cost_of(connection, full.model), outlook.image_size(connection)
 
     cost, size = use.repository.transact(ask)

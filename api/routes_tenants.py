@@ -1,9 +1,10 @@
 """Tenants: who shares the farm, and what each may have."""
 
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request
+from sqlalchemy import Connection
 from starlette.datastructures import URL
 
 from api.access import needs
@@ -12,7 +13,8 @@ from api.limits import TenantBody
 from api.openapi import TENANT_BODY, problems
 from latentfarm.api_keys import NAME, Scope
 from latentfarm.errors import InvalidInput, NotFound
-from latentfarm.repository import tenants
+from latentfarm.repository import quota_rows, quotas, tenants
+from latentfarm.repository.quotas import Quota, Used
 from latentfarm.repository.tenancy import queued
 from latentfarm.repository.tenants import Tenant
 from latentfarm.tenant_views import NAMELESS, TenantList, TenantView
@@ -60,10 +62,15 @@ def listing(
 ) -> TenantList:
     """Lists tenants by name: all that were ever served, or have settings of their own."""
     before = None if after is None else tenant_name(after)
-    found = use.repository.transact(lambda c: tenants.listing(c, after=before, limit=limit + 1))
+
+    def ask(connection: Connection) -> tuple[list[Tenant], dict[str, Quota]]:
+        found = tenants.listing(connection, after=before, limit=limit + 1)
+        return found, quotas.get(connection, [one.name for one in found])
+
+    found, limits = use.repository.transact(ask)
     shown, more = found[:limit], len(found) > limit
     return TenantList(
-        data=[_view(one, None, request.base_url) for one in shown],
+        data=[_view(one, limits.get(one.name), None, None, request.base_url) for one in shown],
         has_more=more,
         next_cursor=_segment(shown[-1].name) if more else None,
     )
@@ -72,10 +79,14 @@ def listing(
 @router.get("/{name}", responses=_SHOWN, dependencies=[needs(Scope.ADMIN)])
 def show(name: Name, request: Request, use: Use) -> TenantView:
     """Shows a tenant: its part, its limits, and how it stands."""
-    tenant, waiting = use.repository.transact(lambda c: (tenants.get(c, name), queued(c, name)))
-    if tenant is None:
+
+    def ask(connection: Connection) -> TenantView | None:
+        tenant = tenants.get(connection, name)
+        return None if tenant is None else _in_full(connection, tenant, request.base_url)
+
+    if (shown := use.repository.transact(ask)) is None:
         raise NotFound(f"no tenant {name!r}: nothing of it was ever served, and nobody has set anything")
-    return _view(tenant, waiting, request.base_url)
+    return shown
 
 
 @router.patch("/{name}", responses=_CHANGED, openapi_extra=TENANT_BODY, dependencies=[needs(Scope.ADMIN)])
@@ -85,12 +96,26 @@ def change(name: Name, body: TenantBody, request: Request, use: Use) -> TenantVi
     `null` takes a limit away. What is on its way goes on, also while the tenant is paused.
     """
     wanted = body.model_dump(exclude_unset=True)
-    tenant, waiting = use.repository.transact(lambda c: (tenants.change(c, name, wanted), queued(c, name)))
-    return _view(tenant, waiting, request.base_url)
+    others = {field: value for field, value in wanted.items() if field not in quotas.FIELDS}
+
+    def set_all(connection: Connection) -> TenantView:
+        quota_rows.change(connection, name, wanted)
+        return _in_full(connection, tenants.change(connection, name, others), request.base_url)
+
+    return use.repository.transact(set_all)
 
 
-def _view(tenant: Tenant, waiting: int | None, base: URL) -> TenantView:
+def _in_full(connection: Connection, tenant: Tenant, base: URL) -> TenantView:
+    quota = quotas.get(connection, [tenant.name]).get(tenant.name)
+    used = None if quota is None else quotas.used(connection, quota)
+    return _view(tenant, quota, used, queued(connection, tenant.name), base)
+
+
+def _view(
+    tenant: Tenant, quota: Quota | None, used: Used | None, waiting: int | None, base: URL
+) -> TenantView:
     return TenantView(
+        **({} if quota is None else _quota_shown(quota, used)),
         name=tenant.name,
         weight=tenant.weight,
         max_in_flight=tenant.max_in_flight,
@@ -103,6 +128,15 @@ def _view(tenant: Tenant, waiting: int | None, base: URL) -> TenantView:
         render_s=None if tenant.render_s is None else round(tenant.render_s, 6),
         url=f"{str(base).rstrip('/')}/v1/tenants/{_segment(tenant.name)}",
     )
+
+
+def _quota_shown(quota: Quota, used: Used | None) -> dict[str, Any]:
+    shown = {name: getattr(quota, name) for name in quotas.FIELDS}
+    shown |= {"cost_today": round(quota.cost_today, 3), "cost_resets_at": quota.resets_at}
+    if used is not None:
+        size = None if quota.max_storage_bytes is None else used.size
+        shown |= {"cost_in_flight": round(used.units, 3), "storage_bytes": size}
+    return shown
 
 
 def _segment(name: str) -> str:

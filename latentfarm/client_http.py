@@ -21,6 +21,7 @@ from latentfarm.errors import (
     ManifestError,
     NotFound,
     NotSupported,
+    OverQuota,
     RenderError,
     ServiceUnavailable,
     SourceGone,
@@ -66,7 +67,7 @@ class Http:
             InvalidInput: 400, 413, 415 or 422; names the field.
             NotAllowed: 401 or 403.
             NotFound, Conflict, SourceGone, RenderError: 404, 409, 409, 410.
-            TooMuchQueued: 429, with the seconds to wait.
+            TooMuchQueued: 429, with the seconds to wait; of kind `OverQuota` (also 403): a quota.
             ServiceUnavailable: no answer, or 503, for `retry_s`.
         """
         for last_try in self.tries():
@@ -134,6 +135,9 @@ def error_of(response: httpx.Response) -> LatentfarmError:
         problem = ProblemView.model_validate_json(response.content)
     except ValidationError:
         return _other(response.status_code, f"HTTP {response.status_code} from {response.url}")
+    if problem.quota is not None:
+        wait_s = int(response.headers.get("Retry-After", "0"))
+        return OverQuota(problem.detail, wait_s, problem.quota.model_dump(mode="json"))
     if problem.errors:
         return _complained(problem.errors[0])
     if problem.status == 409:

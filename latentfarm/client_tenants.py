@@ -46,7 +46,7 @@ class Tenants:
         return TenantView.model_validate_json(self.http.request("GET", _path(name)).content)
 
     def set(self, name: str, **wanted: Any) -> TenantView:
-        """Changes what is given of `weight`, `max_in_flight`, `max_queued` and `paused`; None takes a limit away.
+        """Changes what is given of the fields of `TenantSettings`; None takes a limit away.
 
         Raises:
             InvalidInput: names what is wrong; nothing was changed.

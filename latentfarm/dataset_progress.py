@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from latentfarm.dataset_views import FINAL, DatasetState, Rate
-from latentfarm.repository import outlook, sets
+from latentfarm.quotas import ask_of_sample
+from latentfarm.repository import outlook, quotas, sets
 from latentfarm.repository.tenancy import dataset_room
 
 if TYPE_CHECKING:
@@ -56,7 +57,11 @@ def _held(connection: Connection, dataset: Dataset) -> str:
     if dataset.phase != "inserting":
         return ""
     own = 0 if dataset.paused_at is None else dataset.queued or 0
-    return dataset_room(connection, dataset.tenant, dataset.images - dataset.inserted, own=own)[1]
+    more = dataset.images - dataset.inserted
+    held = dataset_room(connection, dataset.tenant, more, own=own)[1]
+    if held or (quota := quotas.get(connection, [dataset.tenant]).get(dataset.tenant)) is None:
+        return held
+    return quotas.room(quota, quotas.used(connection, quota), more, ask_of_sample(dataset.report))[1]
 
 
 def state_of(dataset: Dataset) -> DatasetState:

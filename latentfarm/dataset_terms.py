@@ -56,6 +56,7 @@ def report_of(checked: Checked, seed: int) -> dict[str, Any]:
         ],
         "duplicates": checked.duplicates,
         "megapixel_steps": round(checked.megapixel_steps, 3),
+        "megapixels": round(checked.megapixels, 6),
         "first": [
             {"id": one.id, "line": one.line, "seed": one.seed, "spec": json.loads(one.picture)}
             for one in checked.first[:3]

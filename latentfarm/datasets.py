@@ -10,6 +10,7 @@ import hashlib
 import json
 import secrets
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from latentfarm import dataset_terms as terms
@@ -21,7 +22,8 @@ from latentfarm.manifests.fingerprint import difference, fingerprint
 from latentfarm.manifests.parts import CONTENT_TYPE
 from latentfarm.manifests.reading import inline_rows
 from latentfarm.manifests.request import NAME
-from latentfarm.repository import inserting, leftovers, sets, uploads
+from latentfarm.quotas import Ask
+from latentfarm.repository import inserting, leftovers, quotas, sets, uploads
 from latentfarm.repository.tenancy import check_room
 from latentfarm.spec import SEED_RANGE
 
@@ -60,12 +62,12 @@ class Datasets:
             InvalidInput: the request itself is wrong.
             ManifestChanged: there is a dataset of that name, made by other parameters or rows.
             Conflict: its rows are still coming in; of kind `Ended`: cancelled or gone.
-            TooMuchQueued: it would be a new one, and the tenant has as many renders waiting as it may.
+            TooMuchQueued: it would be a new one, and no more of the tenant may wait, or cost, or be kept.
         """
         known = self._known(request.name, tenant)
         if known is None:
             # Of a large one the rows wait in the spool until there is room for them.
-            self.repository.transact(lambda c: check_room(c, tenant, 1))
+            self.repository.transact(partial(_check_open, tenant=tenant))
         seed = _seed(request, known)
         if not terms.is_inline(request):
             return self._leave_to_the_scheduler(request, known, seed, tenant)
@@ -255,6 +257,12 @@ class Datasets:
             start_after=request.start_after.isoformat() if request.start_after else None,
         )
         return True
+
+
+def _check_open(connection: Connection, tenant: str) -> None:
+    """Refuses what could not begin; what is larger than the room comes in as there is some."""
+    check_room(connection, tenant, 1)
+    quotas.check(connection, tenant, Ask())
 
 
 def _refuse_changed(known: Dataset, request: DatasetRequest, changed: Sequence[Difference]) -> None:

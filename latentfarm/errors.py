@@ -11,6 +11,7 @@ LatentfarmError
 ├── Conflict                a request that races another one
 │   └── Ended               what was to go on has ended for good
 ├── TooMuchQueued           the tenant has as many renders waiting as it may
+│   └── OverQuota           it would pass a quota of cost or storage
 ├── SourceGone              what a job is to be refined from is not there
 ├── NotFound
 ├── BadMessage              what came out of Redis is no message of ours
@@ -31,12 +32,12 @@ LatentfarmError
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from latentfarm.image_names import named
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 
 class ErrorClass(StrEnum):
@@ -128,11 +129,7 @@ class ManifestError(InvalidInput):
 
 
 class ManifestChanged(InvalidInput):
-    """There is a dataset of that name, made by other parameters.
-
-    Args:
-        changes: each with the field, and what it was and is now.
-    """
+    """There is a dataset of that name, made by other parameters; each of `changes` tells what it was and is."""
 
     code = "changed"
 
@@ -163,11 +160,7 @@ class Ended(Conflict):
 
 
 class TooMuchQueued(LatentfarmError):  # noqa: N818 - names a state, as HTTP does
-    """A tenant has as many renders waiting as it may.
-
-    Args:
-        wait_s: seconds after which there should be room.
-    """
+    """A tenant has as many renders waiting as it may; `wait_s`: seconds after which there should be room."""
 
     retryable = True
 
@@ -176,16 +169,20 @@ class TooMuchQueued(LatentfarmError):  # noqa: N818 - names a state, as HTTP doe
         self.wait_s = wait_s
 
 
+class OverQuota(TooMuchQueued):
+    """A quota would be passed. `wait_s` 0: waiting does not help; `quota`: `name`, `unit`, `limit`, `used`, `asked`."""
+
+    def __init__(self, message: str, wait_s: int, quota: Mapping[str, Any]) -> None:
+        super().__init__(message, wait_s)
+        self.quota = quota
+
+
 SOURCE_CODES = frozenset({"latents_gone", "image_gone", "input_gone"})
 """What is not there, and never will be. `not_ready` is told of in the same way."""
 
 
 class SourceGone(LatentfarmError):  # noqa: N818 - names a state, as HTTP does
-    """What a job is to be refined from is not there: not yet, not any more, or it never was.
-
-    Args:
-        code: `latents_gone`, `image_gone`, `input_gone` or `not_ready`; waiting helps with the last alone.
-    """
+    """What a job is to be refined from is not there; waiting helps with the code `not_ready` alone."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)

@@ -18,6 +18,7 @@ from latentfarm.errors import (
     ServiceUnavailable,
 )
 from latentfarm.mode_rules import fit_pictures
+from latentfarm.quotas import ask_of
 from latentfarm.records import Picked
 from latentfarm.spec import SEED_RANGE
 from latentfarm.states import Lane
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from latentfarm.broker import Sender
+    from latentfarm.quotas import Ask
     from latentfarm.records import Job, Queue, Shape
     from latentfarm.registry import ModelEntry, Registry
     from latentfarm.spec import RenderSpec
@@ -45,6 +47,7 @@ class JobRecords(Records, Protocol):
         key: str | None = None,
         fingerprint: bytes = b"",
         window_per_worker: int | None = None,
+        asks: Callable[[], Ask] | None = None,
     ) -> tuple[int | Picked | None, tuple[bytes, UUID] | None]:
         """Stores a job, or finds whose the key is; dispatches its renders too where a window is given."""
 
@@ -125,6 +128,7 @@ class Farm:
         Raises:
             InvalidInput: the spec does not fit its model, its pictures are not there or do not fit it, or
                 the key came before with another body.
+            TooMuchQueued: as much of the tenant waits, is in flight or is kept as may be.
         """
         fingerprint = _fingerprint(spec)
         full = complete(spec, self.registry.get(spec.model))
@@ -140,7 +144,13 @@ class Farm:
         # An interactive job leaves the backlog in the same transaction, where there is room.
         window = WINDOW if full.lane is Lane.INTERACTIVE else None
         stored, known = self.records.add_job(
-            job_id, full, tenant=tenant, key=key, fingerprint=fingerprint, window_per_worker=window
+            job_id,
+            full,
+            tenant=tenant,
+            key=key,
+            fingerprint=fingerprint,
+            window_per_worker=window,
+            asks=partial(ask_of, full, self.registry.get(full.model)),
         )
         return self.accepted(job_id, full.lane, stored, known, fingerprint)
 

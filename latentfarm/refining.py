@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from latentfarm.errors import InvalidInput, NotFound, NotSupported, SourceGone
 from latentfarm.lifecycle import Submitted, replayed
+from latentfarm.quotas import ask_of_refined
 from latentfarm.records import Refinement
 from latentfarm.references import Content, parse
 from latentfarm.refinement import IMAGE, LATENTS, refined_spec, source_of
@@ -15,11 +17,12 @@ from latentfarm.spec import RenderSpec
 from latentfarm.states import LIVE, Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from uuid import UUID
 
     from latentfarm.lifecycle import Farm
     from latentfarm.mode_rules import PixelSize
+    from latentfarm.quotas import Ask
     from latentfarm.records import Job, Shape, Source
     from latentfarm.refinement import RefineRequest
 
@@ -35,6 +38,7 @@ class RefineRecords(Protocol):
         tenant: str,
         key: str | None = None,
         fingerprint: bytes = b"",
+        asks: Callable[[], Ask] | None = None,
     ) -> tuple[int | None, tuple[bytes, UUID] | None]:
         """Stores a job that holds what it is made from, or finds whose the key is."""
 
@@ -73,8 +77,9 @@ class Refining:
             raise NotFound(f"no job {job_id}")
         wanted = self._wanted(job, request)
         new_id = self.farm.new_id()
+        asks = partial(ask_of_refined, wanted.spec, self.farm.registry.get(wanted.spec.model))
         queue_id, known = self.records.add_refined(
-            new_id, wanted, tenant=tenant, key=key, fingerprint=fingerprint
+            new_id, wanted, tenant=tenant, key=key, fingerprint=fingerprint, asks=asks
         )
         return self.farm.accepted(new_id, wanted.spec.lane, queue_id, known, fingerprint)
 

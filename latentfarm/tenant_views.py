@@ -14,9 +14,12 @@ NAMELESS = "-"
 LEAST_WEIGHT, MOST_WEIGHT = 0.01, 100.0
 """One tenant has at most ten thousand times the part of another: more would be a pause that nobody sees."""
 MOST = 2**31 - 1
+MOST_BYTES = 2**60
 
 Weight = Annotated[float, Field(ge=LEAST_WEIGHT, le=MOST_WEIGHT, allow_inf_nan=False)]
 Limit = Annotated[int, Field(ge=0, le=MOST)]
+Units = Annotated[float, Field(ge=0, le=1e15, allow_inf_nan=False)]
+Bytes = Annotated[int, Field(ge=0, le=MOST_BYTES)]
 
 
 class TenantSettings(BaseModel):
@@ -34,6 +37,15 @@ class TenantSettings(BaseModel):
         None,
         description="Renders that may wait; a job that would pass it is refused, a dataset comes in as there is room;"
         " null: no limit.",
+    )
+    max_cost_in_flight: Units | None = Field(
+        None, description="Units (megapixel-steps) of accepted images that are not final; null: no limit."
+    )
+    max_cost_per_day: Units | None = Field(
+        None, description="Units (megapixel-steps) accepted in one day of UTC; null: no limit."
+    )
+    max_storage_bytes: Bytes | None = Field(
+        None, description="Bytes of images and files of datasets that are kept; null: no limit."
     )
     paused: bool = Field(False, description="Whether nothing more of it is sent to workers.")
 
@@ -54,6 +66,19 @@ class TenantView(View):
     in_flight: int = Field(description="Renders dispatched or running, as of the last second.")
     queued: int | None = Field(
         None, description="Renders that wait, but for those of paused jobs; null in lists."
+    )
+    max_cost_in_flight: float | None = Field(None, description="Units of cost in flight; null: no limit.")
+    cost_in_flight: float | None = Field(
+        None, description="Units of images that are not final; null in lists, and without quotas."
+    )
+    max_cost_per_day: float | None = Field(None, description="Units of cost of a day; null: no limit.")
+    cost_today: float | None = Field(None, description="Units accepted today; null without quotas.")
+    cost_resets_at: datetime | None = Field(None, description="When the day ends; null without quotas.")
+    max_storage_bytes: int | None = Field(None, description="Bytes that may be kept; null: no limit.")
+    storage_bytes: int | None = Field(
+        None,
+        description="Bytes kept, as last counted, and those that may come of what is accepted; null in lists, and"
+        " without a limit.",
     )
     used_s: float = Field(description="GPU-seconds that it has had in all.")
     deficit_s: float = Field(description="GPU-seconds that it is owed; negative: had too many.")

@@ -258,6 +258,17 @@ class ComplaintView(View):
     )
 
 
+class QuotaView(View):
+    """The quota that a request would pass."""
+
+    name: str = Field(description="`max_cost_in_flight`, `max_cost_per_day` or `max_storage_bytes`.")
+    unit: str = Field(description="`units` of cost, which quotes call megapixel-steps, or `bytes`.")
+    limit: float = Field(description="What the tenant may have.")
+    used: float = Field(description="What of that is used.")
+    asked: float = Field(description="What this would be besides.")
+    resets_at: datetime | None = Field(None, description="When the day ends, in UTC; null for other quotas.")
+
+
 class ProblemView(View):
     """An RFC 9457 problem document."""
 
@@ -267,6 +278,7 @@ class ProblemView(View):
     detail: str
     instance: str = Field(description="The path that was asked for.")
     errors: list[ComplaintView] = Field(default_factory=list)
+    quota: QuotaView | None = Field(None, description="With `quota_exceeded` only: which, and how it stands.")
 
 
 FINAL_EVENTS = frozenset(f"job.{state.value}" for state in FINAL_JOB)

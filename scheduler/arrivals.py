@@ -19,7 +19,8 @@ from latentfarm.logs import get_logger
 from latentfarm.manifests.parts import first_of, read_part
 from latentfarm.manifests.reading import format_of, read_rows
 from latentfarm.manifests.request import DatasetRequest
-from latentfarm.repository import inserting, phases, sets, uploads
+from latentfarm.quotas import ask_of_sample
+from latentfarm.repository import inserting, phases, quotas, sets, uploads
 from latentfarm.repository.plans import is_plan
 from latentfarm.repository.tenancy import dataset_room
 from scheduler.turns import Postponed, Turns
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from latentfarm.datasets import Datasets
     from latentfarm.manifests.row import Row
     from latentfarm.repository.facade import Repository
+    from latentfarm.repository.quotas import Quota
     from latentfarm.repository.sets import Dataset
     from latentfarm.storage import S3Store
 
@@ -208,10 +210,13 @@ class Arrivals:
         def insert(connection: Connection) -> bool:
             if inserting.ask(connection, dataset.id) != asked:
                 return False
+            fit = samples[: _take(connection, dataset, asked[1] - done, len(samples))]
+            if not fit:
+                return False
             inserting.insert(
                 connection,
                 dataset.id,
-                samples,
+                fit,
                 models=dataset.report["models"],
                 shard_samples=dataset.request["shard_samples"],
             )
@@ -220,6 +225,27 @@ class Arrivals:
         return self._repository.transact(insert)
 
     def _room(self, dataset: Dataset, more: int) -> int:
-        """What the limit of its tenant lets in now."""
+        """What the limits of its tenant let in now, as it seems before a part of the spool is read."""
         own = 0 if dataset.paused_at is None else dataset.queued or 0
-        return self._repository.transact(lambda c: dataset_room(c, dataset.tenant, more, own=own))[0]
+
+        def room(connection: Connection) -> int:
+            fit = dataset_room(connection, dataset.tenant, more, own=own)[0]
+            quota = quotas.get(connection, [dataset.tenant]).get(dataset.tenant) if fit else None
+            return fit if quota is None else min(fit, _fitting(connection, dataset, quota, more))
+
+        return self._repository.transact(room)
+
+
+def _take(connection: Connection, dataset: Dataset, left: int, most: int) -> int:
+    """Counts the next images of a dataset against its tenant's quotas, up to `most`; how many may come in."""
+    quota = quotas.lock(connection, dataset.tenant)
+    if quota is None:
+        return most
+    fit = min(most, _fitting(connection, dataset, quota, left))
+    if fit:
+        quotas.spend(connection, dataset.tenant, dataset.id, ask_of_sample(dataset.report).times(fit))
+    return fit
+
+
+def _fitting(connection: Connection, dataset: Dataset, quota: Quota, left: int) -> int:
+    return quotas.room(quota, quotas.used(connection, quota), left, ask_of_sample(dataset.report))[0]

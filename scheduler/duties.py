@@ -18,6 +18,7 @@ from latentfarm.repository import (
     holding,
     inputs,
     mending,
+    quota_rows,
     retaining,
     sources,
     sweeping,
@@ -77,6 +78,7 @@ class Duties:
             Duty("mend", 21, 5 * every_s, self.mend),
             Duty("assign", 30, every_s, self.assign),
             Duty("rotate", 8, HOUR_S, self.rotate),
+            Duty("count_storage", 40, 10 * every_s, self.count_storage),
         ]
         messages = [Duty("republish", 2, every_s, self.republish)]
         objects = [
@@ -199,6 +201,11 @@ class Duties:
         """Ends jobs that a wrong counter would leave open."""
         ended = sweeping.end_settled(connection, self._checked_up_to)
         return f"ended {len(ended)} jobs" if ended else ""
+
+    def count_storage(self, connection: Connection) -> str:
+        """Counts what a tenant with a quota of storage keeps, one of those whose turn it is."""
+        quota_rows.count_due(connection)
+        return ""
 
     def rotate(self, connection: Connection) -> str:
         """Makes and drops partitions of the outbox; forgets old idempotency keys."""

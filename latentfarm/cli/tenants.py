@@ -60,16 +60,30 @@ def set_(
         str | None, typer.Option(metavar="N|none", help="Renders dispatched or running at once.")
     ] = None,
     max_queued: Annotated[str | None, typer.Option(metavar="N|none", help="Renders that may wait.")] = None,
+    max_cost_in_flight: Annotated[
+        str | None, typer.Option(metavar="N|none", help="Megapixel-steps of images that are not final.")
+    ] = None,
+    max_cost_per_day: Annotated[
+        str | None, typer.Option(metavar="N|none", help="Megapixel-steps accepted in one day of UTC.")
+    ] = None,
+    max_storage_bytes: Annotated[
+        str | None, typer.Option(metavar="N|none", help="Bytes of images and files that are kept.")
+    ] = None,
     api: Api = None,
     json_: Json = False,
 ) -> None:
     """Change what a tenant may have; what no option says stays."""
     given: dict[str, Any] = {} if weight is None else {"weight": weight}
-    for field, value in (("max_in_flight", max_in_flight), ("max_queued", max_queued)):
-        if value is not None:
-            given[field] = _number(field, value)
+    counts = {
+        "max_in_flight": max_in_flight,
+        "max_queued": max_queued,
+        "max_storage_bytes": max_storage_bytes,
+    }
+    costs = {"max_cost_in_flight": max_cost_in_flight, "max_cost_per_day": max_cost_per_day}
+    given |= {field: _number(field, value) for field, value in counts.items() if value is not None}
+    given |= {field: _units(field, value) for field, value in costs.items() if value is not None}
     if not given:
-        raise InvalidInput("set", "nothing is to be changed", "--weight, --max-in-flight, --max-queued")
+        raise InvalidInput("set", "nothing is to be changed", "--weight, --max-..., see --help")
     with Client(api) as client:
         _tell(client.tenants.set(_named(name), **given), json_=json_)
 
@@ -101,8 +115,31 @@ def _number(field: str, text: str) -> int | None:
         raise InvalidInput(field, f"cannot read {text!r}", "a whole number, or none") from error
 
 
-def _limit(value: int | None) -> str:
-    return "any number" if value is None else str(value)
+def _units(field: str, text: str) -> float | None:
+    if text == NONE:
+        return None
+    try:
+        return float(text)
+    except ValueError as error:
+        raise InvalidInput(field, f"cannot read {text!r}", "a number, or none") from error
+
+
+def _limit(value: float | None) -> str:
+    return "any number" if value is None else f"{value:.12g}"
+
+
+def _quotas(tenant: TenantView) -> list[tuple[str, str]]:
+    """Only those that it has."""
+    rows = (
+        ("cost in flight", tenant.cost_in_flight, tenant.max_cost_in_flight, "megapixel-steps"),
+        ("cost today", tenant.cost_today, tenant.max_cost_per_day, "megapixel-steps, until 00:00 UTC"),
+        ("storage", tenant.storage_bytes, tenant.max_storage_bytes, "bytes"),
+    )
+    return [
+        (name, f"{used or 0:.12g} of {most:.12g} {unit}")
+        for name, used, most, unit in rows
+        if most is not None
+    ]
 
 
 def _tell(tenant: TenantView, *, json_: bool) -> None:
@@ -115,6 +152,7 @@ def _tell(tenant: TenantView, *, json_: bool) -> None:
         ("weight", f"{tenant.weight:g}"),
         ("in flight", f"{tenant.in_flight} of {_limit(tenant.max_in_flight)}"),
         ("waiting", f"{tenant.queued or 0} of {_limit(tenant.max_queued)}"),
+        *_quotas(tenant),
         ("GPU-seconds", f"{tenant.used_s:.1f} had, {tenant.deficit_s:.1f} owed"),
         ("one render", cost),
     ]

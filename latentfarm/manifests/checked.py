@@ -56,6 +56,7 @@ class Checked:
         duplicates: images that are asked for again: of an earlier one's picture and seed.
         skipped: the first rows that were left out; `counts.skipped` counts them all.
         megapixel_steps: of all images: pixels / 1,000,000 x UNet evaluations, base and refiner.
+        megapixels: of all images.
         models: that the rows name, each with the adapters used of it.
     """
 
@@ -66,4 +67,5 @@ class Checked:
     duplicates: int
     skipped: tuple[Skipped, ...]
     megapixel_steps: float
+    megapixels: float
     models: dict[str, Adapters]

@@ -134,6 +134,7 @@ class _Checking:
             self._spool.duplicates,
             tuple(self._skipped),
             self._usage.megapixel_steps,
+            self._usage.megapixels,
             self._usage.models(),
         )
 

@@ -15,12 +15,15 @@ class Usage:
 
     def __init__(self) -> None:
         self.megapixel_steps = 0.0
+        self.megapixels = 0.0
         self._last: Recipe | None = None
         self._names: dict[str, tuple[set[str], set[str]]] = {}
 
     def add(self, recipe: Recipe) -> None:
         """Counts one use: all images that a spec asks for."""
-        self.megapixel_steps += recipe.megapixel_steps * recipe.spec.num_images
+        spec = recipe.spec
+        self.megapixel_steps += recipe.megapixel_steps * spec.num_images
+        self.megapixels += (spec.height or 0) * (spec.width or 0) / 1_000_000 * spec.num_images
         if recipe is self._last:
             return
         self._last = recipe

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine, RowMapping
 
     from latentfarm.messages import Pair
+    from latentfarm.quotas import Ask
     from latentfarm.records import Event, Image, Job, Pick, Picked, Refinement, Shape, Source
     from latentfarm.spec import RenderSpec
     from latentfarm.states import RenderState, Stage
@@ -73,12 +74,14 @@ class Repository:
         key: str | None = None,
         fingerprint: bytes = b"",
         window_per_worker: int | None = None,
+        asks: Callable[[], Ask] | None = None,
     ) -> tuple[int | Picked | None, tuple[bytes, UUID] | None]:
         """Stores a job with its renders, or finds that its Idempotency-Key came before.
 
         Args:
             window_per_worker: dispatch the renders in the same transaction, while there is room for them and
                 nothing else waits in their queue; None: leave them to `pick`.
+            asks: what the job counts against the tenant's quotas.
 
         Returns:
             (queue id, None) for a new job, or what is to be sent in place of the id; (None, (fingerprint,
@@ -89,7 +92,7 @@ class Repository:
         """
 
         def add(connection: Connection) -> int | Picked:
-            queue_id = submitting.add_job(connection, job_id, spec, tenant=tenant)
+            queue_id = submitting.add_job(connection, job_id, spec, tenant=tenant, asks=asks)
             if window_per_worker is None:
                 return queue_id
             stage = first_stage(spec)
@@ -110,11 +113,14 @@ class Repository:
         tenant: str,
         key: str | None = None,
         fingerprint: bytes = b"",
+        asks: Callable[[], Ask] | None = None,
     ) -> tuple[int | None, tuple[bytes, UUID] | None]:
         """See `refining.add_refined`; answers and conflicts as `add_job`."""
-        return self._once(
-            lambda c: refining.add_refined(c, job_id, wanted, tenant=tenant), job_id, tenant, key, fingerprint
-        )
+
+        def add(connection: Connection) -> int:
+            return refining.add_refined(connection, job_id, wanted, tenant=tenant, asks=asks)
+
+        return self._once(add, job_id, tenant, key, fingerprint)
 
     def _once(
         self,

@@ -10,17 +10,18 @@ from latentfarm.database import CHANNEL_WORK, notify
 from latentfarm.errors import InvalidInput, SourceGone
 from latentfarm.records import Shape
 from latentfarm.references import content, digests
-from latentfarm.repository import inputs, sources
+from latentfarm.repository import inputs, quotas, sources
 from latentfarm.repository.submitting import add_record, add_spec, add_specs, queue_id
 from latentfarm.repository.tenancy import check_room
 from latentfarm.states import Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from uuid import UUID
 
     from sqlalchemy import Connection
 
+    from latentfarm.quotas import Ask
     from latentfarm.records import ObjectRef, Refinement, Source
     from latentfarm.spec import RenderSpec
 
@@ -31,14 +32,24 @@ _RENDERS = text("""
 """)
 
 
-def add_refined(connection: Connection, job_id: UUID, wanted: Refinement, *, tenant: str) -> int:
+def add_refined(
+    connection: Connection,
+    job_id: UUID,
+    wanted: Refinement,
+    *,
+    tenant: str,
+    asks: Callable[[], Ask] | None = None,
+) -> int:
     """Stores a job whose renders are queued for the refine stage, and holds what they are made from.
+
+    Args:
+        asks: what it counts; only asked where the tenant has quotas.
 
     Returns:
         The id of the queue that they wait in.
 
     Raises:
-        TooMuchQueued: the tenant has as many renders waiting as it may.
+        TooMuchQueued: the tenant has as many renders waiting as it may; of kind `OverQuota`: or as much as its quotas.
         SourceGone: latents, images, or a picture that the source job started from, were swept away a moment ago.
     """
     check_room(connection, tenant, len(wanted.sources))
@@ -55,6 +66,8 @@ def add_refined(connection: Connection, job_id: UUID, wanted: Refinement, *, ten
     connection.execute(_RENDERS, {**renders, "specs": specs, "seeds": seeds})
     sources.tie(connection, job_id, wanted.sources)
     notify(connection, CHANNEL_WORK, queue)
+    if asks is not None and quotas.get(connection, [tenant]):
+        quotas.take(connection, tenant, job_id, asks())
     return queue
 
 

@@ -10,18 +10,19 @@ from latentfarm.database import CHANNEL_WORK
 from latentfarm.messages import queue_name
 from latentfarm.modes import first_stage
 from latentfarm.references import digests
-from latentfarm.repository import inputs
+from latentfarm.repository import inputs, quotas
 from latentfarm.repository.tenancy import check_cap
 from latentfarm.spec import digest
 from latentfarm.states import JobState
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
     from uuid import UUID
 
     from sqlalchemy import Connection
 
+    from latentfarm.quotas import Ask
     from latentfarm.spec import RenderSpec
     from latentfarm.states import Lane, Stage
 
@@ -77,6 +78,7 @@ _WHOLE_JOB = text(f"""
         SELECT :id, spec, (CAST(:seed AS numeric) + i) % 9007199254740992, i, queue, :stage, :priority
         FROM place, generate_series(0, :n - 1) AS i)
     SELECT queue, (SELECT max_queued FROM tenants WHERE name = :tenant) AS cap,
+           EXISTS (SELECT FROM quotas WHERE tenant = :tenant) AS has_quotas,
            CASE WHEN CAST(:lane AS text) <> 'interactive' THEN pg_notify(:channel, CAST(queue AS text)) END
     FROM place
 """)  # noqa: S608 - no input in it
@@ -123,18 +125,26 @@ def queue_id(connection: Connection, stage: Stage, model: str, lane: Lane) -> in
     return int(found[0])
 
 
-def add_job(connection: Connection, job_id: UUID, spec: RenderSpec, *, tenant: str) -> int:
+def add_job(
+    connection: Connection,
+    job_id: UUID,
+    spec: RenderSpec,
+    *,
+    tenant: str,
+    asks: Callable[[], Ask] | None = None,
+) -> int:
     """Stores a job and its renders, all queued for the first stage of the spec.
 
     Args:
         spec: complete, with a seed, its pictures resolved.
+        asks: what it counts; only asked where the tenant has quotas.
 
     Returns:
         The id of the queue that they wait in.
 
     Raises:
         InvalidInput: a picture that the spec names is no longer kept.
-        TooMuchQueued: the tenant has as many renders waiting as it may.
+        TooMuchQueued: the tenant has as many renders waiting as it may; of kind `OverQuota`: or as much as its quotas.
     """
     values = _whole(job_id, spec, tenant)
     # Interactive jobs are dispatched by whoever stores them; the scheduler finds what is left should it die.
@@ -142,6 +152,9 @@ def add_job(connection: Connection, job_id: UUID, spec: RenderSpec, *, tenant: s
     if found.cap is not None:
         check_cap(connection, tenant, spec.num_images, found.cap)
     inputs.use(connection, job_id, digests(spec))
+    if found.has_quotas and asks is not None:
+        # Last: the tenant's row is locked from here to the commit.
+        quotas.take(connection, tenant, job_id, asks())
     return int(found.queue)
 
 

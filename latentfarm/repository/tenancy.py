@@ -88,10 +88,10 @@ def _compare(connection: Connection, tenant: str, more: int, cap: int, *, stored
     over = waiting + more - cap
     if over > 0:
         told = f"{waiting} renders wait already, and {cap} may: {more} more must wait until {over} have begun"
-        raise TooMuchQueued(told, _wait_s(over, found.starts or 0.0))
+        raise TooMuchQueued(told, wait_s(over, found.starts or 0.0))
 
 
-def _wait_s(over: int, recent_starts: float) -> int:
+def wait_s(over: int, recent_starts: float) -> int:
     """Seconds until so many have begun, at the rate of the last minute."""
     rate = recent_starts * log(2) / FADE_S
     return LATEST_S if rate <= 0 else max(SOONEST_S, min(LATEST_S, round(over / rate)))

@@ -1,6 +1,6 @@
 """Who shares the farm, and how they stand."""
 
-from sqlalchemy import CheckConstraint, Column, DateTime, Integer, Table, Text
+from sqlalchemy import BigInteger, CheckConstraint, Column, Date, DateTime, Integer, Table, Text, func
 from sqlalchemy.dialects.postgresql import DOUBLE_PRECISION
 
 from latentfarm.tables.naming import created_at, metadata
@@ -38,4 +38,19 @@ meters = Table(
     metadata,
     Column("name", Text, primary_key=True),
     Column("read_at", DateTime(timezone=True), nullable=False, comment="charged up to here"),
+)
+
+#: Only of tenants that have limits of cost or storage; all that a job of any other one pays for them is to find no row.
+quotas = Table(
+    "quotas",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("max_cost_in_flight", DOUBLE_PRECISION, comment="units of images that are not final"),
+    Column("max_cost_per_day", DOUBLE_PRECISION, comment="units accepted in one day of UTC"),
+    Column("max_storage_bytes", BigInteger),
+    Column("day", Date, nullable=False, server_default="1970-01-01", comment="in UTC"),
+    _amount("cost_today", "0", "units accepted on that day"),
+    Column("storage_bytes", BigInteger, nullable=False, server_default="0", comment="as last counted"),
+    Column("counted_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("count_due", DateTime(timezone=True), nullable=False, server_default=func.now()),
 )

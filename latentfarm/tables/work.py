@@ -104,6 +104,8 @@ jobs = Table(
     ),
     Column("results_gone_at", DateTime(timezone=True), comment="since when these are out of reach"),
     Column("clear_from", Integer, comment="index of the first image that is still to be marked as going"),
+    Column("cost", DOUBLE_PRECISION, comment="units accepted; null: its tenant had no quotas then"),
+    Column("most_bytes", BigInteger, comment="that its images may take"),
     Index("ix_jobs_tenant_id", "tenant", "id"),
     Index("ix_jobs_open", "id", postgresql_where=text("finished_at IS NULL")),
     Index("ix_jobs_finished_at", "finished_at"),
@@ -133,6 +135,8 @@ jobs = Table(
             "retain_days IS NOT NULL AND results_gone_at IS NULL AND finished_at IS NOT NULL"
         ),
     ),
+    # What counts against the quotas of a tenant. Jobs of tenants that have none are not in it.
+    Index("ix_jobs_counted", "tenant", postgresql_where=text("cost IS NOT NULL AND finished_at IS NULL")),
     Index("ix_jobs_clear", "id", postgresql_where=text("clear_from IS NOT NULL")),
 )
 

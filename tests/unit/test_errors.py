@@ -38,6 +38,7 @@ def test_each_class_says_whether_trying_again_helps() -> None:
     assert {cls.__name__ for cls in OURS if cls.retryable} == {
         "Conflict",
         "TooMuchQueued",
+        "OverQuota",
         "ServiceUnavailable",
         "RenderError",
         "TransientError",

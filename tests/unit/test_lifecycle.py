@@ -18,7 +18,9 @@ from latentfarm.spec import SEED_RANGE, RenderSpec
 from latentfarm.states import Lane, Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+    from latentfarm.quotas import Ask
 
 SPEC = RenderSpec(prompt="a red circle", seed=7)
 
@@ -43,6 +45,7 @@ class Records:
         key: str | None = None,
         fingerprint: bytes = b"",
         window_per_worker: int | None = None,
+        asks: Callable[[], Ask] | None = None,
     ) -> tuple[int | Picked | None, tuple[bytes, UUID] | None]:
         if key is not None and (tenant, key) in self.keys:
             return None, self.keys[tenant, key]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine
 
+    from latentfarm.quotas import Ask
     from latentfarm.records import Pick, Queue
     from latentfarm.spec import RenderSpec
     from tests.integration.life.model import Model
@@ -72,6 +73,7 @@ class Mortal(Repository):
         key: str | None = None,
         fingerprint: bytes = b"",
         window_per_worker: int | None = None,
+        asks: Callable[[], Ask] | None = None,
     ) -> tuple[int | Picked | None, tuple[bytes, UUID] | None]:
         """A job comes in; an interactive one leaves the backlog at once unless something waits in its queue."""
 
@@ -93,6 +95,7 @@ class Mortal(Repository):
             key=key,
             fingerprint=fingerprint,
             window_per_worker=window_per_worker,
+            asks=asks,
         )
 
     def _picked(self, queue: Queue, picks: Sequence[Pick]) -> None:
