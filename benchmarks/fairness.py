@@ -13,6 +13,8 @@ from benchmarks.measuring.machine import machine
 from benchmarks.measuring.outcome import Outcome
 from benchmarks.measuring.turns import Spread
 from latentfarm.fairness import Credits, decide
+from latentfarm.fairness.affinity import Affinity, Demand, Holder
+from latentfarm.fairness.assigning import assign
 from latentfarm.repository import charging, claiming, picking, waiting
 
 if TYPE_CHECKING:
@@ -62,12 +64,29 @@ def measure(folder: Path, options: argparse.Namespace) -> Outcome:
                 last = found[deep[-1]][name].low
                 result.most(f"{name}, {jobs:,} jobs, deepest / shallowest", last / first, SLOWER)
         early, late = share(repository)
+    result.figures["models assigned to 1,000 workers"] = assigned(options.rounds)
     result.figures["GPU-seconds while both had work"] = f"early {early:.0f}, late {late:.0f}"
     result.notes.append(
         "Figures are medians; ratios are of the smallest of all rounds, which others disturb least."
     )
     result.most("difference of GPU-seconds", abs(early - late) / late, APART)
     return result
+
+
+def assigned(rounds: int) -> str:
+    """Milliseconds of the decision over workers that hold one of eight models each, all of which have work."""
+    names = [f"m{number}" for number in range(8)]
+    holders = tuple(
+        Holder(worker, tuple(names), (names[worker % 8],), slots=24, held_s=1e4) for worker in range(1_000)
+    )
+    found = {}
+    for told, counts in (
+        ("nothing to change", [9_000] * 8),
+        ("one with 9 times the work", [*[9_000] * 7, 81_000]),
+    ):
+        view = Affinity(holders, tuple(Demand(name, n) for name, n in zip(names, counts, strict=True)))
+        found[told] = Spread.of([timed(lambda view=view: assign(view))[1] for _ in range(rounds)])  # type: ignore[misc]
+    return ", ".join(f"{told} {spread.median:.1f} ms" for told, spread in found.items())
 
 
 def costs(repository: Repository, jobs: int, each: int, rounds: int) -> dict[str, Spread]:
