@@ -16,8 +16,11 @@ def encode(last: UUID) -> str:
     return base64.urlsafe_b64encode(_VERSION + last.bytes).decode().rstrip("=")
 
 
-def decode(cursor: str) -> UUID:
+def decode(cursor: str, field: str = "after") -> UUID:
     """The job that a cursor stands after.
+
+    Args:
+        field: what the parameter is called.
 
     Raises:
         InvalidInput: it is none of ours.
@@ -27,5 +30,5 @@ def decode(cursor: str) -> UUID:
     except (binascii.Error, ValueError):
         raw = b""
     if len(raw) != 17 or raw[:1] != _VERSION:
-        raise InvalidInput("after", "not a cursor", "next_cursor of the page before")
+        raise InvalidInput(field, "not a cursor", "next_cursor of the page before")
     return UUID(bytes=raw[1:])

@@ -62,6 +62,7 @@ class Patient(Response):
     Args:
         accepted: the other one; also sent when the process stops.
         ended: makes the one; called in a thread.
+        earlier_s: by so much the other one comes before the end of the wait, for clients that hang up then.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Patient(Response):
         *,
         accepted: Response,
         ended: Callable[[], Response],
+        earlier_s: float = 0.0,
     ) -> None:
         super().__init__()
         self._hub = hub
@@ -81,6 +83,7 @@ class Patient(Response):
         self._seconds = seconds
         self._accepted = accepted
         self._ended = ended
+        self._earlier_s = earlier_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One answer."""
@@ -120,7 +123,8 @@ class Patient(Response):
             # After the hub watches: what ended before that, nobody tells.
             if await self._is_final():
                 return True
-            await asyncio.wait({leaving, hearing}, timeout=self._seconds, return_when=asyncio.FIRST_COMPLETED)
+            until = self._seconds - self._earlier_s
+            await asyncio.wait({leaving, hearing}, timeout=until, return_when=asyncio.FIRST_COMPLETED)
             return not leaving.done() and await self._is_final()
         finally:
             leaving.cancel()

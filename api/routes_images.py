@@ -1,21 +1,21 @@
 """One image of a job: a short-lived link to the object store, or its bytes through the API."""
 
 from http import HTTPStatus
-from itertools import chain
 from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Path, Query, Response
-from fastapi.responses import RedirectResponse, StreamingResponse
+from fastapi.responses import RedirectResponse
 
 from api import schemas
 from api.access import needs
 from api.deps import JobId, Services, Tenant, Use
 from api.openapi import problems
 from api.problems import ProblemError
+from api.sending import send
 from latentfarm.api_keys import Scope
 from latentfarm.errors import NotFound
-from latentfarm.records import Image, ObjectRef
+from latentfarm.records import Image
 from latentfarm.repository import telling
 from latentfarm.retention import told
 from latentfarm.states import LIVE
@@ -54,7 +54,7 @@ def image(
     if found.ref is None:
         raise _absent(job_id, found)
     if proxy:
-        return _bytes(use, found.ref, f"{job_id}-{found.index:04d}")
+        return send(use.store, found.ref, f"{job_id}-{found.index:04d}")
     link = use.store.link(found.ref.key, seconds=use.settings.link_s)
     # The link ends before a cache would.
     return RedirectResponse(link, 307, headers={"Cache-Control": "no-store"})
@@ -99,17 +99,3 @@ def _absent(job_id: UUID, found: Image) -> ProblemError:
     return ProblemError(
         HTTPStatus.GONE, found.state.label, f"{detail}: {found.error}" if found.error else detail
     )
-
-
-def _bytes(use: Services, ref: ObjectRef, name: str) -> StreamingResponse:
-    extension = ref.key.rsplit(".", 1)[1]
-    pieces = use.store.stream(ref.key)
-    # The first piece before the status: an object store that is away must answer 503, not 200.
-    first = next(pieces, b"")
-    headers = {
-        "Content-Length": str(ref.size),
-        "Content-Disposition": f'inline; filename="{name}.{extension}"',
-        "ETag": f'"{ref.sha256.hex()}"',
-        "Cache-Control": "private, max-age=3600, immutable",
-    }
-    return StreamingResponse(chain([first], pieces), media_type=f"image/{extension}", headers=headers)

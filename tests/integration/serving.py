@@ -26,10 +26,23 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def serve(settings: Settings, fetcher: Fetcher | None = None) -> Iterator[str]:
-    """The address of an API that runs in a thread of this process."""
+def serve(
+    settings: Settings, fetcher: Fetcher | None = None, tls: tuple[str, str] | None = None
+) -> Iterator[str]:
+    """The address of an API that runs in a thread of this process.
+
+    Args:
+        tls: files of a certificate and its key.
+    """
+    certificate, key = tls or (None, None)
     config = uvicorn.Config(
-        create_app(settings, fetcher), host="127.0.0.1", port=0, log_config=None, timeout_graceful_shutdown=2
+        create_app(settings, fetcher),
+        host="127.0.0.1",
+        port=0,
+        log_config=None,
+        timeout_graceful_shutdown=2,
+        ssl_certfile=certificate,
+        ssl_keyfile=key,
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, name="uvicorn")
@@ -44,7 +57,7 @@ def serve(settings: Settings, fetcher: Fetcher | None = None) -> Iterator[str]:
     thread.start()
     assert started.wait(30)
     try:
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+        yield f"http{'' if tls is None else 's'}://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     finally:
         config.app.state.services.hub.close_all()  # type: ignore[union-attr]
         server.should_exit = True
