@@ -27,9 +27,11 @@ from api import (
 from api.deadline import Deadline
 from api.deps import Services
 from api.figures import Figures
+from api.huggingface import routes as huggingface_routes
 from api.hurry import Hurry
 from api.openai import routes as openai_routes
 from api.readiness import Readiness
+from api.replicate import routes as replicate_routes
 from latentfarm.broker import Broker
 from latentfarm.database import connect
 from latentfarm.datasets import Datasets
@@ -73,6 +75,8 @@ def create_app(settings: Settings, fetcher: Fetcher | None = None) -> FastAPI:
         routes_models,
         routes_fleet,
         openai_routes,
+        replicate_routes,
+        huggingface_routes,
         routes_tenants,
         routes_keys,
         health,

@@ -8,9 +8,13 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
 from api import examples
+from api.huggingface.document import SCHEMAS as HUGGINGFACE_SCHEMAS
 from api.openai.document import SCHEMAS as OPENAI_SCHEMAS
 from api.openai.errors import speaks_openai
 from api.problems import MEDIA_TYPE
+from api.replicate.document import SCHEMAS as REPLICATE_SCHEMAS
+from api.replicate.document import problems as replicate_problems
+from api.replicate.errors import speaks_replicate
 from latentfarm import __version__
 from latentfarm.fleet_views import WorkerChoice
 from latentfarm.key_views import KeyRequest, RotateRequest
@@ -39,7 +43,7 @@ DESCRIPTION = """
 A render farm for Stable Diffusion XL. `POST /v1/jobs` takes a spec and answers at once; the images are
 made by workers and read from links. Problems are RFC 9457 documents that name the field and what is
 allowed. The routes under `/v1/images` are OpenAI's: they answer once the images are made, and their errors have
-OpenAI's shape. Keys are sent as `Authorization: Bearer lf_...`; a route's `security` names the scope that it needs,
+OpenAI's shape. Those under `/replicate` and `/huggingface` are for the clients of these two. Keys are sent as `Authorization: Bearer lf_...`; a route's `security` names the scope that it needs,
 which `admin` holds too. On the API's own machine keys may be left out, unless its settings say otherwise.
 """
 
@@ -85,7 +89,7 @@ def _add_schemas(document: dict[str, Any]) -> None:
         KeyRequest,
         RotateRequest,
     )
-    for model in (*bodies, ProblemView, *OPENAI_SCHEMAS):
+    for model in (*bodies, ProblemView, *OPENAI_SCHEMAS, *REPLICATE_SCHEMAS, *HUGGINGFACE_SCHEMAS):
         schema = model.model_json_schema(ref_template=_REFERENCE)
         known.update(schema.pop("$defs", {}))
         known[model.__name__] = schema
@@ -93,13 +97,19 @@ def _add_schemas(document: dict[str, Any]) -> None:
 
 def _correct_refusals(document: dict[str, Any]) -> None:
     """FastAPI describes a 422 of its own for every route with parameters; this API answers a problem."""
-    refusal = problems(HTTPStatus.UNPROCESSABLE_ENTITY)[422]
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+    refusal, replicates = problems(status)[status], replicate_problems(status)[status]
     for path, item in document["paths"].items():
         for operation in item.values():
             if speaks_openai(path):
                 operation["responses"].pop("422", None)
-            elif "application/json" in operation["responses"].get("422", {}).get("content", {}):
-                operation["responses"]["422"] = refusal
+            elif _is_fastapis(operation["responses"].get("422", {})):
+                operation["responses"]["422"] = replicates if speaks_replicate(path) else refusal
+
+
+def _is_fastapis(answer: dict[str, Any]) -> bool:
+    told = answer.get("content", {}).get("application/json", {}).get("schema", {})
+    return str(told.get("$ref", "")).endswith("/HTTPValidationError")
 
 
 def _add_refusals_of_keys(document: dict[str, Any]) -> None:

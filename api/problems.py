@@ -1,4 +1,4 @@
-"""Every answer that is no success: RFC 9457 problem documents (OpenAI's errors on its routes), and never a traceback."""
+"""Every answer that is no success: RFC 9457 problem documents (other APIs' errors on their routes), and never a traceback."""
 
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -12,7 +12,9 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
+from api.huggingface import errors as huggingface_errors
 from api.openai import errors as openai_errors
+from api.replicate import errors as replicate_errors
 from latentfarm.database import is_away
 from latentfarm.errors import (
     Conflict,
@@ -79,6 +81,11 @@ def answer(request: Request, problem: ProblemError) -> JSONResponse:
     if openai_errors.speaks_openai(path):
         told = {"error": openai_errors.error_of(problem)}
         return JSONResponse(told, openai_errors.status_of(problem), headers=problem.headers)
+    if huggingface_errors.speaks_huggingface(path):
+        return JSONResponse(huggingface_errors.error_of(problem), problem.status, headers=problem.headers)
+    if replicate_errors.speaks_replicate(path):
+        told = replicate_errors.problem_of(problem)
+        return JSONResponse(told, problem.status, headers=problem.headers, media_type=MEDIA_TYPE)
     view = ProblemView(
         type=f"urn:latentfarm:problem:{problem.code}",
         title=HTTPStatus(problem.status).phrase,

@@ -56,6 +56,18 @@ class UploadTicket:
 
 
 @dataclass(frozen=True, slots=True)
+class KeptUpload:
+    """An upload whose picture is kept: SHA-256 (32 bytes), size in bytes, and format (png, jpeg, webp)."""
+
+    id: UUID
+    created_at: datetime
+    expires_at: datetime
+    sha256: bytes
+    size: int
+    format: str
+
+
+@dataclass(frozen=True, slots=True)
 class Claimed:
     """A render that this incarnation now owns.
 

@@ -79,7 +79,8 @@ class Settings(BaseSettings):
         570.0,
         ge=1,
         le=86_400,
-        description="Seconds that a request of the OpenAI routes waits for its images; stock clients wait 600.",
+        description="Seconds that a request of the OpenAI and Hugging Face routes waits for its images; OpenAI's clients"
+        " wait 600.",
     )
 
     engine: str = Field(

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from latentfarm.errors import InvalidInput
+from latentfarm.errors import InvalidInput, ServiceUnavailable
+from latentfarm.inputs.decoding import TURN_S, examine
+from latentfarm.inputs.resolving import keep
 from latentfarm.keys import upload_key
 from latentfarm.references import MAX_INPUT_BYTES, MAX_MANIFEST_BYTES
-from latentfarm.repository import uploads
+from latentfarm.repository import kept_uploads, uploads
 
+_taken = threading.BoundedSemaphore(4)
+"""Pictures of one process that are looked at together as they come in."""
 MOST = {"image": MAX_INPUT_BYTES, "manifest": MAX_MANIFEST_BYTES}
 """Bytes of an upload, by what it is for."""
 
@@ -17,7 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from uuid import UUID
 
-    from latentfarm.records import UploadTicket
+    from sqlalchemy import Connection
+
+    from latentfarm.records import KeptUpload, UploadTicket
     from latentfarm.repository.facade import Repository
     from latentfarm.storage import S3Store
 
@@ -50,3 +57,29 @@ class Uploads:
             lambda c: uploads.add(c, upload_id, tenant=tenant, size=size, good_s=self.good_s)
         )
         return ticket, self.store.upload_link(upload_key(upload_id), size=size, seconds=self.good_s)
+
+    def take(self, data: bytes, *, tenant: str, field: str) -> KeptUpload:
+        """A picture that came through the API, under an id as if it had been put to a link.
+
+        Raises:
+            InvalidInput: it is no picture, or too large; names the field.
+            ServiceUnavailable: too many others are being looked at.
+            TransientError: the object store does not answer.
+        """
+        if not _taken.acquire(timeout=TURN_S):
+            raise ServiceUnavailable("too many pictures are being looked at")
+        try:
+            shape = examine(field, data)
+        finally:
+            _taken.release()
+        sha256, upload_id = keep(self.repository, self.store, data, shape), self.new_id()
+
+        def add(connection: Connection) -> KeptUpload | None:
+            uploads.add(connection, upload_id, tenant=tenant, size=len(data), good_s=self.good_s)
+            uploads.mark_used(connection, upload_id, sha256)
+            return kept_uploads.find(connection, upload_id, tenant=tenant)
+
+        kept = self.repository.transact(add)
+        if kept is None:
+            raise ServiceUnavailable("the picture was swept away while it was taken")
+        return kept

@@ -140,17 +140,24 @@ class Resolver:
         return _Found(data, examine(field, data), upload_id)
 
     def _keep(self, found: _Found | StoredInput) -> bytes:
-        """Row first, then object: what is in the bucket can always be found from SQL."""
         if isinstance(found, StoredInput):
             return found.ref.sha256
-        sha256 = hashlib.sha256(found.data).digest()
-        size, shape, upload = len(found.data), found.shape, found.upload
-        if not self._repository.transact(lambda c: inputs.plan(c, sha256, size, shape)):
-            self._store.put(input_key(sha256), found.data, f"image/{shape.format}")
-            self._repository.transact(lambda c: inputs.mark_stored(c, sha256))
+        sha256, upload = keep(self._repository, self._store, found.data, found.shape), found.upload
         if upload is not None:
             self._repository.transact(lambda c: uploads.mark_used(c, upload, sha256))
         return sha256
+
+
+def keep(repository: Repository, store: S3Store, data: bytes, shape: Shape) -> bytes:
+    """Stores a picture once for each content; SHA-256 of it.
+
+    Row first, then object: what is in the bucket can always be found from SQL.
+    """
+    sha256 = hashlib.sha256(data).digest()
+    if not repository.transact(lambda c: inputs.plan(c, sha256, len(data), shape)):
+        store.put(input_key(sha256), data, f"image/{shape.format}")
+        repository.transact(lambda c: inputs.mark_stored(c, sha256))
+    return sha256
 
 
 def _digest(found: _Found | StoredInput) -> bytes:

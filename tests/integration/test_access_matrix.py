@@ -16,6 +16,7 @@ from sqlalchemy import text
 from latentfarm.api_keys import Scope, written
 from latentfarm.key_ring import KeyRing
 from tests.integration.asking import BIRDS
+from tests.integration.pictures import RED
 from tests.integration.serving import Puppet, serve
 
 if TYPE_CHECKING:
@@ -26,7 +27,12 @@ if TYPE_CHECKING:
     from latentfarm.storage import S3Store
 
 CANARY = "a canary in a coal mine"
-NOBODYS = {"job_id": str(UUID(int=7)), "name": "unicorns", "plan_id": str(UUID(int=8))}
+NOBODYS = {
+    "job_id": str(UUID(int=7)),
+    "name": "unicorns",
+    "plan_id": str(UUID(int=8)),
+    "file_id": str(UUID(int=9)),
+}
 """Ids that no tenant has."""
 
 
@@ -45,6 +51,7 @@ class Row:
     fill: dict[str, str] = field(default_factory=dict)
 
 
+OF_TINY = {"owner": "latentfarm", "model": "tiny"}
 ROWS = {
     "post /v1/jobs": Row(Scope.SUBMIT, 202, {"prompt": "x", "lane": "bulk"}),
     "get /v1/jobs": Row(Scope.READ, 200),
@@ -74,6 +81,28 @@ ROWS = {
     # Without a worker they wait for as long as they may; nobody edits without a picture.
     "post /v1/images/generations": Row(Scope.SUBMIT, 504, {"prompt": "x"}),
     "post /v1/images/edits": Row(Scope.SUBMIT, 400, {}),
+    "post /replicate/v1/predictions": Row(
+        Scope.SUBMIT, 201, {"model": "latentfarm/tiny", "input": {"prompt": "x", "lane": "bulk"}}
+    ),
+    "get /replicate/v1/predictions": Row(Scope.READ, 200),
+    "get /replicate/v1/predictions/{job_id}": Row(Scope.READ, 200),
+    "post /replicate/v1/predictions/{job_id}/cancel": Row(Scope.CANCEL, 200),
+    "get /replicate/v1/models": Row(Scope.READ, 200),
+    "get /replicate/v1/models/{owner}/{model}": Row(Scope.READ, 200, fill=OF_TINY),
+    "get /replicate/v1/models/{owner}/{model}/versions": Row(Scope.READ, 200, fill=OF_TINY),
+    "get /replicate/v1/models/{owner}/{model}/versions/{version}": Row(
+        Scope.READ, 404, fill={**OF_TINY, "version": "0"}
+    ),
+    "post /replicate/v1/models/{owner}/{model}/predictions": Row(
+        Scope.SUBMIT, 201, {"input": {"prompt": "x", "lane": "bulk"}}, fill=OF_TINY
+    ),
+    # The request of this test is no form.
+    "post /replicate/v1/files": Row(Scope.SUBMIT, 415, {}),
+    "get /replicate/v1/files": Row(Scope.READ, 200),
+    "get /replicate/v1/files/{file_id}": Row(Scope.READ, 200),
+    "delete /replicate/v1/files/{file_id}": Row(Scope.SUBMIT, 204),
+    "get /replicate/v1/outputs/{token}/{file}": Row(None, 403, fill={"token": "x", "file": "out-0.png"}),
+    "post /huggingface/models/{model}": Row(Scope.SUBMIT, 504, {"inputs": "x"}, fill={"model": "tiny"}),
     "get /v1/tenants": Row(Scope.ADMIN, 200),
     "get /v1/tenants/{name}": Row(Scope.ADMIN, 200, fill={"name": "owner"}),
     "patch /v1/tenants/{name}": Row(Scope.ADMIN, 200, {"weight": 2}, fill={"name": "owner"}),
@@ -154,7 +183,8 @@ def _furnish(world: World, puppet: Puppet) -> None:
     upload = world.http.post("/v1/uploads", json={"size": 5}, headers=mine)
     plan = birds | {"manifest": {"key": "owner/birds.jsonl"}}
     planned = world.http.post("/v1/datasets", params={"dry_run": True}, json=plan, headers=mine)
-    world.ids |= {"plan_id": planned.json()["id"]}
+    file = world.http.post("/replicate/v1/files", files={"content": ("a.png", RED)}, headers=mine)
+    world.ids |= {"plan_id": planned.json()["id"], "file_id": file.json()["id"]}
     world.ids |= {"job_id": job.json()["id"], "name": "canaries", "upload": upload.json()["id"]}
 
 

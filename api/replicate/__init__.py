@@ -1,0 +1,1 @@
+"""Replicate's predictions in front of the farm's jobs: requests become jobs, answers are made of them."""

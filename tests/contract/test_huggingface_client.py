@@ -1,0 +1,129 @@
+"""The stock `InferenceClient` of huggingface_hub, unmodified, with a URL for a model, against a real farm.
+
+The pictures are judged: an answer of the right shape around the wrong picture would be none.
+"""
+
+from __future__ import annotations
+
+import io
+import random
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from huggingface_hub import InferenceClient, close_session
+from huggingface_hub.errors import HfHubHTTPError
+
+from latentfarm import Client as Native
+from latentfarm.pixels import open_picture
+from training.judge import confirms, look
+from training.picture import plan_scene, render
+from training.scene import Scene, Thing, caption
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from PIL import Image
+
+    from tests.acceptance.farm import Farm
+
+SCENE = Scene(Thing("circle", "red", "large", "middle"), None, "white", "filled")
+
+
+@pytest.fixture(scope="module")
+def client(stock_farm: Farm) -> Iterator[InferenceClient]:
+    with InferenceClient(base_url=f"{stock_farm.url}/huggingface/models/tiny", token="any") as client:
+        yield client
+    close_session()
+
+
+def shows(image: Image.Image, scene: Scene) -> dict[str, bool]:
+    return confirms(look(image.convert("RGB")), scene)
+
+
+def test_a_picture_is_what_its_prompt_says_and_equal_to_the_native_one(
+    client: InferenceClient, stock_farm: Farm, tmp_path: Path
+) -> None:
+    prompt = caption(SCENE)
+    made = client.text_to_image(
+        prompt,
+        height=128,
+        width=128,
+        num_inference_steps=20,
+        guidance_scale=5.0,
+        scheduler="EulerDiscreteScheduler",
+        seed=101,
+        extra_body={"reproducible": True},
+    )
+    assert (made.format, made.size) == ("PNG", (128, 128))
+    assert all(shows(made, SCENE).values()), shows(made, SCENE)
+    with Native(stock_farm.url) as native:
+        like = {"seed": 101, "num_inference_steps": 20, "guidance_scale": 5.0, "reproducible": True}
+        job = native.submit({"prompt": prompt, "width": 128, "height": 128, **like})
+        native.wait(job, timeout=300)
+        (path,) = native.download(job, tmp_path).values()
+        assert np.array_equal(np.asarray(open_picture(path.read_bytes())), np.asarray(made))
+
+
+def test_parameters_and_fields_of_a_spec_have_an_effect(client: InferenceClient) -> None:
+    small: dict[str, Any] = {"height": 64, "width": 72, "num_inference_steps": 3, "seed": 1}
+    plain = client.text_to_image("a red circle", **small)
+    assert plain.size == (72, 64)
+    others = [
+        client.text_to_image("a red circle", negative_prompt="a blue square", **small),
+        client.text_to_image("a red circle", scheduler="ddim", **small),
+        client.text_to_image("a red circle", extra_body={"output": {"format": "webp"}}, **small),
+    ]
+    assert others[-1].format == "WEBP"
+    for other in others[:2]:
+        assert not np.array_equal(np.asarray(other), np.asarray(plain))
+
+
+def test_a_picture_stays_near_itself(client: InferenceClient) -> None:
+    drawn = render(plan_scene(SCENE, random.Random(100)))
+    buffer = io.BytesIO()
+    drawn.save(buffer, "png")
+    made = client.image_to_image(
+        buffer.getvalue(), prompt=caption(SCENE), num_inference_steps=12, strength=0.25, seed=1
+    )
+    assert made.size == drawn.size
+    assert shows(made, SCENE)["colour"]
+    assert not np.array_equal(np.asarray(made.convert("RGB")), np.asarray(drawn.convert("RGB")))
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "told"),
+    [
+        ({"width": 1024}, 422, "width: 1024 pixels"),
+        ({"scheduler": "magic"}, 422, "scheduler: no sampler"),
+        ({"extra_body": {"negativ_prompt": "x"}}, 422, "did you mean negative_prompt?"),
+    ],
+)
+def test_what_is_wrong_is_named(
+    client: InferenceClient, fields: dict[str, Any], status: int, told: str
+) -> None:
+    with pytest.raises(HfHubHTTPError) as raised:
+        client.text_to_image("a", **fields)
+    assert raised.value.response.status_code == status
+    assert told in str(raised.value)
+
+
+def test_a_model_that_is_not_there_is_named(stock_farm: Farm) -> None:
+    with (
+        InferenceClient(model=f"{stock_farm.url}/huggingface/models/none", token="any") as client,
+        pytest.raises(HfHubHTTPError, match="there are: sdxl, tiny"),
+    ):
+        client.text_to_image("a")
+
+
+def test_a_key_makes_one_job_of_two_requests(stock_farm: Farm) -> None:
+    jobs = "SELECT count(*) FROM jobs"
+    before = stock_farm.count(jobs)
+    url = f"{stock_farm.url}/huggingface/models/tiny"
+    with InferenceClient(model=url, token="any", headers={"Idempotency-Key": "only-once"}) as client:
+        made = [
+            client.text_to_image("a red circle", height=64, width=64, num_inference_steps=2) for _ in range(2)
+        ]
+    assert np.array_equal(np.asarray(made[0]), np.asarray(made[1]))
+    assert stock_farm.count(jobs) == before + 1
