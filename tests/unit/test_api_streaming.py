@@ -13,6 +13,7 @@ from api import streaming
 from api.streaming import Watch
 from latentfarm.progress import Progress
 from latentfarm.records import Event
+from latentfarm.repository.replaying import Place
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -64,7 +65,8 @@ def streamed(
     """All pieces of a stream; `then` runs once the stream waits for the hub."""
 
     async def run() -> list[str]:
-        watch = Watch(hub, records, JOB, "", after)  # type: ignore[arg-type]
+        place = Place(named=after, known=True, last=after, oldest=1)
+        watch = Watch(hub, records, JOB, "", place, lambda: True)  # type: ignore[arg-type]
         pieces: list[str] = []
 
         async def read() -> None:
