@@ -4,11 +4,12 @@ from http import HTTPStatus
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from api import cursors
 from api.access import needs
 from api.deps import JobId, Tenant, Use
+from api.filters import Time
 from api.replicate import telling
 from api.replicate.creating import Creating
 from api.replicate.document import PREDICTION_BODY, REFUSED, problems
@@ -88,10 +89,10 @@ def listing(
     tenant: Tenant,
     cursor: Annotated[str | None, Query(description="Of the page before, in its `next`.")] = None,
     created_after: Annotated[
-        AwareDatetime | None, Query(description="Accepted at that time or later; ISO 8601 with its offset.")
+        Time | None, Query(description="Accepted at that time or later; ISO 8601 with its offset.")
     ] = None,
     created_before: Annotated[
-        AwareDatetime | None, Query(description="Accepted before that time; ISO 8601 with its offset.")
+        Time | None, Query(description="Accepted before that time; ISO 8601 with its offset.")
     ] = None,
 ) -> PredictionPage:
     """Lists predictions, newest first: all jobs of kind `single`, whoever submitted them. Replicate's `predictions.list`."""
