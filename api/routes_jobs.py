@@ -181,6 +181,21 @@ def retry(job_id: JobId, request: Request, use: Use, tenant: Tenant) -> JobView:
     return _page(use, tenant, job_id, request, first=0, limit=IMAGES_PAGE)
 
 
+@router.delete(
+    "/{job_id}",
+    status_code=204,
+    responses=problems(HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY),
+    dependencies=[needs(Scope.CANCEL)],
+)
+def delete(job_id: JobId, use: Use, tenant: Tenant) -> None:
+    """Throws a job away, whatever its state: what is at work is cancelled, and its images go; for good.
+
+    The record stays, with `deleted_at` and without prompts and metadata. It is in no list any more, and its images answer
+    410. Jobs that were made from it keep what they need. Once more, it changes nothing.
+    """
+    use.farm.delete(job_id, tenant=tenant)
+
+
 @router.post("/{job_id}/pause", responses=problems(HTTPStatus.NOT_FOUND), dependencies=[needs(Scope.CANCEL)])
 def pause(job_id: JobId, request: Request, use: Use, tenant: Tenant) -> JobView:
     """Holds back what has not been sent to a worker yet. A job that has ended stays as it is."""
@@ -200,7 +215,7 @@ def _accepted(
 ) -> JobView:
     """The answer to whatever makes a job: 202, and where it is shown."""
     job = use.repository.get_job(submitted.job_id, tenant=tenant)
-    if job is None:
+    if job is None or job.deleted_at is not None:
         raise NotFound(f"the job {submitted.job_id} of this Idempotency-Key was removed")
     response.headers["Location"] = schemas.job_url(request.base_url, job.id)
     response.headers["Retry-After"] = "1"

@@ -101,6 +101,7 @@ def _common(job: Job, base: URL) -> dict[str, Any]:
         "start_after": job.start_after,
         "expires_at": expires_at(job.finished_at, job.retain_days),
         "gone_at": job.gone_at,
+        "deleted_at": job.deleted_at,
         "url": job_url(base, job.id),
     }
 

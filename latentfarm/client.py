@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 import uuid
@@ -13,12 +12,11 @@ from urllib.parse import quote
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from latentfarm import client_events, client_inputs
+from latentfarm import client_events, client_images, client_inputs
 from latentfarm.client_datasets import Datasets
 from latentfarm.client_fleet import Fleet
 from latentfarm.client_http import Http
 from latentfarm.client_tenants import Tenants
-from latentfarm.errors import TransientError
 from latentfarm.explain import explain
 from latentfarm.quote_views import JobQuote
 from latentfarm.refinement import RefineRequest
@@ -196,6 +194,10 @@ class Client:
         """
         return JobView.model_validate_json(self._http.request("POST", f"{_path(job)}/retry").content)
 
+    def delete(self, job: JobSummary | uuid.UUID | str) -> None:
+        """Throws a job away, whatever its state: its images go for good, and so do its prompts."""
+        self._http.request("DELETE", _path(job))
+
     def models(self) -> tuple[ModelView, ...]:
         """The models that specs may name."""
         return tuple(ModelList.model_validate_json(self._http.request("GET", "/v1/models").content).data)
@@ -262,27 +264,7 @@ class Client:
         Raises:
             TransientError: what came is not what was made.
         """
-        into = Path(folder)
-        into.mkdir(parents=True, exist_ok=True)
-        shown = self.get(job, images=0)
-        extension = shown.spec["output"]["format"]
-        return {
-            image.index: self._save(shown, image, into / f"{shown.id}-{image.index:04d}.{extension}")
-            for image in self.images(job)
-            if image.state == "succeeded"
-        }
-
-    def _save(self, job: JobView, image: ImageView, path: Path) -> Path:
-        if path.exists() and hashlib.sha256(path.read_bytes()).hexdigest() == image.sha256:
-            return path
-        data = self.image(job, image.index)
-        if hashlib.sha256(data).hexdigest() != image.sha256:
-            raise TransientError(f"image {image.index} of job {job.id} came with other bytes than were made")
-        # Whoever watches the folder sees whole files only.
-        part = path.with_name(f".{path.name}.part")
-        part.write_bytes(data)
-        part.replace(path)
-        return path
+        return client_images.download(self, job, Path(folder))
 
 
 def _read(model: type[M], given: M | Mapping[str, Any]) -> M:

@@ -66,6 +66,9 @@ class JobRecords(Records, Protocol):
     def cancel_renders(self, job_id: UUID) -> int:
         """Ends its live renders."""
 
+    def mark_deleted(self, job_id: UUID, *, tenant: str) -> bool:
+        """Takes its results out of reach; whether some of it may still be at work."""
+
 
 class Pictures(Protocol):
     """Who fetches and keeps the pictures that specs name."""
@@ -228,6 +231,16 @@ class Farm:
         if job is None:
             raise NotFound(f"no job {job_id}")
         return job
+
+    def delete(self, job_id: UUID, *, tenant: str = "") -> None:
+        """Throws a job away, whatever its state: what lives is cancelled, results go, the record stays.
+
+        Raises:
+            NotFound: the tenant has no such job.
+            NotSupported: it is that of a dataset.
+        """
+        if self.records.mark_deleted(job_id, tenant=tenant):
+            self.records.cancel_renders(job_id)
 
 
 def _fingerprint(spec: RenderSpec) -> bytes:

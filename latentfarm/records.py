@@ -248,6 +248,7 @@ class Job:
             `latents` or its `image`s.
         retain_days: days that its images are kept after the end; None: for ever.
         gone_at: since when they are kept no longer.
+        deleted_at: when its user threw it away; then its spec has no prompts any more.
     """
 
     id: UUID
@@ -272,6 +273,7 @@ class Job:
     start_after: datetime | None = None
     retain_days: float | None = None
     gone_at: datetime | None = None
+    deleted_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,6 +75,8 @@ class Refining:
         job = self.farm.records.get_job(job_id, tenant=tenant)
         if job is None:
             raise NotFound(f"no job {job_id}")
+        if job.deleted_at is not None:
+            raise NotFound(f"the job {job_id} was deleted")
         wanted = self._wanted(job, request)
         new_id = self.farm.new_id()
         asks = partial(ask_of_refined, wanted.spec, self.farm.registry.get(wanted.spec.model))

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
+
+_PROMPTS = ("prompt", "prompt_2", "negative_prompt", "negative_prompt_2")
 
 
 def expires_at(finished_at: datetime | None, retain_days: float | None) -> datetime | None:
@@ -25,3 +28,8 @@ def told(what: str, gone_at: datetime, retain_days: float | None = None) -> str:
 def at(time: datetime) -> str:
     """A time as people are told it, in UTC."""
     return f"{time.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def without_prompts(spec: dict[str, Any]) -> dict[str, Any]:
+    """What is shown of a stored spec whose job was thrown away. The stored one may be that of other jobs, too."""
+    return {name: "" if name in _PROMPTS and value else value for name, value in spec.items()}

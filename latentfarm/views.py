@@ -115,6 +115,9 @@ class JobSummary(View):
         None, description="When its images go; null while it is at work, and where they are kept for ever."
     )
     gone_at: datetime | None = Field(None, description="Since when its images are gone; the record stays.")
+    deleted_at: datetime | None = Field(
+        None, description="When it was thrown away; then prompts and metadata are empty."
+    )
     url: str = Field(description="Where this job is shown.")
 
     @property

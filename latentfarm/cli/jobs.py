@@ -1,4 +1,4 @@
-"""`latentfarm jobs`: list, show, attempts, cancel, retry, watch, refine."""
+"""`latentfarm jobs`: list, show, attempts, cancel, retry, delete, watch, refine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from latentfarm.client import Client
 if TYPE_CHECKING:
     from latentfarm.views import AttemptView, JobList, JobView
 
-app = typer.Typer(help="List, show, cancel, retry, watch and refine jobs.", no_args_is_help=True)
+app = typer.Typer(help="List, show, cancel, retry, delete, watch and refine jobs.", no_args_is_help=True)
 
 JobId = Annotated[str, typer.Argument(help="Id of a job.", metavar="JOB")]
 
@@ -157,6 +157,17 @@ def cancel(job: JobId, api: Api = None, json_: Json = False) -> None:
         as_json(found.model_dump(mode="json"))
     else:
         say(f"{found.id}  {found.state}")
+
+
+@app.command()
+def delete(
+    jobs: Annotated[list[str], typer.Argument(help="Ids of jobs.", metavar="JOB...")], api: Api = None
+) -> None:
+    """Throw jobs away: what is at work is cancelled, and images go for good."""
+    with Client(api) as client:
+        for job in jobs:
+            client.delete(job)
+            say(f"{job}  deleted")
 
 
 @app.command()

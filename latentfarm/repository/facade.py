@@ -16,6 +16,7 @@ from latentfarm.modes import first_stage
 from latentfarm.records import Queue
 from latentfarm.repository import (
     cancelling,
+    deleting,
     dispatching,
     failing,
     inputs,
@@ -209,6 +210,10 @@ class Repository:
     def cancel_renders(self, job_id: UUID) -> int:
         """See `cancelling.cancel_renders`."""
         return self.transact(lambda c: cancelling.cancel_renders(c, job_id))
+
+    def mark_deleted(self, job_id: UUID, *, tenant: str) -> bool:
+        """See `deleting.mark_deleted`."""
+        return self.transact(lambda c: deleting.mark_deleted(c, job_id, tenant=tenant))
 
     def pause_job(self, job_id: UUID, *, tenant: str, paused: bool) -> bool:
         """See `tenancy.pause_job`; tells the scheduler, should there be something to send again."""

@@ -31,7 +31,7 @@ _PAGE = """
     SELECT {columns} FROM (
         SELECT * FROM jobs j WHERE j.tenant = :tenant AND j.id < :before AND j.id > :since {known}
         ORDER BY j.id DESC LIMIT :scan) AS j JOIN specs s ON s.id = j.spec_id
-    WHERE (CAST(:states AS text[]) IS NULL OR j.state = ANY (CAST(:states AS text[])))
+    WHERE j.deleted_at IS NULL AND (CAST(:states AS text[]) IS NULL OR j.state = ANY (CAST(:states AS text[])))
       AND (CAST(:lane AS text) IS NULL OR j.lane = :lane) AND (CAST(:model AS text) IS NULL OR j.model = :model)
       AND (CAST(:kind AS text) IS NULL OR j.kind = :kind)
       AND (CAST(:created_after AS timestamptz) IS NULL OR j.created_at >= :created_after)
@@ -71,7 +71,7 @@ class Wanted:
 def find(
     connection: Connection, wanted: Wanted, *, tenant: str, before: UUID, limit: int
 ) -> tuple[list[Job], UUID | None]:
-    """Jobs older than `before`, newest first.
+    """Jobs older than `before`, newest first; without those that were thrown away.
 
     Returns:
         (at most `limit` jobs, the id to go on behind; None: there are no more). Fewer than asked for, none even, when

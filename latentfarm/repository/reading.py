@@ -8,6 +8,7 @@ from sqlalchemy import text
 
 from latentfarm.evidence import Mishap
 from latentfarm.records import Event, Image, Job, ObjectRef
+from latentfarm.retention import without_prompts
 from latentfarm.states import JobState, Lane, RenderState, Stage
 from latentfarm.story import tell
 
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 COLUMNS = """
     j.id, j.kind, j.tenant, j.state, j.lane, j.priority, j.seed, j.num_images, j.remaining, j.failed,
     j.keep_latents, s.body AS spec, j.user_metadata, j.created_at, j.started_at, j.finished_at,
-    j.source_job_id, j.source, j.paused_at, j.start_after, j.retain_days, j.results_gone_at AS gone_at
+    j.source_job_id, j.source, j.paused_at, j.start_after, j.retain_days, j.results_gone_at AS gone_at,
+    j.deleted_at
 """
 
 _JOB = text(f"""
@@ -112,6 +114,8 @@ def job_of(row: RowMapping) -> Job:
     """The record in a row of `COLUMNS`."""
     fields = dict(row)
     metadata = fields.pop("user_metadata")
+    if fields["deleted_at"] is not None:
+        fields["spec"] = without_prompts(fields["spec"])
     fields["state"], fields["lane"] = JobState(fields["state"]), Lane(fields["lane"])
     return Job(metadata=metadata, **fields)
 

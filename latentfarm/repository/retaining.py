@@ -33,9 +33,10 @@ _MARK = text("""
     UPDATE jobs j SET results_gone_at = now(), clear_from = 0 FROM due WHERE j.id = due.id
 """)
 
-# A dataset of millions must not hold up the others.
+# A dataset of millions must not hold up the others. One that was thrown away may still be at work: what becomes visible
+# after its images were looked at would stay.
 _MARKED = text("""
-    SELECT id, kind, clear_from, num_images FROM jobs WHERE clear_from IS NOT NULL
+    SELECT id, kind, clear_from, num_images FROM jobs WHERE clear_from IS NOT NULL AND finished_at IS NOT NULL
     ORDER BY clear_from, id LIMIT :limit FOR UPDATE SKIP LOCKED
 """)
 

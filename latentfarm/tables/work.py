@@ -106,6 +106,7 @@ jobs = Table(
     Column("clear_from", Integer, comment="index of the first image that is still to be marked as going"),
     Column("cost", DOUBLE_PRECISION, comment="units accepted; null: its tenant had no quotas then"),
     Column("most_bytes", BigInteger, comment="that its images may take"),
+    Column("deleted_at", DateTime(timezone=True), comment="when its user threw it away; the record stays"),
     Index("ix_jobs_tenant_id", "tenant", "id"),
     Index("ix_jobs_open", "id", postgresql_where=text("finished_at IS NULL")),
     Index("ix_jobs_finished_at", "finished_at"),

@@ -65,6 +65,8 @@ ROWS = {
     # All of its images are there.
     "post /v1/jobs/{job_id}/retry": Row(Scope.SUBMIT, 409),
     "post /v1/jobs/{job_id}/cancel": Row(Scope.CANCEL, 200),
+    # The last of its job: nothing of it is to be had behind this one.
+    "delete /v1/jobs/{job_id}": Row(Scope.CANCEL, 204),
     "post /v1/datasets": Row(Scope.SUBMIT, 201, BIRDS),
     "get /v1/datasets": Row(Scope.READ, 200),
     "get /v1/datasets/{name}": Row(Scope.READ, 200),

@@ -48,6 +48,7 @@ def test_the_routes_are_those_that_were_promised(document: dict[str, Any]) -> No
         "post /v1/jobs",
         "get /v1/jobs",
         "get /v1/jobs/{job_id}",
+        "delete /v1/jobs/{job_id}",
         "post /v1/jobs/{job_id}/cancel",
         "post /v1/jobs/{job_id}/pause",
         "post /v1/jobs/{job_id}/resume",

@@ -80,6 +80,9 @@ class Records:
     def mark_cancelled(self, job_id: UUID, *, tenant: str) -> bool:
         return self.jobs.get(job_id, ("", None))[0] == tenant
 
+    def mark_deleted(self, job_id: UUID, *, tenant: str) -> bool:
+        raise AssertionError("no test deletes")
+
     def cancel_renders(self, job_id: UUID) -> int:
         self.cancelled.append(job_id)
         return 1
