@@ -9,10 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from fastapi import Depends, Request, Security
 from fastapi.openapi.models import HTTPBearer
 from fastapi.security.base import SecurityBase
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
 from api.binding import is_loopback
@@ -76,6 +78,17 @@ def needs(
     return Security(_Needs(keyless, any_bearer, refusal, scope), scopes=[scope.value])
 
 
+async def sees_all(request: Request) -> bool:
+    """Whether who asks could use the routes of an admin; for routes that are open to all, and tell strangers less."""
+    try:
+        await _Needs(keyless=True, any_bearer=False, refusal=lambda error: error, scope=Scope.ADMIN)(
+            request, None
+        )
+    except (AccessError, SQLAlchemyError):
+        return False
+    return True
+
+
 class _Scheme(SecurityBase):
     """Puts the scheme into the OpenAPI document; what it describes is done by `_Needs`."""
 
@@ -126,11 +139,22 @@ class _Needs:
         origin = request.headers.get("Origin")
         strange = origin is not None and origin != str(request.base_url).rstrip("/")
         keyed = not self.keyless or settings.require_keys or not is_loopback(settings.api_host)
-        if keyed or proxied or strange:
+        if keyed or proxied or strange or not _leads_here(request.url.hostname, settings.api_url):
             raise unauthorized(
                 f"this needs an API key with the scope {self.scope}: Authorization: Bearer lf_..."
             )
         return Caller("", None)
+
+
+def _leads_here(host: str | None, api_url: str) -> bool:
+    """Whether a Host is one by which this machine calls itself, or where clients find the API.
+
+    A page of another site may have its own name lead to loopback (DNS rebinding). To the browser the API then is of that
+    site: no Origin is sent, and the page may read the answers. The name is what gives it away.
+    """
+    if host is None:
+        return False
+    return is_loopback(host) or host.endswith(".localhost") or host == urlsplit(api_url).hostname
 
 
 def _bearer(request: Request) -> str | None:

@@ -37,7 +37,7 @@ def app(**fields: Any) -> FastAPI:
 
 
 def client(**fields: Any) -> TestClient:
-    return TestClient(app(**fields), raise_server_exceptions=False)
+    return TestClient(app(**fields), base_url="http://127.0.0.1:8400", raise_server_exceptions=False)
 
 
 def operations(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -124,7 +124,7 @@ def test_what_a_proxy_says_is_a_reason_to_refuse_and_never_one_to_trust(header: 
 
 
 def test_a_page_of_another_site_needs_a_key() -> None:
-    evil, own = {"Origin": "https://evil.example"}, {"Origin": "http://testserver"}
+    evil, own = {"Origin": "https://evil.example"}, {"Origin": "http://127.0.0.1:8400"}
     assert client().get("/v1/models/nonsense", headers=evil).status_code == 401
     assert client().get("/v1/models/nonsense", headers={"Origin": "null"}).status_code == 401
     assert client().get("/v1/models/nonsense", headers=own).status_code == 404
@@ -176,7 +176,9 @@ def test_routes_in_the_shape_of_others_take_any_token_and_shape_their_refusals()
         made = app(**fields)
         made.include_router(router)
         made.add_exception_handler(Shaped, shape)
-        return TestClient(made).post("/v1/foreign", headers={"Authorization": given})
+        return TestClient(made, base_url="http://localhost").post(
+            "/v1/foreign", headers={"Authorization": given}
+        )
 
     assert ask("Bearer sk-anything").json() == [""]
     refused = ask("Bearer sk-anything", require_keys=True)
@@ -193,3 +195,35 @@ def test_loopback_is_what_only_this_machine_reaches(host: str) -> None:
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.com", "localhost.example.com", ""])
 def test_anything_else_is_not(host: str) -> None:
     assert not is_loopback(host)
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "localhost:8400", "[::1]:8400", "127.8.9.1:1", "farm.localhost"]
+)
+def test_on_loopback_no_key_is_needed_under_a_name_of_this_machine(host: str) -> None:
+    assert client().get("/v1/models/nonsense", headers={"Host": host}).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["evil.example.com", "evil.example.com:8400", "127.0.0.1.evil.example.com", "10.0.0.7", "localhost."],
+)
+def test_a_name_that_was_made_to_lead_to_loopback_needs_a_key(host: str) -> None:
+    answer = client().get("/v1/models/nonsense", headers={"Host": host})
+    assert (answer.status_code, answer.json()["type"]) == (401, "urn:latentfarm:problem:unauthorized")
+    # Where clients find the API is no stranger's name.
+    known = client(api_url=f"http://{host}")
+    assert known.get("/v1/models/nonsense", headers={"Host": host}).status_code == 404
+
+
+def test_strangers_are_told_whether_the_api_is_ready_and_nothing_else() -> None:
+    def checks(http: TestClient, **headers: str) -> dict[str, str]:
+        answer = http.get("/readyz", headers=headers)
+        assert answer.status_code == 503
+        return {check["name"]: check["detail"] for check in answer.json()["checks"]}
+
+    with client() as http:
+        assert checks(http)["database"]
+    with client(api_host="0.0.0.0") as http:
+        for headers in ({}, {"Authorization": "Bearer x"}, {"Authorization": UNKNOWN}):
+            assert set(checks(http, **headers).values()) == {""}

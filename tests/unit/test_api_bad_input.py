@@ -20,7 +20,7 @@ NOWHERE = Settings(
     redis_url="redis://127.0.0.1:1/0",
     s3_endpoint_url="http://127.0.0.1:1",
 )
-FUZZED = TestClient(create_app(NOWHERE), raise_server_exceptions=False)
+FUZZED = TestClient(create_app(NOWHERE), base_url="http://localhost", raise_server_exceptions=False)
 
 
 @pytest.fixture(scope="module")

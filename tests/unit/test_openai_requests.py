@@ -26,7 +26,7 @@ GENERATIONS, EDITS = "/v1/images/generations", "/v1/images/edits"
 
 @pytest.fixture(scope="module")
 def client() -> TestClient:
-    return TestClient(create_app(NOWHERE), raise_server_exceptions=False)
+    return TestClient(create_app(NOWHERE), base_url="http://localhost", raise_server_exceptions=False)
 
 
 @pytest.fixture(scope="module")
