@@ -145,7 +145,8 @@ class Arrivals:
             told = {name: plain(text) for name, text in parts.items()}
             line = error.line if isinstance(error, ManifestError) else None
             self._repository.transact(lambda c: sets.reject(c, dataset.id, told | {"line": line}))
-            get_logger().info("manifest_refused", dataset=str(dataset.id), error=str(error))
+            # Its words may quote a row; the dataset tells them to whom it belongs.
+            get_logger().info("manifest_refused", dataset=str(dataset.id), code=error.code, line=line)
         else:
             get_logger().info("manifest_checked", dataset=str(dataset.id))
         return True

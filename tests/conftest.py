@@ -19,6 +19,7 @@ from latentfarm.embedded.stack import Stack
 from latentfarm.repository.facade import Repository
 from latentfarm.settings import Settings
 from latentfarm.storage import S3Store
+from tests.canaries import CANARY, hits, secrets
 from tests.own_farm import admin, database_url, forgo_fsync, own_environment
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     with Stack(tmp_path_factory.mktemp("stack")) as stack:
         forgo_fsync(stack)
         yield stack
+        told = hits((stack.folder.path / "logs").iterdir(), [CANARY, *secrets(stack.environment())])
+        assert not told, f"logs of the services tell what they must not: {told}"
 
 
 @pytest.fixture(scope="session")

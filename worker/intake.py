@@ -29,6 +29,7 @@ from worker import checkpoints, latents
 from worker.engine.order import Order
 from worker.patience import Interrupted, patiently
 from worker.pictures import Pictures
+from worker.wording import loggable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -192,7 +193,7 @@ class Intake(threading.Thread):
         )
 
     def _refuse(self, claimed: Claimed, error: RenderError) -> None:
-        get_logger().warning("order_refused", render=claimed.render_id, error=str(error))
+        get_logger().warning("order_refused", render=claimed.render_id, error=loggable(error))
         error_class: ErrorClass = error.error_class
         self._committer.fail(Failure(claimed.render_id, claimed.fence, error_class, str(error)))
         self._holdings.remove(claimed.render_id, claimed.fence)

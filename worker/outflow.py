@@ -19,6 +19,7 @@ from worker import images, latents
 from worker.engine.order import Handover, Picture
 from worker.odometer import Odometer
 from worker.patience import Interrupted, patiently
+from worker.wording import loggable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -181,7 +182,10 @@ class Outflow:
 
     def _fail(self, order: Errand, error: RenderError) -> None:
         get_logger().warning(
-            "render_failed", render=order.render_id, error_class=error.error_class.value, error=str(error)
+            "render_failed",
+            render=order.render_id,
+            error_class=error.error_class.value,
+            error=loggable(error),
         )
         steps = self.odometer.taken(order)
         self._committer.fail(Failure(order.render_id, order.fence, error.error_class, str(error), steps))

@@ -19,6 +19,8 @@ _SETTINGS = {
     "timezone": "UTC",
     "log_timezone": "UTC",
     "log_checkpoints": "off",
+    # Details of an error quote rows, and rows have prompts in them.
+    "log_error_verbosity": "terse",
 }
 # fsync and synchronous_commit are not named: they stay on, as in production.
 

@@ -21,6 +21,7 @@ from latentfarm.ids import new_id
 from latentfarm.registry import load_registry
 from latentfarm.spec import RenderSpec
 from latentfarm.validation import complete
+from tests.canaries import CANARY, PROMPT, hits, secrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,6 +86,8 @@ class Farm:
             # Shown by pytest when the test failed.
             sys.stdout.write(f"--- {log.name}\n{log.read_text()[-4000:]}\n")
         assert not alive, f"left behind: {alive}"
+        told = hits(self.folder.glob("*.log"), [CANARY, PROMPT, *secrets(self.environment)])
+        assert not told, f"logs tell what they must not: {told}"
 
     def start(self, *command: str, **variables: str) -> subprocess.Popen[bytes]:
         """`python -m ...` with this farm's environment; its output goes to a file of its own."""
@@ -130,7 +133,7 @@ class Farm:
 
     def submit(self, n: int = 1, *, send: bool = True, **fields: object) -> UUID:
         """Stores a job as the API does."""
-        values = {"prompt": "a red circle", "width": 64, "height": 64, "num_inference_steps": 4, **fields}
+        values = {"prompt": PROMPT, "width": 64, "height": 64, "num_inference_steps": 4, **fields}
         spec = RenderSpec(num_images=n, seed=1, **values)
         spec = complete(spec, load_registry(ROOT / "models" / "models.toml").get("tiny"))
         job_id = new_id()
