@@ -34,6 +34,8 @@ from latentfarm.views import ComplaintView, ProblemView
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_S = 2
+PATH_TOLD = 1_000
+"""Characters of a path that a problem repeats."""
 METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 
 
@@ -91,7 +93,7 @@ def answer(request: Request, problem: ProblemError) -> JSONResponse:
         title=HTTPStatus(problem.status).phrase,
         status=problem.status,
         detail=problem.detail,
-        instance=path,
+        instance=path[:PATH_TOLD],
         errors=[_complaint(error) for error in problem.errors],
     )
     body = view.model_dump(mode="json", exclude={"quota"})
@@ -178,7 +180,11 @@ def _http(request: Request, error: Exception) -> JSONResponse:
     """Unknown paths and methods."""
     status = error.status_code if isinstance(error, HTTPException) else HTTPStatus.INTERNAL_SERVER_ERROR
     code = HTTPStatus(status).phrase.lower().replace(" ", "_")
-    problem = ProblemError(status, code, f"{request.method} {request.url.path}: {HTTPStatus(status).phrase}")
+    problem = ProblemError(
+        status,
+        code,
+        f"{request.method[:PATH_TOLD]} {request.url.path[:PATH_TOLD]}: {HTTPStatus(status).phrase}",
+    )
     problem.headers = dict(getattr(error, "headers", None) or {})
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
         problem.headers["Allow"] = ", ".join(_methods(request))

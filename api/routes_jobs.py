@@ -9,12 +9,14 @@ from fastapi.responses import JSONResponse
 
 from api import cursors, schemas
 from api.access import needs
+from api.datasets_shown import within
 from api.deps import IdempotencyKey, JobId, Services, Tenant, Use, Wait
 from api.filters import WantedJobs
 from api.limits import RefineBody, SpecBody
 from api.openapi import REFINE_BODY, SPEC_BODY, problems
 from api.patient import Patient
 from api.quoting import quote
+from api.room import fitting
 from latentfarm.api_keys import Scope
 from latentfarm.errors import NotFound
 from latentfarm.job_outlook import outlook_of
@@ -133,8 +135,11 @@ def listing(
     jobs, following = use.repository.transact(
         lambda c: jobs_listed.find(c, wanted, tenant=tenant, before=before, limit=limit)
     )
+    shown = within(schemas.summary(job, request.base_url) for job in jobs)
+    if len(shown) < len(jobs):
+        following = shown[-1].id
     return JobList(
-        data=[schemas.summary(job, request.base_url) for job in jobs],
+        data=shown,
         has_more=following is not None,
         next_cursor=None if following is None else cursors.encode(following),
     )
@@ -222,7 +227,7 @@ def _accepted(
     if submitted.replayed:
         response.headers["Idempotency-Replayed"] = "true"
     images = None if job.source is None else use.repository.images(job.id, limit=IMAGES_PAGE)
-    return schemas.as_accepted(job, request.base_url, IMAGES_PAGE, images)
+    return fitting(schemas.as_accepted(job, request.base_url, IMAGES_PAGE, images))
 
 
 def _page(use: Services, tenant: str, job_id: UUID, request: Request, *, first: int, limit: int) -> JobView:
@@ -232,7 +237,7 @@ def _page(use: Services, tenant: str, job_id: UUID, request: Request, *, first: 
     job, counts, images = found
     following = first + limit
     images_next = following if following < job.num_images else None
-    shown = schemas.in_full(job, request.base_url, counts, images, images_next)
+    shown = fitting(schemas.in_full(job, request.base_url, counts, images, images_next))
     if job.state is not JobState.QUEUED:
         return shown
     place, estimate = use.repository.transact(lambda c: outlook_of(c, job))

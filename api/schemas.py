@@ -6,6 +6,7 @@ from uuid import UUID
 
 from starlette.datastructures import URL
 
+from api.datasets_shown import within
 from latentfarm.evidence import Attempt
 from latentfarm.modes import first_stage
 from latentfarm.records import Image, Job
@@ -127,10 +128,9 @@ def _seed(job: Job, index: int) -> int:
 
 
 def attempts(found: list[Attempt]) -> AttemptList:
-    """The story of an image."""
-    return AttemptList(
-        data=[AttemptView(**dataclasses.asdict(one) | {"stage": one.stage.label}) for one in found]
-    )
+    """The story of an image; its last part where the whole of it would be long."""
+    newest = (AttemptView(**dataclasses.asdict(one) | {"stage": one.stage.label}) for one in reversed(found))
+    return AttemptList(data=within(newest)[::-1])
 
 
 def _image(image: Image, url: str) -> ImageView:

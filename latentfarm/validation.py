@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from latentfarm.adapters import check_adapters
@@ -20,6 +21,13 @@ if TYPE_CHECKING:
 JPEG_PROMPT_CHARS = 3_500
 """Of all prompts together: a JPEG's EXIF holds 64 KiB, and the provenance must fit."""
 PROMPTS = ("prompt", "prompt_2", "negative_prompt", "negative_prompt_2")
+MAX_WORDS = 53_248
+"""Bytes of all prompts and, twice, of the metadata, as JSON in UTF-8: the answer that shows a job stays below 64 KiB.
+
+More than four prompts and 16 strings of full length take, unless their letters take several bytes each.
+"""
+_LETTER = 6
+"""Bytes that one letter takes at most, as `\\u0001` does."""
 
 
 def complete(spec: RenderSpec, entry: ModelEntry) -> RenderSpec:
@@ -75,7 +83,29 @@ def check_prompts(spec: RenderSpec) -> None:
             f"a JPEG has no room for the provenance of {together} characters of prompts",
             f"jpeg up to {JPEG_PROMPT_CHARS} characters; png, webp",
         )
+    _check_words(spec, texts)
     check_weighting(spec)
+
+
+def _check_words(spec: RenderSpec, texts: dict[str, str]) -> None:
+    """Whether an answer has room for what the user wrote."""
+    letters = sum(len(text) for text in texts.values()) + 2 * sum(
+        len(k) + len(v) for k, v in spec.metadata.items()
+    )
+    if letters * _LETTER + 1_000 <= MAX_WORDS:
+        return
+    sizes = {field: _size(text) for field, text in texts.items()} | {"metadata": 2 * _size(spec.metadata)}
+    together = sum(sizes.values())
+    if together > MAX_WORDS:
+        raise InvalidInput(
+            max(sizes, key=lambda field: sizes[field]),
+            f"prompts and metadata take {together} bytes together",
+            f"{MAX_WORDS} bytes of JSON in UTF-8, metadata counted twice",
+        )
+
+
+def _size(value: str | dict[str, str]) -> int:
+    return len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode())
 
 
 def _check_size(spec: RenderSpec, entry: ModelEntry) -> None:
