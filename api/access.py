@@ -19,6 +19,7 @@ from starlette.concurrency import run_in_threadpool
 
 from api.binding import is_loopback
 from api.problems import ProblemError
+from api.rates import Rates
 from latentfarm.api_keys import MARK, ApiKey, Scope, allows
 
 SCHEME = "ApiKey"
@@ -27,8 +28,11 @@ _FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "
 """A proxy that writes one of these brings requests of others. Never a reason to trust, only one not to."""
 
 
+HEADER = "X-Latentfarm-Tenant"
+
+
 class AccessError(ProblemError):
-    """A request that is refused for who asks: 401 or 403."""
+    """A request that is refused for who asks: 401 or 403, or 429 for how often."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,14 @@ def unauthorized(detail: str) -> AccessError:
 def forbidden(detail: str) -> AccessError:
     """403, for a usable key."""
     return AccessError(HTTPStatus.FORBIDDEN, "forbidden", detail)
+
+
+def _pass_on(refusal: ProblemError | None) -> None:
+    """Raises it as an AccessError, so that it takes the shape of its route."""
+    if refusal is not None:
+        error = AccessError(refusal.status, refusal.code, refusal.detail)
+        error.headers.update(refusal.headers)
+        raise error
 
 
 def needs(
@@ -114,20 +126,25 @@ class _Needs:
         """Lets the request pass, and says who asks.
 
         Raises:
-            AccessError: 401 or 403, or what `refusal` makes of it.
+            AccessError: 401, 403 or 429, or what `refusal` makes of it.
         """
+        rates = request.app.state.services.rates
         try:
-            request.state.caller = await self._admit(request)
+            caller = request.state.caller = await self._admit(request, rates)
+            _pass_on(await rates.admit(request, caller.key, caller.tenant or request.headers.get(HEADER, "")))
         except AccessError as error:
             raise self.refusal(error) from None
 
-    async def _admit(self, request: Request) -> Caller:
+    async def _admit(self, request: Request, rates: Rates) -> Caller:
         token = _bearer(request)
         if token is None or (self.any_bearer and not token.startswith(MARK)):
             return self._without_key(request)
+        _pass_on(rates.check_address(request, token))
         key = await run_in_threadpool(request.app.state.services.keys.find, token)
         if key is None:
+            await rates.failed(request)
             raise unauthorized("this API key is unknown, expired or revoked")
+        rates.passed(token)
         if not allows(key.scopes, self.scope):
             raise forbidden(f"this needs a key with the scope {self.scope}; {key.prefix} has not got it")
         return Caller(key.tenant, key)

@@ -30,6 +30,7 @@ from api.figures import Figures
 from api.huggingface import routes as huggingface_routes
 from api.hurry import Hurry
 from api.openai import routes as openai_routes
+from api.rates import RateHeaders, Rates
 from api.readiness import Readiness
 from api.replicate import routes as replicate_routes
 from latentfarm.broker import Broker
@@ -85,6 +86,7 @@ def create_app(settings: Settings, fetcher: Fetcher | None = None) -> FastAPI:
     for module in routes:
         app.include_router(module.router)
     app.add_middleware(Deadline)
+    app.add_middleware(RateHeaders)
     problems.install(app)
     openapi.install(app)
     return app
@@ -101,6 +103,7 @@ def _services(settings: Settings, fetcher: Fetcher) -> Services:
     pictures = Resolver(repository, store, fetcher)
     term = settings.retain_days or None
     farm = Farm(repository, broker, registry, new_id, hurry=accepted.put, pictures=pictures, retain_days=term)
+    rates = Rates(settings)
     hub = EventHub(settings.database_url, repository, broker.redis)
     return Services(
         settings=settings,
@@ -113,6 +116,7 @@ def _services(settings: Settings, fetcher: Fetcher) -> Services:
         datasets=Datasets(repository, store, registry, new_id, term),
         uploads=Uploads(repository, store, new_id, settings.upload_s),
         keys=KeyRing(repository),
+        rates=rates,
         hurry=Hurry(accepted, farm.send_now),
         hub=hub,
         readiness=Readiness(
@@ -123,7 +127,7 @@ def _services(settings: Settings, fetcher: Fetcher) -> Services:
                 "object store": lambda: check_bucket(store),
             }
         ),
-        figures=Figures(repository, hub),
+        figures=Figures(repository, hub, rates),
     )
 
 
@@ -142,4 +146,5 @@ async def _run(services: Services) -> AsyncIterator[None]:
         services.hub.stop()
         services.readiness.close()
         services.broker.close()
+        services.rates.limiter.close()
         services.repository.engine.dispose()

@@ -10,6 +10,7 @@ from api.access import Caller
 from api.figures import Figures
 from api.hurry import Hurry
 from api.patient import asked_wait
+from api.rates import Rates
 from api.readiness import Readiness
 from api.tenancy import caller, tenant
 from latentfarm.broker import Broker
@@ -43,6 +44,7 @@ class Services:
     datasets: Datasets
     uploads: Uploads
     keys: KeyRing
+    rates: Rates
     hurry: Hurry
     hub: EventHub
     readiness: Readiness

@@ -184,3 +184,20 @@ def _stage_times(parts: Mapping[tuple[str, ...], Mapping[str, float]]) -> Metric
         for part, seconds in values.items():
             family.add_metric((*labels, part), seconds)
     return family
+
+
+def limiting(refused: Mapping[str, int], errors: int) -> list[Metric]:
+    """Requests that this process turned away for how often they came, and those that passed uncounted."""
+    turned_away = CounterMetricFamily(
+        "latentfarm_rate_limited",
+        "Requests refused by a rate, or by wrong keys of their address.",
+        labels=["why"],
+    )
+    for why, count in sorted(refused.items()):
+        turned_away.add_metric([why], count)
+    uncounted = CounterMetricFamily(
+        "latentfarm_rate_limit_errors",
+        "Requests that passed uncounted, since Redis did not answer.",
+        value=errors,
+    )
+    return [turned_away, uncounted]

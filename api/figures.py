@@ -11,7 +11,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from sqlalchemy.exc import SQLAlchemyError
 
-from api.families import drained, ends, engines, leases, models, queues, resting
+from api.families import drained, ends, engines, leases, limiting, models, queues, resting
+from api.rates import Rates
 from latentfarm.events import EventHub
 from latentfarm.repository import draining, holding
 from latentfarm.repository import resting as at_rest
@@ -24,8 +25,9 @@ FRESH_S = 1.0
 class Figures:
     """Reads the records when somebody scrapes, and not oftener than each `FRESH_S`."""
 
-    def __init__(self, repository: Repository, hub: EventHub) -> None:
+    def __init__(self, repository: Repository, hub: EventHub, rates: Rates) -> None:
         self._repository = repository
+        self._rates = rates
         self._hub = hub
         self._lock = threading.Lock()
         self._text = b""
@@ -46,10 +48,11 @@ class Figures:
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """All families; only two of them while the database is away."""
+        """All families; only those of this process while the database is away."""
         yield GaugeMetricFamily(
             "latentfarm_event_streams", "Open streams of events in this process.", value=self._hub.watchers()
         )
+        yield from limiting(self._rates.refused, self._rates.limiter.errors)
         try:
             found = self._families()
         except SQLAlchemyError:

@@ -113,13 +113,13 @@ def _is_fastapis(answer: dict[str, Any]) -> bool:
 
 
 def _add_refusals_of_keys(document: dict[str, Any]) -> None:
-    """401 and 403, wherever a scope is needed."""
-    refusals = problems(HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+    """401, 403 and 429, wherever a scope is needed."""
+    refusals = problems(HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS)
     for item in document["paths"].values():
         for operation in item.values():
             if operation.get("security"):
                 operation["responses"] |= {
                     str(status): refusals[status]
-                    for status in (401, 403)
+                    for status in (401, 403, 429)
                     if str(status) not in operation["responses"]
                 }

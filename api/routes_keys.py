@@ -32,7 +32,9 @@ _FOUND = (HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY)
 def create(body: KeyBody, response: Response, use: Use) -> KeyCreated:
     """Makes a key. The answer shows its secret, for the only time."""
     good_s = None if body.expires_days is None else float(DAY_S * body.expires_days)
-    key, text = use.keys.create(tenant=body.tenant, name=body.name, scopes=body.scopes, good_s=good_s)
+    key, text = use.keys.create(
+        tenant=body.tenant, name=body.name, scopes=body.scopes, good_s=good_s, rate=body.rate
+    )
     get_logger().info("key_created", key=key.prefix, tenant=key.tenant, scopes=[*key.scopes])
     return _created(key, text, response)
 
@@ -72,7 +74,7 @@ def revoke(prefix: Prefix, use: Use) -> KeyView:
 )
 def rotate(prefix: Prefix, body: RotateBody, response: Response, use: Use) -> KeyCreated:
     """Makes a key like this one, and lets this one go on for some hours beside it."""
-    key, text = use.keys.rotate(prefix, overlap_s=float(HOUR_S * body.overlap_hours))
+    key, text = use.keys.rotate(prefix, overlap_s=float(HOUR_S * body.overlap_hours), rate=body.rate)
     get_logger().info("key_rotated", key=prefix, tenant=key.tenant, to=key.prefix)
     return _created(key, text, response)
 

@@ -7,11 +7,9 @@ from typing import Annotated
 
 from fastapi import Header, Request
 
-from api.access import Caller, forbidden
+from api.access import HEADER, Caller, forbidden
 from latentfarm.api_keys import NAME, NAME_ALLOWED
 from latentfarm.errors import InvalidInput
-
-HEADER = "X-Latentfarm-Tenant"
 
 
 def caller(request: Request) -> Caller:

@@ -46,6 +46,7 @@ class ApiKey:
         tenant: whose rows it reaches; empty: of the tenant without a name.
         last_used_at: to the minute.
         replaced_by: prefix of the key that it was rotated to.
+        rate: how often it may ask, as `rates` reads it; None: as the farm has it, `none`: as often as it likes.
     """
 
     prefix: str
@@ -57,6 +58,7 @@ class ApiKey:
     last_used_at: datetime | None = None
     revoked_at: datetime | None = None
     replaced_by: str | None = None
+    rate: str | None = None
 
 
 def draw() -> tuple[str, str]:

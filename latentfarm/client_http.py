@@ -68,7 +68,7 @@ class Http:
             NotAllowed: 401 or 403.
             NotFound, Conflict, SourceGone, RenderError: 404, 409, 409, 410.
             TooMuchQueued: 429, with the seconds to wait; of kind `OverQuota` (also 403): a quota.
-            ServiceUnavailable: no answer, or 503, for `retry_s`.
+            ServiceUnavailable: no answer, or 503, for `retry_s`; of kind `RateLimited`: too many requests for so long.
         """
         for last_try in self.tries():
             try:
@@ -82,6 +82,8 @@ class Http:
             except LatentfarmError as error:
                 if last_try or not may_repeat(error):
                     raise
+                if isinstance(error, RateLimited):
+                    time.sleep(error.wait_s)
         raise AssertionError("unreachable")
 
     def tries(self) -> Iterator[bool]:
@@ -120,6 +122,14 @@ class NotAllowed(LatentfarmError):  # noqa: N818 - says what it is
     """The API wants a key, or one that may do more; the message says which scope is missing."""
 
 
+class RateLimited(ServiceUnavailable):
+    """The key, or its tenant, asks too often; there is room after `wait_s`, and then the client asks again by itself."""
+
+    def __init__(self, message: str, wait_s: int) -> None:
+        super().__init__(message)
+        self.wait_s = wait_s
+
+
 class RacingCall(Conflict):
     """Another call with the same Idempotency-Key is still at it."""
 
@@ -143,7 +153,9 @@ def error_of(response: httpx.Response) -> LatentfarmError:
     if problem.status == 409:
         return _conflict(problem)
     if problem.status == 429:
-        return TooMuchQueued(problem.detail, int(response.headers.get("Retry-After", "1")))
+        too_often = problem.type.endswith(":rate_limited")
+        kind = RateLimited if too_often else TooMuchQueued
+        return kind(problem.detail, int(response.headers.get("Retry-After", "1")))
     return _other(problem.status, problem.detail)
 
 

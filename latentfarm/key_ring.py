@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from latentfarm.api_keys import PREFIX, ApiKey, Scope, digest_of, draw, split, written
 from latentfarm.errors import Conflict, NotFound
+from latentfarm.rates import parse_rates
 from latentfarm.repository import access
 
 if TYPE_CHECKING:
@@ -27,14 +28,25 @@ class KeyRing:
     repository: Repository
 
     def create(
-        self, *, tenant: str, name: str, scopes: Collection[Scope], good_s: float | None = None
+        self,
+        *,
+        tenant: str,
+        name: str,
+        scopes: Collection[Scope],
+        good_s: float | None = None,
+        rate: str | None = None,
     ) -> tuple[ApiKey, str]:
         """A new key, and its text, which nobody can tell again.
 
         Args:
             good_s: seconds until it expires; None: never.
+            rate: how often it may ask; None: as the farm has it.
+
+        Raises:
+            InvalidInput: the rate cannot be read.
         """
-        return self.repository.transact(lambda c: _make(c, tenant, name, scopes, good_s))
+        parse_rates(rate or "", "rate")
+        return self.repository.transact(lambda c: _make(c, tenant, name, scopes, good_s, rate))
 
     def find(self, text: str) -> ApiKey | None:
         """The key of that text, while it is usable: known, not expired and not revoked. Notes that it was used."""
@@ -70,16 +82,19 @@ class KeyRing:
             raise _unknown(prefix)
         return found
 
-    def rotate(self, prefix: str, *, overlap_s: float) -> tuple[ApiKey, str]:
+    def rotate(self, prefix: str, *, overlap_s: float, rate: str | None = None) -> tuple[ApiKey, str]:
         """A new key with the same tenant, name, scopes and length of life, and its text.
 
         Args:
             overlap_s: seconds for which the old key is good beside it, unless it expires before.
+            rate: how often it may ask; None: as the old one.
 
         Raises:
+            InvalidInput: the rate cannot be read.
             NotFound: no such key.
             Conflict: it is not usable any more, or was rotated before.
         """
+        parse_rates(rate or "", "rate")
 
         def rotate(connection: Connection) -> tuple[ApiKey, str]:
             found = access.lock(connection, prefix) if PREFIX.fullmatch(prefix) else None
@@ -90,7 +105,7 @@ class KeyRing:
                 raise Conflict(f"the key {prefix} was rotated before, to {old.replaced_by}")
             if not usable:
                 raise Conflict(f"the key {prefix} is revoked or expired; create a new one")
-            made = _make(connection, old.tenant, old.name, old.scopes, good_s)
+            made = _make(connection, old.tenant, old.name, old.scopes, good_s, rate or old.rate)
             access.replace(connection, prefix, by=made[0].prefix, overlap_s=overlap_s)
             return made
 
@@ -108,13 +123,20 @@ class KeyRing:
 
 
 def _make(
-    connection: Connection, tenant: str, name: str, scopes: Collection[Scope], good_s: float | None
+    connection: Connection,
+    tenant: str,
+    name: str,
+    scopes: Collection[Scope],
+    good_s: float | None,
+    rate: str | None,
 ) -> tuple[ApiKey, str]:
     ordered = [scope for scope in Scope if scope in scopes]
     while True:
         prefix, secret = draw()
         digest = digest_of(secret)
-        made = access.add(connection, prefix, digest, tenant=tenant, name=name, scopes=ordered, good_s=good_s)
+        made = access.add(
+            connection, prefix, digest, tenant=tenant, name=name, scopes=ordered, good_s=good_s, rate=rate
+        )
         if made is not None:
             return made, written(prefix, secret)
 

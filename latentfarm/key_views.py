@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from latentfarm.api_keys import NAME, Scope
+from latentfarm.rates import PATTERN
 from latentfarm.spec import StrictModel
 from latentfarm.views import View
 
@@ -15,6 +16,7 @@ MOST_DAYS = 3_650
 MOST_HOURS = 720
 """Hours that a key is good for beside the one that replaces it."""
 Name = Annotated[str, StringConstraints(max_length=64, pattern=rf"^{NAME.pattern}$")]
+RateText = Annotated[str, StringConstraints(max_length=64, pattern=PATTERN)]
 TenantName = Annotated[str, StringConstraints(max_length=64, pattern=rf"^({NAME.pattern})?$")]
 
 
@@ -31,6 +33,11 @@ class KeyRequest(StrictModel):
     expires_days: int | None = Field(
         None, ge=1, le=MOST_DAYS, description="Days until it expires; never when absent."
     )
+    rate: RateText | None = Field(
+        None,
+        description="How often it may ask, such as `100/second;3000/minute`; `none`: as often as it likes; as the farm"
+        " has it when absent.",
+    )
 
 
 class RotateRequest(StrictModel):
@@ -38,6 +45,9 @@ class RotateRequest(StrictModel):
 
     overlap_hours: int = Field(
         24, ge=0, le=MOST_HOURS, description="Hours for which the old key is good beside the new one."
+    )
+    rate: RateText | None = Field(
+        None, description="How often the new one may ask; as the old one when absent."
     )
 
 
@@ -54,6 +64,7 @@ class KeyView(View):
     last_used_at: datetime | None = Field(description="When it was last used, to the minute.")
     revoked_at: datetime | None = Field(description="When it was revoked.")
     replaced_by: str | None = Field(description="Prefix of the key that it was rotated to.")
+    rate: str | None = Field(None, description="How often it may ask; null: as the farm has it.")
 
 
 class KeyCreated(KeyView):

@@ -6,13 +6,15 @@ Each has a name in `deploy/env.example`, which a test holds against this class.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from latentfarm.rates import PATTERN as RATES
 from latentfarm.spec import MAX_RETAIN_DAYS
 
+Rates = Annotated[str, Field(pattern=RATES)]
 _MODELS_FILE = Path(__file__).resolve().parent.parent / "models" / "models.toml"
 
 
@@ -71,6 +73,16 @@ class Settings(BaseSettings):
     require_keys: bool = Field(
         False,
         description="Whether requests without a key are refused on loopback too; say so behind a proxy.",
+    )
+    rate_limit: Rates | None = Field(
+        None,
+        description="Requests that each key, or each tenant without one, may make of an API, such as"
+        " 100/second;3000/minute, which is the default where others than this machine reach it; none on loopback.",
+    )
+    auth_failure_limit: Rates | None = Field(
+        None,
+        description="Wrong keys that may come from one address, such as 20/minute, which is the default where others"
+        " than this machine reach the API; none on loopback.",
     )
     api_port: int = Field(8400, ge=0, le=65_535, description="Port of the API.")
     api_url: str = Field("http://127.0.0.1:8400", description="Where clients find the API.")

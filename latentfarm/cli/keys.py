@@ -30,6 +30,13 @@ Folder = Annotated[
     Path,
     typer.Option(help="Folder of `latentfarm up`; its settings fill in what the environment leaves out."),
 ]
+Rate = Annotated[
+    str | None,
+    typer.Option(
+        metavar="RATES|none",
+        help="How often it may ask, such as 100/second;3000/minute, in place of the farm's rate.",
+    ),
+]
 Prefix = Annotated[str, typer.Argument(help="Visible part of a key.", metavar="PREFIX")]
 _HERE = Path(".latentfarm")
 
@@ -47,6 +54,7 @@ def create(
     expires_days: Annotated[
         int | None, typer.Option(help="Days until it expires; never without this.", min=1, max=3_650)
     ] = None,
+    rate: Rate = None,
     folder: Folder = _HERE,
     json_: Json = False,
 ) -> None:
@@ -56,7 +64,7 @@ def create(
             raise InvalidInput(option, "not one usable name", NAME_ALLOWED)
     good_s = None if expires_days is None else float(DAY_S * expires_days)
     with _ring(folder) as ring:
-        key, text = ring.create(tenant=tenant, name=name, scopes=scope, good_s=good_s)
+        key, text = ring.create(tenant=tenant, name=name, scopes=scope, good_s=good_s, rate=rate)
     _tell_once(key, text, json_=json_)
 
 
@@ -95,12 +103,13 @@ def rotate(
     overlap_hours: Annotated[
         int, typer.Option(help="Hours for which the old key is good beside the new one.", min=0, max=720)
     ] = 24,
+    rate: Rate = None,
     folder: Folder = _HERE,
     json_: Json = False,
 ) -> None:
     """Make a key like this one and print it; the old one goes on for some hours."""
     with _ring(folder) as ring:
-        key, text = ring.rotate(prefix, overlap_s=float(HOUR_S * overlap_hours))
+        key, text = ring.rotate(prefix, overlap_s=float(HOUR_S * overlap_hours), rate=rate)
     _tell_once(key, text, json_=json_)
 
 

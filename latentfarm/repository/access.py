@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 USED_S = 60
 """Seconds between two notes that a key was used."""
 
-_COLUMNS = "prefix, tenant, name, scopes, created_at, expires_at, last_used_at, revoked_at, replaced_by"
+_COLUMNS = "prefix, tenant, name, scopes, created_at, expires_at, last_used_at, revoked_at, replaced_by, rate"
 _USABLE = "(revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now()))"
 _UNNOTED = f"(last_used_at IS NULL OR last_used_at <= now() - interval '{USED_S} seconds')"
 
 _ADD = text(f"""
-    INSERT INTO api_keys (prefix, tenant, name, digest, scopes, expires_at)
-    VALUES (:prefix, :tenant, :name, :digest, :scopes, now() + make_interval(secs => CAST(:good_s AS float)))
+    INSERT INTO api_keys (prefix, tenant, name, digest, scopes, rate, expires_at)
+    VALUES (:prefix, :tenant, :name, :digest, :scopes, :rate, now() + make_interval(secs => CAST(:good_s AS float)))
     ON CONFLICT (prefix) DO NOTHING RETURNING {_COLUMNS}
 """)  # noqa: S608 - no input in it
 
@@ -66,9 +66,17 @@ def add(
     name: str,
     scopes: Sequence[Scope],
     good_s: float | None,
+    rate: str | None = None,
 ) -> ApiKey | None:
     """Stores a key that is good for `good_s` seconds, or for ever; None when there is one of that prefix."""
-    values = {"prefix": prefix, "digest": digest, "tenant": tenant, "name": name, "good_s": good_s}
+    values = {
+        "prefix": prefix,
+        "digest": digest,
+        "tenant": tenant,
+        "name": name,
+        "good_s": good_s,
+        "rate": rate,
+    }
     row = connection.execute(_ADD, values | {"scopes": [str(scope) for scope in scopes]}).first()
     return None if row is None else _key(row)
 
@@ -126,4 +134,5 @@ def _key(row: Row[Any]) -> ApiKey:
         last_used_at=row.last_used_at,
         revoked_at=row.revoked_at,
         replaced_by=row.replaced_by,
+        rate=row.rate,
     )

@@ -20,5 +20,6 @@ api_keys = Table(
     Column("last_used_at", _TIME, comment="to the minute"),
     Column("revoked_at", _TIME),
     Column("replaced_by", Text, comment="prefix of the key that it was rotated to"),
+    Column("rate", Text, comment="how often it may ask; null: as the farm has it"),
     CheckConstraint("octet_length(digest) = 32", name="ck_api_keys_digest"),
 )

@@ -1,4 +1,4 @@
-"""Quotas of tenants: cost in flight and per day, and storage.
+"""Quotas of tenants: cost in flight and per day, and storage. Rates of API keys.
 
 Revision ID: 0015
 Revises: 0013
@@ -53,9 +53,15 @@ def upgrade() -> None:
         postgresql_where=sa.text("cost IS NOT NULL AND finished_at IS NULL"),
     )
 
+    op.add_column(
+        "api_keys",
+        sa.Column("rate", sa.Text(), nullable=True, comment="how often it may ask; null: as the farm has it"),
+    )
+
 
 def downgrade() -> None:
-    """Quotas are forgotten, and nobody is refused for one."""
+    """Quotas and rates are forgotten, and nobody is refused for one."""
+    op.drop_column("api_keys", "rate")
     op.drop_index("ix_jobs_counted", table_name="jobs")
     op.drop_column("jobs", "most_bytes")
     op.drop_column("jobs", "cost")
