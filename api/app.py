@@ -30,6 +30,8 @@ from api.figures import Figures
 from api.huggingface import routes as huggingface_routes
 from api.hurry import Hurry
 from api.openai import routes as openai_routes
+from api.openai import routes_batches as openai_batches
+from api.openai import routes_files as openai_files
 from api.rates import RateHeaders, Rates
 from api.readiness import Readiness
 from api.replicate import routes as replicate_routes
@@ -78,6 +80,8 @@ def create_app(settings: Settings, fetcher: Fetcher | None = None) -> FastAPI:
         openai_routes,
         replicate_routes,
         huggingface_routes,
+        openai_files,
+        openai_batches,
         routes_tenants,
         routes_keys,
         health,

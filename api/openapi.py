@@ -42,8 +42,9 @@ KEY_BODY, ROTATE_BODY = _body(KeyRequest), _body(RotateRequest)
 DESCRIPTION = """
 A render farm for Stable Diffusion XL. `POST /v1/jobs` takes a spec and answers at once; the images are
 made by workers and read from links. Problems are RFC 9457 documents that name the field and what is
-allowed. The routes under `/v1/images` are OpenAI's: they answer once the images are made, and their errors have
-OpenAI's shape. Those under `/replicate` and `/huggingface` are for the clients of these two. Keys are sent as `Authorization: Bearer lf_...`; a route's `security` names the scope that it needs,
+allowed. The routes under `/v1/images`, `/v1/files` and `/v1/batches` are OpenAI's: those for images answer once these
+are made, and the errors of all have OpenAI's shape. Those under `/replicate` and `/huggingface` are for the clients of
+these two. Keys are sent as `Authorization: Bearer lf_...`; a route's `security` names the scope that it needs,
 which `admin` holds too. On the API's own machine keys may be left out, unless its settings say otherwise.
 """
 

@@ -5,6 +5,7 @@
     v1/checkpoints/<render>/<fence>-<step>.safetensors    a half-done render, until it is further or final
     v1/uploads/<id>                            what a user sends by a link, until the upload expires
     v1/inputs/<sha256>                         a picture that jobs start from, once for each content
+    v1/files/<id>                              a file that a client has sent, or that is kept of a batch
     v1/spool/<dataset>/<part>-<sha256>.gz      the checked rows of a dataset
     v1/datasets/<dataset>/...                  its shards, and the files at the top
 
@@ -35,6 +36,11 @@ def checkpoint_key(render_id: int, fence: int, step: int) -> str:
 def upload_key(upload_id: UUID) -> str:
     """Where the link of an upload leads."""
     return f"{PREFIX}uploads/{upload_id}"
+
+
+def file_key(file_id: UUID) -> str:
+    """Where a file of a client lies."""
+    return f"{PREFIX}files/{file_id}"
 
 
 def input_key(sha256: bytes) -> str:
@@ -72,6 +78,7 @@ def dataset_key(dataset_id: UUID, path: str, *, fence: int | None = None) -> str
 
 _RENDER = re.compile(rf"{PREFIX}(?:latents|images)/([1-9]\d{{0,18}})/[1-9]\d{{0,9}}\.[a-z]+")
 _UPLOAD = re.compile(rf"{PREFIX}uploads/([0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}})")
+_FILE = re.compile(rf"{PREFIX}files/([0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}})")
 _DATASET = re.compile(rf"{PREFIX}(?:spool|datasets)/([0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}})/.+")
 _INPUT = re.compile(rf"{PREFIX}inputs/([0-9a-f]{{64}})")
 
@@ -85,6 +92,12 @@ def render_of(key: str) -> int | None:
 def upload_of(key: str) -> UUID | None:
     """The upload that lies there; None for a key of another kind."""
     found = _UPLOAD.fullmatch(key)
+    return found and UUID(found[1])
+
+
+def file_of(key: str) -> UUID | None:
+    """The file of a client that lies there; None for a key of another kind."""
+    found = _FILE.fullmatch(key)
     return found and UUID(found[1])
 
 

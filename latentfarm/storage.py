@@ -9,7 +9,7 @@ import threading
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from latentfarm.errors import InvalidInput, LatentsError, TransientError
 from latentfarm.records import ObjectRef
@@ -201,10 +201,11 @@ class S3Store:
                     return None
                 raise
 
-    def stream(self, key: str, chunk: int = 65_536) -> Iterator[bytes]:
-        """The bytes of an object, for passing through."""
+    def stream(self, key: str, chunk: int = 65_536, span: tuple[int, int] | None = None) -> Iterator[bytes]:
+        """The bytes of an object, or those from `span[0]` to before `span[1]`, for passing through."""
+        part: Any = {} if span is None else {"Range": f"bytes={span[0]}-{span[1] - 1}"}
         with _transient(f"get {key}"):
-            body = self.client.get_object(Bucket=self.bucket, Key=key)["Body"]
+            body = self.client.get_object(Bucket=self.bucket, Key=key, **part)["Body"]
             yield from body.iter_chunks(chunk)
 
     def delete(self, keys: Sequence[str]) -> None:

@@ -8,18 +8,22 @@ from uuid import UUID
 
 from latentfarm.dispatch import republish
 from latentfarm.fairness import assign
-from latentfarm.keys import input_key, upload_key
+from latentfarm.keys import file_key, input_key, upload_key
 from latentfarm.repository import (
     affinity,
+    batches,
+    cancelling,
     charging,
     checkpointing,
     dispatching,
     failing,
+    files,
     holding,
     inputs,
     mending,
     quota_rows,
     retaining,
+    sets,
     sources,
     sweeping,
     uploads,
@@ -77,6 +81,7 @@ class Duties:
             Duty("charge", 20, every_s, self.charge),
             Duty("mend", 21, 5 * every_s, self.mend),
             Duty("assign", 30, every_s, self.assign),
+            Duty("expire_batches", 40, 10 * every_s, self.expire_batches),
             Duty("rotate", 8, HOUR_S, self.rotate),
             Duty("count_storage", 40, 10 * every_s, self.count_storage),
         ]
@@ -86,6 +91,7 @@ class Duties:
             Duty("drop_checkpoints", 11, 2 * every_s, self.drop_checkpoints),
             Duty("drop_latents", 6, 5 * every_s, self.drop_latents),
             Duty("drop_uploads", 9, 10 * every_s, self.drop_uploads),
+            Duty("drop_files", 41, 60 * every_s, self.drop_files),
             Duty("drop_inputs", 10, 10 * every_s, self.drop_inputs),
             Duty("drop_results", 12, 5 * every_s, self.drop_results),
             Duty("tidy_datasets", 13, 5 * every_s, self.tidy_datasets),
@@ -182,6 +188,15 @@ class Duties:
         uploads.forget(connection, ids)
         return f"deleted {len(ids)} uploads"
 
+    def drop_files(self, connection: Connection) -> str:
+        """Deletes files of clients whose time is over, and that nobody reads any more."""
+        ids = files.expired(connection, after_s=self.settings.collect_after_s, limit=BATCH)
+        if not ids:
+            return ""
+        self.store.delete([file_key(file) for file in ids])
+        files.forget(connection, ids)
+        return f"deleted {len(ids)} files"
+
     def drop_inputs(self, connection: Connection) -> str:
         """Deletes pictures that an earlier sweep has marked; marks those that no job has needed for long."""
         keep_s = DAY_S * self.settings.input_keep_days
@@ -206,6 +221,15 @@ class Duties:
         """Counts what a tenant with a quota of storage keeps, one of those whose turn it is."""
         quota_rows.count_due(connection)
         return ""
+
+    def expire_batches(self, connection: Connection) -> str:
+        """Takes back what has not ended of batches whose time is over; `finish_cancels` ends their renders."""
+        due = batches.expire(connection, limit=BATCH)
+        for batch, tenant in due:
+            told = {"line": None, "field": "batch", "message": "expired before its requests were checked"}
+            sets.reject(connection, batch, told)
+            cancelling.mark_cancelled(connection, batch, tenant=tenant)
+        return f"took back {len(due)} batches" if due else ""
 
     def rotate(self, connection: Connection) -> str:
         """Makes and drops partitions of the outbox; forgets old idempotency keys."""

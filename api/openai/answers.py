@@ -70,15 +70,15 @@ def images(page: Page, look: Look, store: S3Store) -> Response:
     pieces = _pieces(parts, store)
     # What comes first needs the object store; if that is away it must be 503 and not a 200 that breaks off.
     first = b"".join(next(pieces) for _ in range(min(len(parts), 4)))
-    length = sum(len(part) if isinstance(part, bytes) else _encoded_size(part) for part in parts)
+    length = sum(len(part) if isinstance(part, bytes) else encoded_size(part.size) for part in parts)
     headers = {"Content-Length": str(length), "Cache-Control": "no-store"}
     return StreamingResponse(chain([first], pieces), media_type="application/json", headers=headers)
 
 
-def in_base64(ref: ObjectRef, store: S3Store) -> Iterator[bytes]:
+def in_base64(pieces: Iterator[bytes]) -> Iterator[bytes]:
     """A file in base64, piece by piece."""
     left = b""
-    for piece in store.stream(ref.key):
+    for piece in pieces:
         joined = left + piece
         whole = len(joined) - len(joined) % 3
         left = joined[whole:]
@@ -110,8 +110,9 @@ def _pieces(parts: list[bytes | ObjectRef], store: S3Store) -> Iterator[bytes]:
         if isinstance(part, bytes):
             yield part
         else:
-            yield from in_base64(part, store)
+            yield from in_base64(store.stream(part.key))
 
 
-def _encoded_size(ref: ObjectRef) -> int:
-    return (ref.size + 2) // 3 * 4
+def encoded_size(size: int) -> int:
+    """Bytes of the base64 of so many."""
+    return (size + 2) // 3 * 4

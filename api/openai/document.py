@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.openai.batch_request import BatchRequest
 from api.openai.errors import ErrorView
 from api.openai.requests import EditRequest, GenerationRequest
 
@@ -35,7 +36,7 @@ class ImagesView(BaseModel):
     data: list[PictureView] = Field(description="The images, in the order of their seeds.")
 
 
-SCHEMAS = (GenerationRequest, EditRequest, ImagesView, ErrorView)
+SCHEMAS = (GenerationRequest, EditRequest, ImagesView, BatchRequest, ErrorView)
 
 
 def _schema(model: type[BaseModel]) -> dict[str, Any]:
@@ -58,19 +59,53 @@ GENERATION_BODY: dict[str, Any] = {
 }
 EDIT_BODY: dict[str, Any] = {"requestBody": {"required": True, "content": {"multipart/form-data": _form()}}}
 
-_FAILURES = (
+
+def _file_form() -> dict[str, Any]:
+    """The fields of a file that is sent."""
+    properties = {
+        "file": {"type": "string", "format": "binary", "description": "JSONL: a request on each line."},
+        "purpose": {"type": "string", "enum": ["batch"], "description": "What it is for."},
+        "expires_after[anchor]": {
+            "type": "string",
+            "enum": ["created_at"],
+            "description": "When its time begins.",
+        },
+        "expires_after[seconds]": {
+            "type": "integer",
+            "minimum": 3_600,
+            "maximum": 2_592_000,
+            "description": "How long it is kept; 30 days when absent.",
+        },
+    }
+    return {"schema": {"type": "object", "required": ["file", "purpose"], "properties": properties}}
+
+
+FILE_BODY: dict[str, Any] = {
+    "requestBody": {"required": True, "content": {"multipart/form-data": _file_form()}}
+}
+BATCH_BODY: dict[str, Any] = {
+    "requestBody": {"required": True, "content": {"application/json": {"schema": _schema(BatchRequest)}}}
+}
+_ALWAYS = (
     HTTPStatus.BAD_REQUEST,
     HTTPStatus.UNAUTHORIZED,
     HTTPStatus.FORBIDDEN,
-    HTTPStatus.NOT_FOUND,
-    HTTPStatus.CONFLICT,
-    HTTPStatus.GONE,
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-    HTTPStatus.TOO_MANY_REQUESTS,
     HTTPStatus.INTERNAL_SERVER_ERROR,
     HTTPStatus.SERVICE_UNAVAILABLE,
-    HTTPStatus.GATEWAY_TIMEOUT,
 )
+
+
+def failures(*further: HTTPStatus) -> dict[int | str, dict[str, Any]]:
+    """Answers that are no success: those that any of these routes can give, and `further` ones."""
+    return {
+        int(status): {
+            "description": status.phrase,
+            "content": {"application/json": {"schema": _schema(ErrorView)}},
+        }
+        for status in sorted({*_ALWAYS, *further})
+    }
+
+
 RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The images; with `stream` an event for each.",
@@ -79,11 +114,12 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
             "text/event-stream": {},
         },
     },
-    **{
-        int(status): {
-            "description": status.phrase,
-            "content": {"application/json": {"schema": _schema(ErrorView)}},
-        }
-        for status in _FAILURES
-    },
+    **failures(
+        HTTPStatus.NOT_FOUND,
+        HTTPStatus.CONFLICT,
+        HTTPStatus.GONE,
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        HTTPStatus.TOO_MANY_REQUESTS,
+        HTTPStatus.GATEWAY_TIMEOUT,
+    ),
 }

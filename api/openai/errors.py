@@ -12,7 +12,7 @@ from latentfarm.errors import InvalidInput
 if TYPE_CHECKING:
     from api.problems import ProblemError
 
-PREFIX = "/v1/images/"
+PREFIXES = ("/v1/images/", "/v1/files", "/v1/batches")
 """Of the paths that speak OpenAI's language only."""
 SHARED = "/v1/models"
 """Of the paths whose answers serve both."""
@@ -51,7 +51,7 @@ class ErrorView(BaseModel):
 
 def speaks_openai(path: str) -> bool:
     """Whether whoever asks for a path expects OpenAI's errors and no others."""
-    return path.startswith(PREFIX)
+    return path.startswith(PREFIXES)
 
 
 def status_of(problem: ProblemError) -> int:

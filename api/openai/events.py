@@ -86,7 +86,7 @@ class ImageEvents(StreamingResponse):
             "job": str(page.job.id),
             "seed": image.seed,
         }
-        pieces = iterate_in_threadpool(in_base64(there(image), self._store))
+        pieces = iterate_in_threadpool(in_base64(self._store.stream(there(image).key)))
         # The first piece before the line: a store that is away must be told of in a line of its own.
         first = await anext(aiter(pieces), b"")
         head = json.dumps(fields)[:-1].encode()

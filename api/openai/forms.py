@@ -13,8 +13,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from email.message import Message
 from email.parser import HeaderParser
+from email.utils import collapse_rfc2231_value
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from api.deadline import PATIENCE
 from api.problems import ProblemError
@@ -30,6 +31,7 @@ MAX_FORM = 2 * MAX_INPUT_BYTES + 1_048_576
 """Bytes of one form: two pictures, and as much beside them as the body of a job may have."""
 UPLOAD_S = 120.0
 """Further seconds that a form may take to come in."""
+_PIECE = 1 << 20
 _MAX_HEAD = 4_096
 _MAX_PARTS = 100
 _MAX_TEXT = 65_536
@@ -38,12 +40,17 @@ _KIND = "multipart/form-data"
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One part of a form: bytes `start` to `end` of it. `file`: it came with a file's name."""
+    """One part of a form: bytes `start` to `end` of it. `filename`: None for a part that is no file."""
 
     name: str
-    file: bool
+    filename: str | None
     start: int
     end: int
+
+    @property
+    def file(self) -> bool:
+        """Whether it came with a file's name."""
+        return self.filename is not None
 
 
 class Form(Mapping[bytes, bytes]):
@@ -72,6 +79,15 @@ class Form(Mapping[bytes, bytes]):
         """The bytes of a part."""
         return self._body[part.start : part.end]
 
+    def copy(self, part: Part, into: BinaryIO) -> bytes:
+        """Writes the bytes of a part to a file, and returns their SHA-256; a piece at a time is in memory."""
+        digest = hashlib.sha256()
+        for at in range(part.start, part.end, _PIECE):
+            piece = self._body[at : min(part.end, at + _PIECE)]
+            digest.update(piece)
+            into.write(piece)
+        return digest.digest()
+
     def digest(self, part: Part) -> bytes:
         """SHA-256 of a file, by which it is found from now on."""
         with memoryview(self._body) as whole, whole[part.start : part.end] as view:
@@ -97,26 +113,33 @@ class Form(Mapping[bytes, bytes]):
 
 
 @asynccontextmanager
-async def read_form(request: Request) -> AsyncIterator[Form]:
+async def read_form(
+    request: Request, most: int | None = None, seconds: float = UPLOAD_S
+) -> AsyncIterator[Form]:
     """The form in a request's body, until the end of the block.
 
+    Args:
+        most: bytes of it; `MAX_FORM` when absent.
+        seconds: further ones that it may take to come in.
+
     Raises:
-        ProblemError: 413 over `MAX_FORM` (at once when the header says so), 415 for another content type.
+        ProblemError: 413 over `most` (at once when the header says so), 415 for another content type.
         InvalidInput: it is no form.
     """
+    most = MAX_FORM if most is None else most
     boundary = _boundary(request.headers.get("content-type", ""))
     announced = request.headers.get("content-length", "0")
-    if not announced.isdecimal() or int(announced[:20]) > MAX_FORM:
-        raise _refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body", f"at most {MAX_FORM} bytes")
+    if not announced.isdecimal() or int(announced[:20]) > most:
+        raise _refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body", f"at most {most} bytes")
     if PATIENCE in request.scope:
         # A slow client is not a service that is stuck.
-        request.scope[PATIENCE].seconds += UPLOAD_S
+        request.scope[PATIENCE].seconds += seconds
     with tempfile.TemporaryFile(prefix="latentfarm-") as file:
         size = 0
         async for piece in request.stream():
             size += len(piece)
-            if size > MAX_FORM:
-                raise _refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body", f"at most {MAX_FORM} bytes")
+            if size > most:
+                raise _refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body", f"at most {most} bytes")
             file.write(piece)
         file.flush()
         if size == 0:
@@ -165,7 +188,8 @@ def _part(head: str, start: int, end: int) -> Part:
         raise InvalidInput(
             "body", "a part of the form has no name", 'Content-Disposition: form-data; name="..."'
         )
-    return Part(name, fields.get_param("filename", header="content-disposition") is not None, start, end)
+    filename = fields.get_param("filename", header="content-disposition")
+    return Part(name, None if filename is None else collapse_rfc2231_value(filename), start, end)
 
 
 def _refused(status: HTTPStatus, field: str, allowed: str) -> ProblemError:

@@ -42,6 +42,23 @@ def to_spec(asked: ImagesRequest, registry: Registry, origin: Mapping[str, Any] 
         InvalidInput: a parameter that cannot be kept, or belongs to another.
         ProblemError: fields of the spec are wrong; names each.
     """
+    given = to_fields(asked, registry, origin)
+    try:
+        # As strict as the body of a job, which this becomes.
+        return RenderSpec.model_validate_json(json.dumps(given), strict=True)
+    except ValidationError as error:
+        raise refused(explain(error, RenderSpec)) from error
+
+
+def to_fields(
+    asked: ImagesRequest, registry: Registry, origin: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The fields of the spec of a request, JSON-ready, and not checked as such yet.
+
+    Raises:
+        UnknownModel: names those that there are.
+        InvalidInput: a parameter that cannot be kept, or belongs to another.
+    """
     origin = origin or {}
     _check(asked, origin)
     model = RenderSpec.model_fields["model"].default if asked.model is None else asked.model
@@ -57,11 +74,7 @@ def to_spec(asked: ImagesRequest, registry: Registry, origin: Mapping[str, Any] 
     }
     if people := _people(asked):
         given["metadata"] = given.get("metadata", {}) | people
-    try:
-        # As strict as the body of a job, which this becomes.
-        return RenderSpec.model_validate_json(json.dumps(given), strict=True)
-    except ValidationError as error:
-        raise refused(explain(error, RenderSpec)) from error
+    return given
 
 
 def shown_quality(asked: ImagesRequest) -> str:

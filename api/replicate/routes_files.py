@@ -45,21 +45,21 @@ def listing(request: Request, use: Use, tenant: Tenant) -> ReplicateFiles:
     return ReplicateFiles(results=[file_view(kept, place_of(request)) for kept in found])
 
 
-@router.get("/{file_id}", responses=problems(HTTPStatus.NOT_FOUND), dependencies=[READER])
-def show(file_id: FileId, request: Request, use: Use, tenant: Tenant) -> ReplicateFile:
+@router.get("/{upload_id}", responses=problems(HTTPStatus.NOT_FOUND), dependencies=[READER])
+def show(upload_id: FileId, request: Request, use: Use, tenant: Tenant) -> ReplicateFile:
     """Shows a file. Replicate's `files.get`."""
-    upload_id = id_of(file_id)
-    kept = use.repository.transact(lambda c: kept_uploads.find(c, upload_id, tenant=tenant))
+    found = id_of(upload_id)
+    kept = use.repository.transact(lambda c: kept_uploads.find(c, found, tenant=tenant))
     if kept is None:
         raise NotFound(f"no file {upload_id}")
     return file_view(kept, place_of(request))
 
 
 @router.delete(
-    "/{file_id}", status_code=204, responses=problems(HTTPStatus.NOT_FOUND), dependencies=[SUBMITTER]
+    "/{upload_id}", status_code=204, responses=problems(HTTPStatus.NOT_FOUND), dependencies=[SUBMITTER]
 )
-def delete(file_id: FileId, use: Use, tenant: Tenant) -> None:
+def delete(upload_id: FileId, use: Use, tenant: Tenant) -> None:
     """Takes a file back: no prediction can name it any more. Replicate's `files.delete`."""
-    upload_id = id_of(file_id)
-    if not use.repository.transact(lambda c: kept_uploads.end(c, upload_id, tenant=tenant)):
+    found = id_of(upload_id)
+    if not use.repository.transact(lambda c: kept_uploads.end(c, found, tenant=tenant)):
         raise NotFound(f"no file {upload_id}")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from latentfarm.keys import dataset_of, input_of, render_of, upload_of
+from latentfarm.keys import dataset_of, file_of, input_of, render_of, upload_of
 from latentfarm.repository import auditing
+from latentfarm.repository.files import known as known_files
 from latentfarm.verify.trouble import Kind, Trouble
 
 if TYPE_CHECKING:
@@ -15,7 +16,15 @@ if TYPE_CHECKING:
     from latentfarm.repository.facade import Repository
     from latentfarm.storage import Listed, S3Store
 
-PREFIXES = ("v1/images/", "v1/latents/", "v1/inputs/", "v1/uploads/", "v1/spool/", "v1/datasets/")
+PREFIXES = (
+    "v1/images/",
+    "v1/latents/",
+    "v1/inputs/",
+    "v1/uploads/",
+    "v1/files/",
+    "v1/spool/",
+    "v1/datasets/",
+)
 """What is looked at in the whole bucket. Whatever lies beside them is somebody else's."""
 
 
@@ -47,10 +56,12 @@ class Strays:
         renders = [(render, item.key) for item in page if (render := render_of(item.key)) is not None]
         shas = [sha for item in page if (sha := input_of(item.key)) is not None]
         ids = [found for item in page if (found := upload_of(item.key)) is not None]
+        files = [found for item in page if (found := file_of(item.key)) is not None]
         sets = {found for item in page if (found := dataset_of(item.key)) is not None}
         known = self.repository.transact(lambda c: auditing.known_keys(c, renders)) if renders else set()
         inputs = self.repository.transact(lambda c: auditing.known_inputs(c, shas)) if shas else set()
         uploads = self.repository.transact(lambda c: auditing.known_uploads(c, ids)) if ids else set()
+        kept = self.repository.transact(lambda c: known_files(c, files)) if files else set()
         datasets = self.repository.transact(lambda c: auditing.known_datasets(c, sets)) if sets else set()
         return [
             item
@@ -58,6 +69,7 @@ class Strays:
             if item.key not in known
             and input_of(item.key) not in inputs
             and upload_of(item.key) not in uploads
+            and file_of(item.key) not in kept
             and dataset_of(item.key) not in datasets
         ]
 
@@ -73,4 +85,4 @@ class Strays:
 
 
 def _is_ours(key: str) -> bool:
-    return any(found(key) is not None for found in (render_of, input_of, upload_of, dataset_of))
+    return any(found(key) is not None for found in (render_of, input_of, upload_of, file_of, dataset_of))

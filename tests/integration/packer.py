@@ -20,6 +20,7 @@ from worker.sealing.top import file_of
 if TYPE_CHECKING:
     from latentfarm.records import Claimed
     from tests.integration.ground import Ground
+    from worker.seal.piece import Piece
 
 
 class Packer:
@@ -57,10 +58,14 @@ class Packer:
         )
         assert ground.repository.transact(lambda c: sealing.seal(c, [packed]))
 
+    def pieces(self, ordinals: range) -> list[Piece]:
+        """What is packed of these."""
+        return pieces(*ordinals)
+
     def shard(self, task: sealing.Task) -> tuple[dict[str, bytes], int]:
         data, index = io.BytesIO(), io.BytesIO()
         shard = Shard(self.layout, task.number, task.part)
-        sealed = pack(shard, iter(pieces(*range(task.first, task.first + task.count))), data, index)
+        sealed = pack(shard, iter(self.pieces(range(task.first, task.first + task.count))), data, index)
         self.marks.append(sealed.stats())
         self.looks.add(shard.name, index.getvalue())
         files = {shard.data_path: data.getvalue(), shard.index_path: index.getvalue()}

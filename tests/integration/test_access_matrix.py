@@ -16,6 +16,7 @@ from sqlalchemy import text
 from latentfarm.api_keys import Scope, written
 from latentfarm.key_ring import KeyRing
 from tests.integration.asking import BIRDS
+from tests.integration.batching import canary_batch
 from tests.integration.pictures import RED
 from tests.integration.serving import Puppet, serve
 
@@ -31,7 +32,9 @@ NOBODYS = {
     "job_id": str(UUID(int=7)),
     "name": "unicorns",
     "plan_id": str(UUID(int=8)),
-    "file_id": str(UUID(int=9)),
+    "upload_id": str(UUID(int=9)),
+    "file_id": f"file-{UUID(int=9)}",
+    "batch_id": f"batch_{UUID(int=10)}",
 }
 """Ids that no tenant has."""
 
@@ -101,10 +104,19 @@ ROWS = {
     # The request of this test is no form.
     "post /replicate/v1/files": Row(Scope.SUBMIT, 415, {}),
     "get /replicate/v1/files": Row(Scope.READ, 200),
-    "get /replicate/v1/files/{file_id}": Row(Scope.READ, 200),
-    "delete /replicate/v1/files/{file_id}": Row(Scope.SUBMIT, 204),
+    "get /replicate/v1/files/{upload_id}": Row(Scope.READ, 200),
+    "delete /replicate/v1/files/{upload_id}": Row(Scope.SUBMIT, 204),
     "get /replicate/v1/outputs/{token}/{file}": Row(None, 403, fill={"token": "x", "file": "out-0.png"}),
     "post /huggingface/models/{model}": Row(Scope.SUBMIT, 504, {"inputs": "x"}, fill={"model": "tiny"}),
+    "post /v1/files": Row(Scope.SUBMIT, 400, {}),
+    "get /v1/files": Row(Scope.READ, 200),
+    "get /v1/files/{file_id}": Row(Scope.READ, 200),
+    "get /v1/files/{file_id}/content": Row(Scope.READ, 200),
+    "post /v1/batches": Row(Scope.SUBMIT, 400, {}),
+    "get /v1/batches": Row(Scope.READ, 200),
+    "get /v1/batches/{batch_id}": Row(Scope.READ, 200),
+    "post /v1/batches/{batch_id}/cancel": Row(Scope.CANCEL, 200),
+    "delete /v1/files/{file_id}": Row(Scope.SUBMIT, 200),
     "get /v1/tenants": Row(Scope.ADMIN, 200),
     "get /v1/tenants/{name}": Row(Scope.ADMIN, 200, fill={"name": "owner"}),
     "patch /v1/tenants/{name}": Row(Scope.ADMIN, 200, {"weight": 2}, fill={"name": "owner"}),
@@ -127,6 +139,8 @@ KEPT = """
            (SELECT jsonb_agg(to_jsonb(d) ORDER BY d.id) FROM datasets d WHERE d.tenant = 'owner'),
            (SELECT jsonb_agg(to_jsonb(r) ORDER BY r.id) FROM renders r JOIN jobs j ON j.id = r.job_id WHERE j.tenant = 'owner'),
            (SELECT jsonb_agg(to_jsonb(u) ORDER BY u.id) FROM uploads u WHERE u.tenant = 'owner'),
+           (SELECT jsonb_agg(to_jsonb(f) ORDER BY f.id) FROM files f WHERE f.tenant = 'owner'),
+           (SELECT jsonb_agg(to_jsonb(b) ORDER BY b.id) FROM batches b WHERE b.tenant = 'owner'),
            (SELECT jsonb_agg(k.prefix || coalesce(k.revoked_at::text, '') ORDER BY k.prefix) FROM api_keys k)
 """
 """All that the owner has."""
@@ -186,7 +200,8 @@ def _furnish(world: World, puppet: Puppet) -> None:
     plan = birds | {"manifest": {"key": "owner/birds.jsonl"}}
     planned = world.http.post("/v1/datasets", params={"dry_run": True}, json=plan, headers=mine)
     file = world.http.post("/replicate/v1/files", files={"content": ("a.png", RED)}, headers=mine)
-    world.ids |= {"plan_id": planned.json()["id"], "file_id": file.json()["id"]}
+    world.ids |= canary_batch(world.http, mine, CANARY)
+    world.ids |= {"plan_id": planned.json()["id"], "upload_id": file.json()["id"]}
     world.ids |= {"job_id": job.json()["id"], "name": "canaries", "upload": upload.json()["id"]}
 
 
@@ -253,7 +268,7 @@ def test_what_belongs_to_another_tenant_cannot_be_told_from_what_is_not_there(wo
     """Leaks: 0."""
     leaks: dict[tuple[str, str], tuple[int, str]] = {}
     before = world.kept()
-    secrets = (CANARY, world.ids["job_id"], world.ids["upload"], "canaries")
+    secrets = (CANARY, *(world.ids[name] for name in ("job_id", "upload", "file_id", "batch_id")), "canaries")
     for name, row in ROWS.items():
         if row.scope is None or row.scope is Scope.ADMIN:
             continue

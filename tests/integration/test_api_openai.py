@@ -16,11 +16,9 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from PIL import Image
-from sqlalchemy import text
 
 from latentfarm.errors import ErrorClass
 from latentfarm.keys import input_key
-from latentfarm.repository import retaining
 from tests.drawing import picture
 from tests.integration.pictures import RED, count
 from tests.integration.serving import Puppet, serve
@@ -210,20 +208,6 @@ def test_a_job_with_a_key_waits_for_who_comes_again(
     assert count(repository, "jobs") == 1
     other = http.post(GENERATIONS, json={**BODY, "seed": 6}, headers={"Idempotency-Key": "k"})
     assert (other.status_code, other.json()["error"]["code"]) == (400, "idempotency_mismatch")
-
-
-def test_a_key_whose_images_are_kept_no_longer_is_told_so(
-    http: httpx.Client, puppet: Puppet, repository: Repository
-) -> None:
-    headers = {"Idempotency-Key": "k"}
-    act = lambda: puppet.finish(claimed(puppet, 1))  # noqa: E731 - as short as what it does
-    assert asking(http, act, headers=headers, retain_days=1.0).status_code == 200
-    with repository.engine.begin() as connection:
-        connection.execute(text("UPDATE jobs SET finished_at = now() - interval '2 days'"))
-        assert retaining.mark_due(connection, limit=10) == 1
-    answer = http.post(GENERATIONS, json={**BODY, "retain_days": 1.0}, headers=headers)
-    assert (answer.status_code, answer.json()["error"]["code"]) == (410, "gone")
-    assert answer.headers["x-should-retry"] == "false"
 
 
 def test_an_api_that_stops_answers_those_who_wait(settings: Settings, repository: Repository) -> None:

@@ -37,8 +37,8 @@ def test_the_routes_are_those_that_were_promised(document: dict[str, Any]) -> No
         "get /replicate/v1/models/{owner}/{model}/versions/{version}",
         "post /replicate/v1/files",
         "get /replicate/v1/files",
-        "get /replicate/v1/files/{file_id}",
-        "delete /replicate/v1/files/{file_id}",
+        "get /replicate/v1/files/{upload_id}",
+        "delete /replicate/v1/files/{upload_id}",
         "get /replicate/v1/outputs/{token}/{file}",
         "post /huggingface/models/{model}",
     }
