@@ -57,6 +57,11 @@ def read_target(field: str, url: str) -> Target:
     return Target(_host(field, parts.hostname, parts.netloc), port, f"{path}?{query}" if query else path)
 
 
+def is_address(host: str) -> bool:
+    """Whether the host of a target is an address, and no name."""
+    return ":" in host or _QUAD.match(host) is not None
+
+
 def _host(field: str, host: str, netloc: str) -> str:
     name = host.lower().removesuffix(".")
     if "[" in netloc:
