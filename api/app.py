@@ -14,6 +14,7 @@ from api import (
     problems,
     routes_dataset_files,
     routes_datasets,
+    routes_deliveries,
     routes_events,
     routes_fleet,
     routes_images,
@@ -23,6 +24,7 @@ from api import (
     routes_plans,
     routes_tenants,
     routes_uploads,
+    routes_webhooks,
 )
 from api.deadline import Deadline
 from api.deps import Services
@@ -51,6 +53,7 @@ from latentfarm.registry import load_registry
 from latentfarm.repository.facade import Repository
 from latentfarm.settings import Settings
 from latentfarm.storage import S3Store
+from latentfarm.webhook_desk import WebhookDesk
 
 if TYPE_CHECKING:
     from latentfarm.records import Picked
@@ -84,6 +87,8 @@ def create_app(settings: Settings, fetcher: Fetcher | None = None) -> FastAPI:
         openai_batches,
         routes_tenants,
         routes_keys,
+        routes_webhooks,
+        routes_deliveries,
         health,
         metrics,
     )
@@ -106,8 +111,17 @@ def _services(settings: Settings, fetcher: Fetcher) -> Services:
     accepted: queue.SimpleQueue[int | Picked | None] = queue.SimpleQueue()
     pictures = Resolver(repository, store, fetcher)
     term = settings.retain_days or None
-    farm = Farm(repository, broker, registry, new_id, hurry=accepted.put, pictures=pictures, retain_days=term)
     rates = Rates(settings)
+    farm = Farm(
+        repository,
+        broker,
+        registry,
+        new_id,
+        hurry=accepted.put,
+        pictures=pictures,
+        retain_days=term,
+        reachable=fetcher.target,
+    )
     hub = EventHub(settings.database_url, repository, broker.redis)
     return Services(
         settings=settings,
@@ -121,6 +135,7 @@ def _services(settings: Settings, fetcher: Fetcher) -> Services:
         uploads=Uploads(repository, store, new_id, settings.upload_s),
         keys=KeyRing(repository),
         rates=rates,
+        webhooks=WebhookDesk(repository, fetcher.target),
         hurry=Hurry(accepted, farm.send_now),
         hub=hub,
         readiness=Readiness(

@@ -26,6 +26,7 @@ from latentfarm.registry import Registry
 from latentfarm.repository.facade import Repository
 from latentfarm.settings import Settings
 from latentfarm.storage import S3Store
+from latentfarm.webhook_desk import WebhookDesk
 
 MAX_KEY = 255
 
@@ -45,6 +46,7 @@ class Services:
     uploads: Uploads
     keys: KeyRing
     rates: Rates
+    webhooks: WebhookDesk
     hurry: Hurry
     hub: EventHub
     readiness: Readiness

@@ -17,6 +17,7 @@ from api.replicate.document import problems as replicate_problems
 from api.replicate.errors import speaks_replicate
 from latentfarm import __version__
 from latentfarm.fleet_views import WorkerChoice
+from latentfarm.hook_views import ReplayRequest, SecretRotation, WebhookChange, WebhookRequest
 from latentfarm.key_views import KeyRequest, RotateRequest
 from latentfarm.manifests.request import DatasetRequest
 from latentfarm.refinement import RefineRequest
@@ -38,6 +39,8 @@ UPLOAD_BODY, DATASET_BODY = _body(UploadRequest), _body(DatasetRequest)
 TENANT_BODY = _body(TenantSettings)
 WORKER_BODY = _body(WorkerChoice)
 KEY_BODY, ROTATE_BODY = _body(KeyRequest), _body(RotateRequest)
+HOOK_BODY, HOOK_CHANGE_BODY = _body(WebhookRequest), _body(WebhookChange)
+HOOK_ROTATE_BODY, REPLAY_BODY = _body(SecretRotation), _body(ReplayRequest)
 
 DESCRIPTION = """
 A render farm for Stable Diffusion XL. `POST /v1/jobs` takes a spec and answers at once; the images are
@@ -89,6 +92,10 @@ def _add_schemas(document: dict[str, Any]) -> None:
         WorkerChoice,
         KeyRequest,
         RotateRequest,
+        WebhookRequest,
+        WebhookChange,
+        SecretRotation,
+        ReplayRequest,
     )
     for model in (*bodies, ProblemView, *OPENAI_SCHEMAS, *REPLICATE_SCHEMAS, *HUGGINGFACE_SCHEMAS):
         schema = model.model_json_schema(ref_template=_REFERENCE)

@@ -17,6 +17,7 @@ from latentfarm.client_datasets import Datasets
 from latentfarm.client_fleet import Fleet
 from latentfarm.client_http import Http
 from latentfarm.client_tenants import Tenants
+from latentfarm.client_webhooks import Webhooks
 from latentfarm.explain import explain
 from latentfarm.quote_views import JobQuote
 from latentfarm.refinement import RefineRequest
@@ -56,6 +57,7 @@ class Client:
         datasets: what there is to do with datasets.
         fleet: workers and queues, for whoever operates the farm.
         tenants: what there is to do with tenants, for who runs the farm.
+        webhooks: who is told of the end of jobs.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Client:
         self.datasets = Datasets(self._http)
         self.fleet = Fleet(self._http)
         self.tenants = Tenants(self._http)
+        self.webhooks = Webhooks(self._http)
 
     def __enter__(self) -> Self:
         return self

@@ -27,6 +27,9 @@ CHANNEL_CANCEL = "latentfarm_cancel"
 CHANNEL_WORKERS = "latentfarm_workers"
 """Payload: the id of an incarnation. It was assigned other models."""
 
+CHANNEL_DELIVERIES = "latentfarm_deliveries"
+"""No payload. Something is to be told to receivers of webhooks."""
+
 REPEATS = 5
 ANSWER_S = 35.0
 """Seconds after which a connection that gives no answer counts as broken."""

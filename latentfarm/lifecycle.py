@@ -17,6 +17,7 @@ from latentfarm.errors import (
     NotSupported,
     ServiceUnavailable,
 )
+from latentfarm.inputs.target import read_target
 from latentfarm.mode_rules import fit_pictures
 from latentfarm.quotas import ask_of
 from latentfarm.records import Picked
@@ -101,6 +102,7 @@ class Farm:
         new_id: a parameter so that tests can count ids.
         pictures: only needed for specs that start from one.
         retain_days: of jobs that do not say how long their images are kept; None: for ever.
+        reachable: refuses URLs, under the name of a field, that a webhook can never be sent to.
         known: queues that were seen before, by id: none is ever removed, and none becomes another.
         hurry: called after a commit with what was picked, or with a queue's id, and must not wait: somebody
             else then calls `send_now`. Without it `submit` does so itself, and is as slow as Redis is.
@@ -113,6 +115,7 @@ class Farm:
     hurry: Callable[[int | Picked], None] | None = None
     pictures: Pictures | None = None
     retain_days: float | None = None
+    reachable: Callable[[str, str], object] = read_target
     known: dict[int, Queue] = field(default_factory=dict)
 
     def submit(
@@ -134,7 +137,7 @@ class Farm:
             TooMuchQueued: as much of the tenant waits, is in flight or is kept as may be.
         """
         fingerprint = _fingerprint(spec)
-        full = complete(spec, self.registry.get(spec.model))
+        full = self._complete(spec)
         if full.image is not None or full.mask_image is not None:
             # Before anything is fetched: what came by an upload or a URL may be gone when a key comes again.
             if key is not None and (before := self.records.known_key(tenant, key)) is not None:
@@ -156,6 +159,11 @@ class Farm:
             asks=partial(ask_of, full, self.registry.get(full.model)),
         )
         return self.accepted(job_id, full.lane, stored, known, fingerprint)
+
+    def _complete(self, spec: RenderSpec) -> RenderSpec:
+        if spec.webhook is not None:
+            self.reachable("webhook.url", spec.webhook.url)
+        return complete(spec, self.registry.get(spec.model))
 
     def with_term(self, spec: RenderSpec) -> RenderSpec:
         """The spec with the farm's term where it has none. Stored: what a user was told when it was taken, holds."""
@@ -184,7 +192,7 @@ class Farm:
         Raises:
             InvalidInput: as of `submit`.
         """
-        full = complete(spec, self.registry.get(spec.model))
+        full = self._complete(spec)
         if key is not None and (before := self.records.known_key(tenant, key)) is not None:
             replayed(before, _fingerprint(spec))
         if full.image is None and full.mask_image is None:

@@ -137,6 +137,9 @@ class Settings(BaseSettings):
         600.0, ge=0, description="Seconds after which an unfinished upload is removed."
     )
     outbox_days: int = Field(7, ge=1, description="Days that job events are kept.")
+    webhook_days: int = Field(
+        30, ge=4, le=365, description="Days that deliveries of webhooks are kept; they are tried for three."
+    )
 
     log_level: str = Field(
         "INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="DEBUG, INFO, WARNING, ERROR."

@@ -15,6 +15,7 @@ from latentfarm.adapters import MAX_ADAPTERS, AdapterName, LoraUse
 from latentfarm.references import Picture  # noqa: TC001 - pydantic needs the type at run time
 from latentfarm.samplers import SAMPLERS, SIGMA_SCHEDULES, SPACINGS
 from latentfarm.states import Lane
+from latentfarm.webhooks.wish import JobWebhook  # noqa: TC001 - the same
 
 MAX_PROMPT_CHARS = 8_192
 MAX_STEPS = 200
@@ -262,7 +263,9 @@ class RenderSpec(StrictModel):
     metadata: dict[MetadataKey, MetadataValue] = Field(
         {}, max_length=16, description="The user's own strings, kept with the job."
     )
-    webhook: str | None = Field(None, max_length=2_048, description="Not supported yet.")
+    webhook: JobWebhook | None = Field(
+        None, description="Whom to tell of the end of this job; the tenant's own webhooks alone when absent."
+    )
 
     def seed_of(self, index: int) -> int:
         """Seed of image `index`, counted from 0. The spec must have a seed."""

@@ -60,8 +60,6 @@ def complete(spec: RenderSpec, entry: ModelEntry) -> RenderSpec:
 
 
 def _refuse_unbuilt(spec: RenderSpec) -> None:
-    if spec.webhook is not None:
-        raise NotSupported("webhook", "is not built yet", "leave it out")
     if spec.output.format == "png" and spec.output.quality is not None:
         raise NotSupported("output.quality", "a PNG has no quality", "leave it out")
 

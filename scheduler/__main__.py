@@ -14,7 +14,9 @@ from latentfarm.registry import load_registry
 from latentfarm.repository.facade import Repository
 from latentfarm.settings import Settings
 from latentfarm.storage import S3Store
+from latentfarm.webhooks.sending import Sender
 from scheduler.arrivals import CHECKERS, Arrivals
+from scheduler.deliverer import Deliverer
 from scheduler.duties import Duties
 from scheduler.service import Dispatcher, sweep_until
 
@@ -43,6 +45,8 @@ def main() -> None:
     datasets = Datasets(repository, store, registry, new_id, settings.retain_days or None)
     arrivals = Arrivals(repository, store, datasets)
     arrivals.start()
+    deliverer = Deliverer(repository, Sender(), settings.database_url, api_url=settings.api_url)
+    deliverer.start()
     duties = Duties(repository, broker, store, settings)
     sweepers = [
         threading.Thread(target=sweep_until, args=(stopping, duties, group), daemon=True)
@@ -53,8 +57,9 @@ def main() -> None:
     stopping.wait()
     dispatcher.stop()
     arrivals.stop()
+    deliverer.stop()
     arrivals.join(5)
-    for thread in (dispatcher, *sweepers):
+    for thread in (dispatcher, deliverer, *sweepers):
         thread.join(timeout=5)
     broker.close()
     engine.dispose()

@@ -15,6 +15,7 @@ from latentfarm.repository import (
     cancelling,
     charging,
     checkpointing,
+    delivering,
     dispatching,
     failing,
     files,
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 
 BATCH = 500
 """Most that one sweep marks or deletes, every 5 s. More would make one request to a slow store too long."""
+FORGOTTEN = 5_000
+"""Most rows of deliveries that one sweep deletes."""
 JOBS = 4000
 """Most jobs whose latents one sweep looks for; many have none."""
 REST_S = 60.0
@@ -82,6 +85,7 @@ class Duties:
             Duty("mend", 21, 5 * every_s, self.mend),
             Duty("assign", 30, every_s, self.assign),
             Duty("expire_batches", 40, 10 * every_s, self.expire_batches),
+            Duty("forget_deliveries", 40, 10 * every_s, self.forget_deliveries),
             Duty("rotate", 8, HOUR_S, self.rotate),
             Duty("count_storage", 40, 10 * every_s, self.count_storage),
         ]
@@ -230,6 +234,11 @@ class Duties:
             sets.reject(connection, batch, told)
             cancelling.mark_cancelled(connection, batch, tenant=tenant)
         return f"took back {len(due)} batches" if due else ""
+
+    def forget_deliveries(self, connection: Connection) -> str:
+        """Deletes the rows of old deliveries, whatever came of them."""
+        keep_s = DAY_S * self.settings.webhook_days
+        return _told("deliveries", forgot=delivering.forget(connection, keep_s=keep_s, limit=FORGOTTEN))
 
     def rotate(self, connection: Connection) -> str:
         """Makes and drops partitions of the outbox; forgets old idempotency keys."""

@@ -10,7 +10,7 @@ import typer
 from pydantic import ValidationError
 
 from latentfarm import __version__
-from latentfarm.cli import dataset, fleet, jobs, keys, models, tenants
+from latentfarm.cli import dataset, fleet, jobs, keys, models, tenants, webhooks
 from latentfarm.cli.doctor import doctor
 from latentfarm.cli.follow import INTERRUPTED, Interrupted
 from latentfarm.cli.grid import grid
@@ -80,6 +80,7 @@ app.add_typer(fleet.drain, name="drain")
 app.add_typer(fleet.resume, name="resume")
 app.add_typer(tenants.app, name="tenants")
 app.add_typer(keys.app, name="keys")
+app.add_typer(webhooks.app, name="webhooks")
 app.command()(doctor)
 app.command()(verify)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import text
 
 from latentfarm.records import ObjectRef
+from latentfarm.repository import outgoing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -196,7 +197,8 @@ def listing(connection: Connection, *, tenant: str, before: UUID, limit: int) ->
 
 def reject(connection: Connection, dataset_id: UUID, error: dict[str, Any]) -> None:
     """The manifest is not right: nothing of it will be rendered."""
-    connection.execute(_REJECT, {"id": dataset_id, "report": json.dumps({"error": error})})
+    if connection.execute(_REJECT, {"id": dataset_id, "report": json.dumps({"error": error})}).rowcount:
+        outgoing.write_refusal(connection, dataset_id)
 
 
 def check_again(connection: Connection, dataset_id: UUID, request: dict[str, Any]) -> bool:

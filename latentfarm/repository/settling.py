@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING
 from sqlalchemy import text
 
 from latentfarm.database import CHANNEL_EVENTS, notify
+from latentfarm.repository import outgoing
+from latentfarm.repository.outgoing import HEARD, HEARD_OF_START
 from latentfarm.states import JobState, Lane, final_job_state
+from latentfarm.webhooks.told import STARTED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -31,9 +34,9 @@ _LOWER = text("""
     RETURNING j.id, j.remaining, j.failed, j.cancelled_at IS NOT NULL AS cancelled, j.finished_at IS NULL AS open
 """)
 
-_END = text(
-    "UPDATE jobs SET state = :state, finished_at = now() WHERE id = :id AND finished_at IS NULL RETURNING id"
-)
+_END = text(f"""
+    UPDATE jobs SET state = :state, finished_at = now() WHERE id = :id AND finished_at IS NULL RETURNING {HEARD}
+""")  # noqa: S608 - no input in it
 
 _QUEUED = text("""
     WITH d AS (SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:counts AS int[])) AS d(id, n)),
@@ -69,9 +72,12 @@ def settle(connection: Connection, ended: Mapping[UUID, tuple[int, int]]) -> lis
 def end_job(connection: Connection, job_id: UUID, *, cancelled: bool, failed: int) -> bool:
     """Sets a job's final state and writes its last event; False when it had ended before."""
     state = final_job_state(cancelled=cancelled, failed=failed)
-    if connection.execute(_END, {"id": job_id, "state": state.value}).first() is None:
+    ended = connection.execute(_END, {"id": job_id, "state": state.value}).first()
+    if ended is None:
         return False
     add_event(connection, job_id, f"job.{state.value}", {"state": state.value, "failed": failed})
+    if ended.heard:
+        outgoing.write(connection, job_id, f"job.{state.value}")
     return True
 
 
@@ -104,14 +110,15 @@ def mark_started(connection: Connection, jobs: Iterable[UUID]) -> None:
     jobs = set(jobs)
     if not jobs:
         return
-    started = connection.execute(_START, {"ids": sorted(jobs)}).scalars().all()
-    for job_id in started:
-        add_event(connection, job_id, f"job.{JobState.RUNNING.value}", {"state": JobState.RUNNING.value})
+    for job_id, heard in connection.execute(_START, {"ids": sorted(jobs)}).all():
+        add_event(connection, job_id, STARTED, {"state": JobState.RUNNING.value})
+        if heard:
+            outgoing.write(connection, job_id, STARTED)
 
 
-_START = text("""
+_START = text(f"""
     WITH locked AS (SELECT id FROM jobs WHERE id = ANY (CAST(:ids AS uuid[])) AND state = 'queued'
                     ORDER BY id FOR UPDATE)
-    UPDATE jobs j SET state = 'running', started_at = now() FROM locked
-    WHERE j.id = locked.id AND j.state = 'queued' RETURNING j.id
-""")
+    UPDATE jobs SET state = 'running', started_at = now() FROM locked
+    WHERE jobs.id = locked.id AND jobs.state = 'queued' RETURNING jobs.id, {HEARD_OF_START}
+""")  # noqa: S608 - no input in it

@@ -53,9 +53,10 @@ _QUEUE = text("""
 
 _INSERT_JOB = """
     INSERT INTO jobs (id, tenant, kind, spec_id, lane, priority, state, seed, num_images, remaining, queued,
-                      keep_latents, retain_days, user_metadata, source_job_id, source, model)
+                      keep_latents, retain_days, user_metadata, webhook, source_job_id, source, model)
     SELECT CAST(:id AS uuid), :tenant, :kind, {spec}, :lane, :priority, :state, :seed, :n, :n, :n,
-           :keep_latents, CAST(:retain_days AS double precision), CAST(:metadata AS jsonb), CAST(:source_job_id AS uuid), :source, :model
+           :keep_latents, CAST(:retain_days AS double precision), CAST(:metadata AS jsonb),
+           CAST(:webhook AS jsonb), CAST(:source_job_id AS uuid), :source, :model
 """
 _JOB = text(_INSERT_JOB.format(spec="CAST(:spec_id AS bigint)"))
 
@@ -203,6 +204,7 @@ def _record(job_id: UUID, spec: RenderSpec, tenant: str, refined: tuple[UUID, st
         "keep_latents": spec.keep_latents,
         "retain_days": spec.retain_days,
         "metadata": _json(spec.metadata),
+        "webhook": None if spec.webhook is None else spec.webhook.model_dump_json(),
         "source_job_id": source_job_id,
         "source": source,
         "model": spec.model,

@@ -4,7 +4,7 @@
 in its pages, and its indexes cover live states only, so its cost does not grow with what is finished.
 """
 
-from latentfarm.tables import access, bucket, files, requests, sets, sharing, work
+from latentfarm.tables import access, bucket, files, hooks, requests, sets, sharing, work
 from latentfarm.tables.naming import metadata
 
-__all__ = ["access", "bucket", "files", "metadata", "requests", "sets", "sharing", "work"]
+__all__ = ["access", "bucket", "files", "hooks", "metadata", "requests", "sets", "sharing", "work"]

@@ -83,6 +83,7 @@ jobs = Table(
     Column("started_at", DateTime(timezone=True)),
     Column("finished_at", DateTime(timezone=True)),
     Column("cancelled_at", DateTime(timezone=True)),
+    Column("webhook", JSONB(none_as_null=True), comment="url, events and format that it named itself"),
     Column("source_job_id", UUID(as_uuid=True), comment="of kind refine"),
     Column("source", Text, comment="latents or image"),
     Column("model", Text, nullable=False, server_default=""),

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from latentfarm.storage import S3Store
 
 CANARY = "a canary in a coal mine"
+HOST = "hooks.example.com"
 NOBODYS = {
     "job_id": str(UUID(int=7)),
     "name": "unicorns",
@@ -35,6 +36,8 @@ NOBODYS = {
     "upload_id": str(UUID(int=9)),
     "file_id": f"file-{UUID(int=9)}",
     "batch_id": f"batch_{UUID(int=10)}",
+    "webhook_id": str(UUID(int=9)),
+    "delivery_id": str(UUID(int=10)),
 }
 """Ids that no tenant has."""
 
@@ -130,6 +133,16 @@ ROWS = {
     "get /v1/keys": Row(Scope.ADMIN, 200),
     "post /v1/keys/{prefix}/rotate": Row(Scope.ADMIN, 201, {}),
     "delete /v1/keys/{prefix}": Row(Scope.ADMIN, 200),
+    "get /v1/webhooks": Row(Scope.READ, 200),
+    "post /v1/webhooks": Row(Scope.SUBMIT, 201, {"url": f"https://{HOST}/"}),
+    "get /v1/webhooks/default/secret": Row(Scope.SUBMIT, 200),
+    "get /v1/webhooks/{webhook_id}": Row(Scope.READ, 200),
+    "patch /v1/webhooks/{webhook_id}": Row(Scope.SUBMIT, 200, {"events": ["job.failed"]}),
+    "post /v1/webhooks/{webhook_id}/rotate": Row(Scope.SUBMIT, 200, {}),
+    "get /v1/webhooks/{webhook_id}/deliveries": Row(Scope.READ, 200),
+    "post /v1/webhooks/{webhook_id}/deliveries/{delivery_id}/replay": Row(Scope.SUBMIT, 202),
+    "post /v1/webhooks/{webhook_id}/replay": Row(Scope.SUBMIT, 202, {"since": "2026-01-01T00:00:00Z"}),
+    "delete /v1/webhooks/{webhook_id}": Row(Scope.SUBMIT, 204),
     "get /metrics": Row(Scope.ADMIN, 200),
     "get /healthz": Row(None, 200),
     "get /readyz": Row(None, 200),
@@ -141,6 +154,8 @@ KEPT = """
            (SELECT jsonb_agg(to_jsonb(u) ORDER BY u.id) FROM uploads u WHERE u.tenant = 'owner'),
            (SELECT jsonb_agg(to_jsonb(f) ORDER BY f.id) FROM files f WHERE f.tenant = 'owner'),
            (SELECT jsonb_agg(to_jsonb(b) ORDER BY b.id) FROM batches b WHERE b.tenant = 'owner'),
+           (SELECT jsonb_agg(to_jsonb(w) ORDER BY w.id) FROM webhooks w WHERE w.tenant = 'owner'),
+           (SELECT jsonb_agg(to_jsonb(d) ORDER BY d.id) FROM deliveries d WHERE d.tenant = 'owner'),
            (SELECT jsonb_agg(k.prefix || coalesce(k.revoked_at::text, '') ORDER BY k.prefix) FROM api_keys k)
 """
 """All that the owner has."""
@@ -188,14 +203,18 @@ def world(settings: Settings, repository: Repository, store: S3Store) -> Iterato
 
 
 def _furnish(world: World, puppet: Puppet) -> None:
-    """A job with a finished image, a dataset that waits for its images, and an upload."""
+    """A job with a finished image that a webhook is told of, a dataset that waits for its images, and an upload."""
     mine = {"Authorization": f"Bearer {world.owner[Scope.SUBMIT]}"}
+    reads = {"Authorization": f"Bearer {world.owner[Scope.READ]}"}
+    hook = world.http.post("/v1/webhooks", json={"url": f"https://{HOST}/owners"}, headers=mine)
     job = world.http.post(
         "/v1/jobs", json={"prompt": CANARY, "lane": "bulk"}, headers=mine | {"Idempotency-Key": "1"}
     )
     puppet.finish(puppet.claim())
     birds = BIRDS | {"name": "canaries", "manifest": {"prompts": [CANARY]}}
     assert world.http.post("/v1/datasets", json=birds, headers=mine).status_code == 201
+    told = world.http.get(f"/v1/webhooks/{hook.json()['id']}/deliveries", headers=reads)
+    world.ids |= {"webhook_id": hook.json()["id"], "delivery_id": told.json()["data"][0]["id"]}
     upload = world.http.post("/v1/uploads", json={"size": 5}, headers=mine)
     plan = birds | {"manifest": {"key": "owner/birds.jsonl"}}
     planned = world.http.post("/v1/datasets", params={"dry_run": True}, json=plan, headers=mine)

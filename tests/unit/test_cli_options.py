@@ -20,6 +20,7 @@ from latentfarm.errors import InvalidInput
 from latentfarm.references import INPUT_FIELDS
 from latentfarm.refinement import RefineRequest
 from latentfarm.spec import OutputSpec, RefinerSpec, RenderSpec
+from latentfarm.webhooks.wish import JobWebhook
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,8 +35,8 @@ def leaves(model: type[BaseModel], *above: str) -> set[tuple[str, ...]]:
 
 
 def test_every_field_of_the_spec_is_an_option() -> None:
-    wanted = leaves(RenderSpec) - {("prompt",), ("output",)}
-    wanted |= leaves(RefinerSpec, "refiner") | leaves(OutputSpec, "output")
+    wanted = leaves(RenderSpec) - {("prompt",), ("output",), ("webhook",)}
+    wanted |= leaves(RefinerSpec, "refiner") | leaves(OutputSpec, "output") | leaves(JobWebhook, "webhook")
     assert {option.path for option in spec_options()} == wanted
 
 
@@ -63,7 +64,7 @@ def test_help_tells_range_and_default_of_every_field(option: SpecOption) -> None
         wanted.append(f"at most {node['maxLength']} characters")
     if isinstance(default, bool | int | float | str):
         wanted.append(f"default: {str(default).lower()}")
-    elif default is None and option.name != "webhook":
+    elif default is None:
         wanted.append("when absent")
     assert [text for text in wanted if text not in shown] == []
 

@@ -52,7 +52,6 @@ def test_what_the_user_gave_stays() -> None:
 @pytest.mark.parametrize(
     ("fields", "field"),
     [
-        ({"webhook": "https://example.org"}, "webhook"),
         ({"output": {"quality": 80}}, "output.quality"),
     ],
 )

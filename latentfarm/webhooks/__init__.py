@@ -1,0 +1,1 @@
+"""Webhooks: who is told of the end of jobs, in which words, and how that is signed and sent."""
