@@ -80,6 +80,8 @@ def create(
     has as many renders waiting as it may; the images of a dataset that is larger than the room come in as there is some.
     """
     check_manifest(who, tenant, body.manifest.key)
+    if body.webhook is not None:
+        use.farm.reachable("webhook.url", body.webhook.url)
     if dry_run:
         return _plan(use, tenant, body, request)
     use.datasets.create(body, tenant=tenant)

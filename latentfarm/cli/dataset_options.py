@@ -104,6 +104,7 @@ RUN_OPTIONS = (
         help="Its files are kept so long after its end; as the farm has it.",
     ),
     _option("meta", Pairs, "--metadata", metavar="KEY=VALUE", help="Your own strings, kept with the run."),
+    _option("hook", str | None, "--webhook-url", help="Whom to tell of its end: an https URL."),
     _option("rank", int | None, "--priority", help="-10 to 10; higher goes first."),
 )
 """In the order in which the help shows them."""
@@ -120,6 +121,7 @@ def asked(given: Mapping[str, Any]) -> dict[str, Any]:
         "quality": pairs("--quality", given["quality"]) or None,
         "metadata": pairs("--metadata", given["meta"]) or None,
         "priority": given["rank"],
+        "webhook": {"url": given["hook"]} if given["hook"] else None,
         "retain_days": given["days"],
     }
     return {field: value for field, value in fields.items() if value is not None}

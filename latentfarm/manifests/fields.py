@@ -13,7 +13,7 @@ OF_THE_RUN = {
     "priority": "priority of the run",
     "keep_latents": "in defaults",
     "retain_days": "retain_days of the run",
-    "webhook": "leave it out",
+    "webhook": "webhook of the run",
 }
 """Fields of a job, which a row has none of; and what to do instead."""
 ROW_FIELDS = frozenset(RenderSpec.model_fields) - OF_THE_RUN.keys() - set(INPUT_FIELDS) - {"metadata"}

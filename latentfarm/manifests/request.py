@@ -10,6 +10,7 @@ from pydantic import AwareDatetime, Field, StringConstraints, field_validator, m
 
 from latentfarm.keys import PREFIX
 from latentfarm.spec import SEED_RANGE, Days, MetadataKey, MetadataValue, StrictModel
+from latentfarm.webhooks.wish import JobWebhook  # noqa: TC001 - pydantic needs the type at run time
 
 Format = Literal["jsonl", "csv", "parquet", "text"]
 Layout = Literal["webdataset", "imagefolder", "parquet"]
@@ -134,6 +135,11 @@ class DatasetRequest(StrictModel):
         None,
         description="Days that its files are kept after its end, while the record stays; the farm's own term when"
         " absent, and for ever where it has none.",
+    )
+    webhook: JobWebhook | None = Field(
+        None,
+        description="Whom to tell of the end of the run, or that its manifest was refused; the tenant's own webhooks"
+        " alone when absent.",
     )
     metadata: RowMetadata = Field({}, description="The user's own strings, kept with the run.")
     priority: int = Field(0, ge=-10, le=10, description="Rank within the lane; higher goes first.")

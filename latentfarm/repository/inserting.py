@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 
 _JOB = text("""
     INSERT INTO jobs (id, tenant, kind, spec_id, lane, priority, state, seed, num_images, remaining, queued,
-                      keep_latents, retain_days, user_metadata, model, start_after)
+                      keep_latents, retain_days, user_metadata, webhook, model, start_after)
     VALUES (:id, :tenant, 'dataset', :spec_id, :lane, :priority, :state, :seed, :images, 1, 0,
-            :keep_latents, CAST(:retain_days AS double precision), CAST(:metadata AS jsonb), :model, CAST(:start_after AS timestamptz))
+            :keep_latents, CAST(:retain_days AS double precision), CAST(:metadata AS jsonb),
+            (SELECT nullif(request -> 'webhook', 'null') FROM datasets WHERE id = :id), :model, CAST(:start_after AS timestamptz))
     ON CONFLICT (id) DO NOTHING
 """)
 

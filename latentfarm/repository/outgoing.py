@@ -39,7 +39,7 @@ _JOB = text("""
 
 # Datasets whose manifest was refused, and that have no job. Dry runs are nobody's news.
 _REFUSED = text("""
-    SELECT d.tenant, CAST(NULL AS jsonb) AS webhook, now() AS at, jsonb_build_object(
+    SELECT d.tenant, nullif(d.request -> 'webhook', 'null') AS webhook, now() AS at, jsonb_build_object(
         'id', d.id, 'kind', 'dataset', 'state', d.phase, 'model', NULL, 'lane', 'bulk', 'priority', NULL,
         'seed', d.seed, 'num_images', 0, 'failed', 0, 'metadata', coalesce(d.request -> 'metadata', '{}'),
         'dataset', d.name, 'created_at', d.created_at, 'started_at', NULL, 'finished_at', now()) AS facts

@@ -101,9 +101,10 @@ def test_a_dataset_tells_of_its_end_in_both_formats(repository: Repository) -> N
     make(repository)
     make(repository, form="openai")
     dataset = new_id()
+    own = '{"webhook": {"url": "https://own.example/x", "events": [], "format": "openai"}}'
     spec = RenderSpec(prompt="x", width=64, height=64, seed=1).picture()
-    add = "INSERT INTO datasets (id, tenant, name, phase, request, seed, report) VALUES (:id, 't', 'birds', 'inserting', '{}', 1, '{}')"
-    repository.transact(lambda c: c.execute(text(add), {"id": dataset}))
+    add = "INSERT INTO datasets (id, tenant, name, phase, request, seed, report) VALUES (:id, 't', 'birds', 'inserting', :request, 1, '{}')"
+    repository.transact(lambda c: c.execute(text(add), {"id": dataset, "request": own}))
     repository.transact(
         lambda c: inserting.begin(
             c,
@@ -124,14 +125,16 @@ def test_a_dataset_tells_of_its_end_in_both_formats(repository: Repository) -> N
     repository.mark_cancelled(dataset, tenant="t")
     repository.transact(lambda c: cancelling.cancel_renders(c, dataset))
     assert {row.type for row in rows(repository)} == {"job.cancelled", "batch.cancelled"}
+    assert sorted(str(row.url) for row in rows(repository)) == ["None", "None", "https://own.example/x"]
     assert {row.facts["dataset"] for row in rows(repository)} == {"birds"}
 
 
 def test_a_manifest_that_is_refused_is_told_of_and_a_dry_run_is_not(repository: Repository) -> None:
     make(repository)
     make(repository, form="openai")
-    add = """INSERT INTO datasets (id, tenant, name, phase, request, seed, report)
-             VALUES (:id, 't', :name, 'checking', '{"metadata": {"a": "b"}}', 1, '{}')"""
+    own = '{"url": "https://own.example/x", "events": [], "format": "native"}'
+    add = f"""INSERT INTO datasets (id, tenant, name, phase, request, seed, report)
+             VALUES (:id, 't', :name, 'checking', '{{"metadata": {{"a": "b"}}, "webhook": {own}}}', 1, '{{}}')"""
     for name in ("birds", "dry-run/1"):
         dataset = new_id()
         repository.transact(lambda c, n=name, d=dataset: c.execute(text(add), {"id": d, "name": n}))  # type: ignore[misc]
@@ -142,7 +145,8 @@ def test_a_manifest_that_is_refused_is_told_of_and_a_dry_run_is_not(repository: 
         ("dataset.rejected", "birds", "rejected"),
         ("batch.failed", "birds", "rejected"),
     }
-    assert len(found) == 2, "it is refused once"
+    assert [row.url for row in found].count("https://own.example/x") == 1
+    assert len(found) == 3, "it is refused once"
     assert found[0].facts["metadata"] == {"a": "b"}
 
 
