@@ -48,8 +48,8 @@ FILE_BODY: dict[str, Any] = {
 
 
 def problems(*statuses: HTTPStatus, keyed: bool = True) -> dict[int | str, dict[str, Any]]:
-    """For `responses` of a route: these statuses, 503, and 401 and 403 where it needs a key, are problems."""
-    keys = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN) if keyed else ()
+    """For `responses` of a route: these statuses, 503, and 401, 403 and 429 where it needs a key, are problems."""
+    keys = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS) if keyed else ()
     schema = {"$ref": _REFERENCE.format(model="PredictionProblem")}
     return {
         int(status): {"description": status.phrase, "content": {MEDIA_TYPE: {"schema": schema}}}

@@ -34,10 +34,10 @@ NOBODYS = {
     "name": "unicorns",
     "plan_id": str(UUID(int=8)),
     "upload_id": str(UUID(int=9)),
-    "file_id": f"file-{UUID(int=9)}",
+    "file_id": f"file-{UUID(int=13)}",
     "batch_id": f"batch_{UUID(int=10)}",
-    "webhook_id": str(UUID(int=9)),
-    "delivery_id": str(UUID(int=10)),
+    "webhook_id": str(UUID(int=11)),
+    "delivery_id": str(UUID(int=12)),
 }
 """Ids that no tenant has."""
 

@@ -136,9 +136,8 @@ def test_a_refusal_comes_before_the_body_is_looked_at() -> None:
     for path, item in http.get("/openapi.json").json()["paths"].items():
         for method, operation in item.items():
             if "requestBody" in operation:
-                where = path.format(
-                    job_id=UUID(int=7), name="a", prefix="abcd1234", owner="latentfarm", model="tiny"
-                )
+                ids = dict.fromkeys(("job_id", "webhook_id", "delivery_id"), UUID(int=7))
+                where = path.format(**ids, name="a", prefix="abcd1234", owner="latentfarm", model="tiny")
                 answer = http.request(
                     method, where, content=b"{", headers={"Content-Type": "application/json"}
                 )
