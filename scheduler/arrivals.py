@@ -88,8 +88,8 @@ class Arrivals:
         while not self._stopping.is_set():
             found = self._repository.transact(partial(phases.in_phase, phase="inserting", after=after))
             # Whatever is wrong with some, or keeps them waiting, must not keep the others from their turn.
-            more = [self._turn("inserting", self.insert, dataset) for dataset in found]
-            moved |= any(more)
+            for dataset in found:
+                moved |= self._turn("inserting", self.insert, dataset)
             if len(found) < phases.AT_ONCE:
                 break
             after = found[-1].id
@@ -106,6 +106,9 @@ class Arrivals:
     def _turn(self, phase: str, one: Callable[[Dataset], bool], dataset: Dataset) -> bool:
         """One turn of one dataset; whether to look for more at once."""
         try:
+            # To hold one takes a connection of its own, and hundreds may wait for the limits of their tenants.
+            if phase == "inserting" and not self._to_insert(dataset):
+                return False
             with self._held(dataset) as mine:
                 # Another thread may have been at it since it was found.
                 now = self._repository.transact(lambda c: sets.get(c, dataset.id, tenant=dataset.tenant))
@@ -196,12 +199,10 @@ class Arrivals:
     def insert(self, dataset: Dataset) -> bool:
         """Makes renders of the next samples, a part at most, in one transaction; False when no more are to come."""
         asked = self._repository.transact(lambda c: inserting.ask(c, dataset.id))
-        if asked is None or asked[0] >= asked[1]:
+        room = self._to_insert(dataset)
+        if asked is None or not room:
             return False
         done = asked[0]
-        room = self._room(dataset, asked[1] - done)
-        if room == 0:
-            return False
         part = self._repository.transact(lambda c: sets.part_at(c, dataset.id, done))
         if part is None:
             raise LatentfarmError(f"dataset {dataset.id} has no part of the spool with image {done}")
@@ -225,11 +226,15 @@ class Arrivals:
 
         return self._repository.transact(insert)
 
-    def _room(self, dataset: Dataset, more: int) -> int:
-        """What the limits of its tenant let in now, as it seems before a part of the spool is read."""
+    def _to_insert(self, dataset: Dataset) -> int:
+        """How many more the limits of its tenant let in now, as it seems before a part of the spool is read."""
         own = 0 if dataset.paused_at is None else dataset.queued or 0
 
         def room(connection: Connection) -> int:
+            asked = inserting.ask(connection, dataset.id)
+            more = 0 if asked is None else asked[1] - asked[0]
+            if more <= 0:
+                return 0
             fit = dataset_room(connection, dataset.tenant, more, own=own)[0]
             quota = quotas.get(connection, [dataset.tenant]).get(dataset.tenant) if fit else None
             return fit if quota is None else min(fit, _fitting(connection, dataset, quota, more))
