@@ -14,7 +14,7 @@ from sqlalchemy.exc import OperationalError
 from api.openai.batch_request import ENDPOINT, LONGEST_H
 from api.openai.ids import parse_file
 from api.openai.sorting import Sorting
-from latentfarm.errors import Conflict, InvalidInput, ManifestError, NotFound
+from latentfarm.errors import Conflict, InvalidInput, ManifestError, NotFound, ServiceUnavailable
 from latentfarm.ids import new_id
 from latentfarm.keys import file_key, upload_key
 from latentfarm.lifecycle import replayed
@@ -162,8 +162,8 @@ class _Making:
                     return before
             if renders:
                 self._leave_to_the_scheduler(connection)
-            if lines_id is not None:
-                files.stored(connection, lines_id, kept_s=None)
+            if lines_id is not None and files.stored(connection, lines_id, kept_s=None) is None:
+                raise ServiceUnavailable("the requests took too long to reach the object store")
             self._add(connection, input_file, sorting, lines_id, watched=renders)
             return None
 

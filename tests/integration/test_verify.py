@@ -6,12 +6,14 @@ import json
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from latentfarm.errors import NotFound, TransientError
 from latentfarm.ids import new_id
+from latentfarm.keys import file_key
+from latentfarm.repository import files
 from latentfarm.storage import S3Store
 from latentfarm.verify.trouble import Kind
 from tests.integration.serving import Puppet
@@ -83,6 +85,7 @@ def test_what_no_row_tells_of_is_a_stray(repository: Repository, store: S3Store,
     job_id, _ = ended(repository, puppet, 1)
     strays = ["v1/images/1/77.png", "v1/latents/1/78.safetensors"]
     elsewhere = ["v1/images/9999/1.png", f"v1/inputs/{'ab' * 32}", f"v1/uploads/{new_id()}", "v1/images/x"]
+    elsewhere.append(file_key(new_id()))
     beside = ["v1/checkpoints/1/2-3.safetensors", "v2/images/1/1.png", "other"]
     for key in (*strays, *elsewhere, *beside):
         store.put(key, b"stray", "x/x")
@@ -90,8 +93,8 @@ def test_what_no_row_tells_of_is_a_stray(repository: Repository, store: S3Store,
     whole = Verified(repository, store)
     assert whole.kinds == sorted((Kind.STRAY, key) for key in (*strays, *elsewhere))
     assert Verified(repository, store, repair=True, after_s=3600).counts.deleted == 0
-    assert len(keys(store)) == 8
-    assert Verified(repository, store, repair=True).counts.deleted == 5
+    assert len(keys(store)) == 9
+    assert Verified(repository, store, repair=True).counts.deleted == 6
     # Whoever put the last one, it was not the farm.
     assert Verified(repository, store, repair=True).kinds == [(Kind.STRAY, "v1/images/x")]
     assert set(store.list_keys("")) >= {"v1/images/x", *beside}
@@ -101,8 +104,12 @@ def test_an_upload_in_flight_is_no_stray(repository: Repository, store: S3Store,
     submit(repository, 2)
     for item in puppet.claim():
         store.put(item.key, b"not yet visible", "image/png")
+    file = new_id()
+    told: dict[str, Any] = {"purpose": "batch", "filename": "a", "size": 1}
+    repository.transact(lambda c: files.plan(c, file, tenant="", **told))
+    store.put(file_key(file), b"x", "x/x")
     assert Verified(repository, store, repair=True).told == []
-    assert len(keys(store)) == 2
+    assert len(keys(store)) == 3
 
 
 def test_what_is_deleted_rightly_meanwhile_is_no_trouble(
