@@ -77,7 +77,7 @@ async def make(
     return await run_in_threadpool(work)
 
 
-@router.get("", responses=failures(), dependencies=[needs(Scope.READ, any_bearer=True)])
+@router.get("", responses=failures(HTTPStatus.NOT_FOUND), dependencies=[needs(Scope.READ, any_bearer=True)])
 def listing(
     use: Use,
     tenant: Tenant,

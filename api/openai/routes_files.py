@@ -58,7 +58,7 @@ async def create(request: Request, use: Use, tenant: Tenant) -> OpenAIFile:
         return view_of(await run_in_threadpool(receive, use, form, tenant=tenant))
 
 
-@router.get("", responses=failures(), dependencies=[_READ])
+@router.get("", responses=failures(HTTPStatus.NOT_FOUND), dependencies=[_READ])
 def listing(
     use: Use,
     tenant: Tenant,

@@ -123,7 +123,9 @@ def test_many_who_wait_take_no_connections(
 
 def test_who_hangs_up_leaves_nothing_behind(http: httpx.Client, repository: Repository) -> None:
     body = json.dumps(SPEC)
-    head = "POST /v1/jobs HTTP/1.1\r\nHost: farm\r\nContent-Type: application/json\r\nPrefer: wait=60\r\n"
+    head = (
+        "POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nPrefer: wait=60\r\n"
+    )
     with socket.create_connection((http.base_url.host, http.base_url.port or 0)) as line:
         line.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
         until(lambda: streams(http) == 1)

@@ -94,7 +94,7 @@ def test_the_body_of_a_refused_request_is_not_read(settings: Settings) -> None:
     with api(settings, rate_limit="1/minute") as http:
         assert statuses(http, 1) == [200]
         with socket.create_connection((http.base_url.host, http.base_url.port or 0), timeout=30) as raw:
-            head = "POST /v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n"
+            head = "POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n"
             raw.sendall(head.encode())
             assert raw.recv(12) == b"HTTP/1.1 429"
 

@@ -41,7 +41,7 @@ MODELS: dict[str, type[BaseModel]] = {
 
 @pytest.fixture(scope="module")
 def client() -> TestClient:
-    return TestClient(create_app(Settings()))
+    return TestClient(create_app(Settings()), base_url="http://localhost")
 
 
 @pytest.mark.parametrize(

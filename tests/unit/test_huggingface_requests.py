@@ -25,7 +25,7 @@ URL = "/huggingface/models/tiny"
 
 @pytest.fixture(scope="module")
 def client() -> TestClient:
-    return TestClient(create_app(NOWHERE), raise_server_exceptions=False)
+    return TestClient(create_app(NOWHERE), base_url="http://localhost", raise_server_exceptions=False)
 
 
 @pytest.mark.parametrize(

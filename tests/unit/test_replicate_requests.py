@@ -30,7 +30,7 @@ PICTURE = "https://pictures.example/a.png"
 
 @pytest.fixture(scope="module")
 def client() -> TestClient:
-    return TestClient(create_app(NOWHERE), raise_server_exceptions=False)
+    return TestClient(create_app(NOWHERE), base_url="http://localhost", raise_server_exceptions=False)
 
 
 @pytest.fixture(scope="module")
