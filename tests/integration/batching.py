@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import httpx
 
     from latentfarm.records import Claimed
+    from latentfarm.repository import sealing
     from scheduler.duties import Duties
     from tests.integration.ground import Ground
     from worker.seal.piece import Piece
@@ -97,10 +98,9 @@ class Desk:
 class Choosy(Packer):
     """Packs what has succeeded alone."""
 
-    def pieces(self, ordinals: range) -> list[Piece]:
-        sql = "SELECT ordinal FROM renders WHERE ordinal >= 0 AND state = 3"
-        there = {row.ordinal for row in self.ground.rows(sql)}
-        return pieces(*(one for one in ordinals if one in there))
+    def pieces(self, task: sealing.Task) -> list[Piece]:
+        sql = f"SELECT ordinal FROM renders WHERE shard_id = {task.shard_id} AND ordinal >= 0 AND state = 3 ORDER BY 1"
+        return pieces(*(row.ordinal for row in self.ground.rows(sql)))
 
 
 def pack(desk: Desk) -> None:

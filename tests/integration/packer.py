@@ -58,14 +58,14 @@ class Packer:
         )
         assert ground.repository.transact(lambda c: sealing.seal(c, [packed]))
 
-    def pieces(self, ordinals: range) -> list[Piece]:
-        """What is packed of these."""
-        return pieces(*ordinals)
+    def pieces(self, task: sealing.Task) -> list[Piece]:
+        """What is packed."""
+        return pieces(*range(task.first, task.first + task.count))
 
     def shard(self, task: sealing.Task) -> tuple[dict[str, bytes], int]:
         data, index = io.BytesIO(), io.BytesIO()
         shard = Shard(self.layout, task.number, task.part)
-        sealed = pack(shard, iter(self.pieces(range(task.first, task.first + task.count))), data, index)
+        sealed = pack(shard, iter(self.pieces(task)), data, index)
         self.marks.append(sealed.stats())
         self.looks.add(shard.name, index.getvalue())
         files = {shard.data_path: data.getvalue(), shard.index_path: index.getvalue()}

@@ -230,3 +230,23 @@ def test_a_batch_that_is_taken_back_keeps_what_is_packed(
     if begun:
         assert [one["custom_id"] for one in desk.lines(ended["output_file_id"])] == ["a"]
     assert ended["output_file_id" if not begun else "errors"] is None
+
+
+def test_what_is_tried_again_as_a_dataset_comes_in_its_place(desk: Desk) -> None:
+    """It lies in a further part of its shard."""
+    made = desk.ask(jsonl(*(line(name) for name in "abcd")))
+    desk.check()
+    finish(desk, 1, 2)
+    pack(desk)
+    name = made["id"].replace("batch_", "batch-")
+    assert desk.http.post(f"/v1/datasets/{name}/retry-failed").json()["retried"] == 2
+    assert desk.show(made)["status"] == "in_progress"
+    finish(desk, 2)
+    pack(desk)
+    ended = desk.show(made)
+    assert ended["request_counts"] == {"total": 4, "completed": 3, "failed": 1}
+    output = desk.lines(ended["output_file_id"])
+    assert [one["custom_id"] for one in output] == ["a", "b", "d"]
+    files = [base64.b64decode(one["response"]["body"]["data"][0]["b64_json"]) for one in output]
+    assert files == [image_file(ordinal) for ordinal in (0, 1, 3)]
+    assert [one["custom_id"] for one in desk.lines(ended["error_file_id"])] == ["c"]
