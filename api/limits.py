@@ -29,12 +29,21 @@ async def read_json(request: Request) -> bytes:
     """The body of a JSON request.
 
     Raises:
-        ProblemError: 415 for another content type, 413 over `MAX_BODY` (at once when the header says so).
+        ProblemError: 415 for another content type or an encoded body, 413 over `MAX_BODY` (at once when the header says so).
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         raise _refused(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Content-Type", f"{kind[:100]!r}", "application/json"
+        )
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding != "identity":
+        # What is unpacked has no size that anybody has told.
+        raise _refused(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            "Content-Encoding",
+            f"{encoding[:100]!r}",
+            "no encoding of the body",
         )
     announced = request.headers.get("content-length", "0")
     if not announced.isdecimal() or int(announced[:20]) > MAX_BODY:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
+from latentfarm.states import Stage
 from tests.integration.serving import Puppet
 
 if TYPE_CHECKING:
@@ -54,7 +55,10 @@ def ending(repository: Repository, store: S3Store) -> Iterator[None]:
 def _turn(repository: Repository, puppet: Puppet) -> None:
     for statement in _LET_GO:
         repository.transact(lambda c, statement=statement: c.execute(statement))  # type: ignore[misc]
-    puppet.finish(puppet.claim(PICTURES))
+    claimed = puppet.claim(PICTURES)
+    halves = [item for item in claimed if item.stage is Stage.BASE and item.picture.get("refiner")]
+    puppet.hand_over(halves)
+    puppet.finish([item for item in claimed if item not in halves])
     for job_id, tenant in repository.transact(lambda c: c.execute(_OLD).all()):
         repository.mark_cancelled(job_id, tenant=tenant)
         while repository.cancel_renders(job_id):

@@ -60,6 +60,6 @@ def test_a_thousand_requests_find_nothing(asked: Callable[[int, float], Findings
 
 @pytest.mark.long
 def test_twenty_thousand_requests_find_nothing(asked: Callable[[int, float], Findings]) -> None:
-    found = asked(450, 7_200.0)
+    found = asked(500, 7_200.0)
     assert found.requests >= 20_000
     assert_sound(found)
