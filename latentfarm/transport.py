@@ -19,6 +19,7 @@ import json
 import logging
 from typing import Any
 
+from kombu.exceptions import ContentDisallowed, SerializationError, SerializerNotInstalled
 from kombu.transport import redis, virtual
 
 _log = logging.getLogger(__name__)
@@ -29,8 +30,17 @@ worker would wait for an answer that nobody was asked for."""
 BRPOP_S = 0.1
 """Seconds of one BRPOP. It names the queues of the moment at which it was sent: a worker whose bulk queues are switched on
 again reads none of them before its last one has ended, and with Kombu's second was idle for most of that."""
-RUINED = (TypeError, ValueError, LookupError, AttributeError)
-"""What unpacking raises for JSON that is no message."""
+RUINED = (
+    TypeError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    RecursionError,
+    ContentDisallowed,
+    SerializationError,
+    SerializerNotInstalled,
+)
+"""What unpacking raises for JSON that is no message, or one that is not in JSON."""
 
 
 class QoS(redis.QoS):
@@ -106,6 +116,9 @@ class Transport(redis.Transport):
                 _log.debug("put back what came of %s, which was switched off meanwhile", queue)
                 self._reject_inbound_message(message)  # type: ignore[no-untyped-call]  # kombu has no types
                 return
+            if message["headers"].get("compression"):
+                # Nobody knows how much comes out of it.
+                raise ValueError("it is packed, and ours never are")
             super()._deliver(message, queue)  # type: ignore[no-untyped-call]  # kombu has no types
         except RUINED as error:
             _log.warning("dropped an item that is no message: %r", error)
