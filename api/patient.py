@@ -19,6 +19,7 @@ from starlette.types import Receive, Scope, Send
 from api.deadline import PATIENCE
 from latentfarm.errors import InvalidInput, LatentfarmError
 from latentfarm.events import EventHub
+from latentfarm.previews import Preview
 from latentfarm.progress import Progress
 from latentfarm.records import Event, Job
 from latentfarm.states import FINAL_JOB
@@ -110,7 +111,7 @@ class Patient(Response):
         """Whether the job has ended; False too when the client has left, or the process stops."""
         loop, told = asyncio.get_running_loop(), asyncio.Event()
 
-        def deliver(item: Event | Progress | None) -> None:
+        def deliver(item: Event | Progress | Preview | None) -> None:
             """From the hub's threads."""
             if item is None or (isinstance(item, Event) and item.type in FINAL_EVENTS):
                 # The loop is closed when the process stops before its answers did.

@@ -13,6 +13,7 @@ from api.openapi import problems
 from api.streaming import Watch
 from latentfarm.api_keys import Scope
 from latentfarm.errors import InvalidInput, NotFound
+from latentfarm.previews import MOST_EVERY, Wish
 from latentfarm.repository.replaying import place
 from latentfarm.states import FINAL_JOB
 
@@ -41,6 +42,14 @@ async def events(
         str | None,
         Query(description="The same, for who cannot set the header: `id` of the last event that was read."),
     ] = None,
+    previews: Annotated[
+        int | None,
+        Query(
+            ge=1,
+            le=MOST_EVERY,
+            description="Send what an image looks like after every so many steps, small and lossy.",
+        ),
+    ] = None,
 ) -> Response:
     """States as they are committed, and steps (lossy) as they are taken, until the job has ended.
 
@@ -60,7 +69,8 @@ async def events(
     def admitted() -> bool:
         return who.key is None or use.keys.is_usable(who.key.prefix)
 
-    watch = Watch(use.hub, use.repository, job_id, tenant, stands, admitted)
+    wish = None if previews is None else Wish(every=previews)
+    watch = Watch(use.hub, use.repository, job_id, tenant, stands, admitted, wish)
     return StreamingResponse(watch.lines(), media_type="text/event-stream", headers=_HEADERS)
 
 

@@ -14,6 +14,7 @@ from starlette.concurrency import run_in_threadpool
 
 from latentfarm.database import is_away
 from latentfarm.events import EventHub
+from latentfarm.previews import Preview, Wish
 from latentfarm.progress import Progress
 from latentfarm.records import Event, Job
 from latentfarm.repository.facade import Repository
@@ -26,6 +27,7 @@ PING_S = 15.0
 MOST_WAITING = 1000
 """Items that a slow reader may be behind; then its stream ends, and it comes back with Last-Event-ID."""
 _STEPS_WAITING = 100
+_PREVIEWS_WAITING = 10
 
 
 class Watch:
@@ -34,6 +36,7 @@ class Watch:
     Args:
         place: where the reader stands, read before this.
         admitted: whether the reader may still read; asked in a thread, every `PING_S`.
+        wish: which previews the reader wants.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class Watch:
         tenant: str,
         place: Place,
         admitted: Callable[[], bool],
+        wish: Wish | None = None,
     ) -> None:
         self._hub = hub
         self._repository = repository
@@ -51,13 +55,14 @@ class Watch:
         self._tenant = tenant
         self._place = place
         self._admitted = admitted
+        self._wish = wish
         self._after = place.after
-        self._queue: asyncio.Queue[Event | Progress | None] = asyncio.Queue()
+        self._queue: asyncio.Queue[Event | Progress | Preview | None] = asyncio.Queue()
         self._loop = asyncio.get_running_loop()
 
     async def lines(self) -> AsyncIterator[str]:
         """The stream; ends after the job's last event, with the reader's key, or when the process stops."""
-        subscription = self._hub.watch(self._job_id, self._deliver)
+        subscription = self._hub.watch(self._job_id, self._deliver, self._wish)
         try:
             yield "retry: 1000\n\n"
             async for item in self._items():
@@ -83,8 +88,8 @@ class Watch:
                 continue
             if item is None:
                 return
-            if isinstance(item, Progress):
-                yield _step(item)
+            if isinstance(item, Progress | Preview):
+                yield _passing(item)
             elif item.id > self._after:
                 yield self._told(item)
                 if item.type in FINAL_EVENTS:
@@ -130,15 +135,17 @@ class Watch:
             data = {"state": job.state.value, "failed": job.failed}
             yield Event(0, job.id, f"job.{job.state.value}", data, job.created_at)
 
-    def _deliver(self, item: Event | Progress | None) -> None:
+    def _deliver(self, item: Event | Progress | Preview | None) -> None:
         """From the hub's threads."""
         # The loop is closed when the process stops before its streams did.
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._put, item)
 
-    def _put(self, item: Event | Progress | None) -> None:
+    def _put(self, item: Event | Progress | Preview | None) -> None:
         waiting = self._queue.qsize()
         if isinstance(item, Progress) and waiting >= _STEPS_WAITING:
+            return
+        if isinstance(item, Preview) and waiting >= _PREVIEWS_WAITING:
             return
         self._queue.put_nowait(item if waiting < MOST_WAITING else None)
 
@@ -161,8 +168,10 @@ def _event(row: Event) -> str:
     return f"{number}event: {row.type}\ndata: {_json(data)}\n\n"
 
 
-def _step(item: Progress) -> str:
-    return f"event: progress\ndata: {item.encode()}\n\n"
+def _passing(item: Progress | Preview) -> str:
+    """What is told once, to whoever is there."""
+    kind = "progress" if isinstance(item, Progress) else "preview"
+    return f"event: {kind}\ndata: {item.encode()}\n\n"
 
 
 def _json(value: dict[str, Any]) -> str:

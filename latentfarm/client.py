@@ -205,13 +205,16 @@ class Client:
         """The models that specs may name."""
         return tuple(ModelList.model_validate_json(self._http.request("GET", "/v1/models").content).data)
 
-    def events(self, job: JobSummary | uuid.UUID | str, *, after: int | None = None) -> Iterator[EventView]:
+    def events(
+        self, job: JobSummary | uuid.UUID | str, *, after: int | None = None, previews: int | None = None
+    ) -> Iterator[EventView]:
         """States and steps of a job until it has ended, also over lost connections: no state is left out or told twice.
 
         Args:
             after: `id` of the last event that was read before.
+            previews: after every so many steps an event `preview` with what an image looks like by then; lossy.
         """
-        return client_events.follow(self._http, f"{_path(job)}/events", after)
+        return client_events.follow(self._http, f"{_path(job)}/events", after, previews)
 
     def wait(self, job: JobSummary | uuid.UUID | str, *, timeout: float | None = None) -> JobView:
         """Returns the job once it has ended, however it ended.

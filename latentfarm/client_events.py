@@ -33,11 +33,14 @@ def parse(lines: Iterable[str]) -> Iterator[EventView]:
             yield event
 
 
-def follow(http: Http, path: str, seen: int | None = None) -> Iterator[EventView]:
+def follow(
+    http: Http, path: str, seen: int | None = None, previews: int | None = None
+) -> Iterator[EventView]:
     """All events of a job until its last one, over as many connections as that takes.
 
     Args:
         seen: id of the last event that was read before.
+        previews: steps from one preview to the next; None: no previews.
 
     Raises:
         NotFound: no such job.
@@ -47,7 +50,7 @@ def follow(http: Http, path: str, seen: int | None = None) -> Iterator[EventView
     while True:
         last_try = next(tries)
         try:
-            for event in _connect(http, path, seen):
+            for event in _connect(http, path, seen, previews):
                 tries = http.tries()
                 seen = event.id or seen
                 yield event
@@ -67,10 +70,11 @@ class _Ended(Exception):  # noqa: N818 - no error
     """204: the job has ended, and all of its events were seen."""
 
 
-def _connect(http: Http, path: str, seen: int | None) -> Iterator[EventView]:
+def _connect(http: Http, path: str, seen: int | None, previews: int | None) -> Iterator[EventView]:
     headers = {} if seen is None else {"Last-Event-ID": str(seen)}
+    asked = {} if previews is None else {"previews": previews}
     timeout = httpx.Timeout(SILENCE_S, connect=CONNECT_S)
-    with http.client.stream("GET", path, headers=headers, timeout=timeout) as response:
+    with http.client.stream("GET", path, headers=headers, params=asked, timeout=timeout) as response:
         if response.status_code == 204:
             raise _Ended
         if response.status_code >= 400:

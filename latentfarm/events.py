@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections import Counter
 from typing import TYPE_CHECKING, Protocol
 
 from latentfarm.database import CHANNEL_EVENTS
 from latentfarm.listening import Listener
 from latentfarm.logs import get_logger
-from latentfarm.progress import Progress, ProgressListener
+from latentfarm.previews import channel_of
+from latentfarm.progress import ProgressListener
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
+    from latentfarm.previews import Preview, Wish
+    from latentfarm.progress import Progress
     from latentfarm.records import Event
 
 AGAIN_S = 1.0
@@ -37,10 +41,15 @@ class Subscription:
     """Somebody who watches one job. `close` it, also after an error."""
 
     def __init__(
-        self, hub: EventHub, job_id: UUID, deliver: Callable[[Event | Progress | None], None]
+        self,
+        hub: EventHub,
+        job_id: UUID,
+        deliver: Callable[[Event | Progress | Preview | None], None],
+        wish: Wish | None = None,
     ) -> None:
         self.job_id = job_id
         self.deliver = deliver
+        self.wish = wish
         self._hub = hub
 
     def close(self) -> None:
@@ -73,7 +82,8 @@ class EventHub:
         self._watched = threading.Event()
         self._stopping = threading.Event()
         self._listener = Listener(database_url, [CHANNEL_EVENTS], self._notified)
-        self._progress = ProgressListener(redis, self._watched, self._stepped)
+        self._wished: Counter[str] = Counter()
+        self._progress = ProgressListener(redis, self._watched, self._stepped, self._wishes)
         self._reader = threading.Thread(target=self._read_on, name="events", daemon=True)
 
     def start(self) -> None:
@@ -97,17 +107,24 @@ class EventHub:
         for subscription in self._watchers():
             subscription.deliver(None)
 
-    def watch(self, job_id: UUID, deliver: Callable[[Event | Progress | None], None]) -> Subscription:
-        """Hands every row and step of a job to `deliver`, from now on.
+    def watch(
+        self,
+        job_id: UUID,
+        deliver: Callable[[Event | Progress | Preview | None], None],
+        wish: Wish | None = None,
+    ) -> Subscription:
+        """Hands every row and step of a job to `deliver`, from now on, and previews where some are wished for.
 
         Rows of before are the caller's to read, after this call; rows may come twice.
 
         Args:
             deliver: called from another thread; must not raise and not wait.
         """
-        subscription = Subscription(self, job_id, deliver)
+        subscription = Subscription(self, job_id, deliver, wish)
         with self._lock:
             self._topics.setdefault(job_id, _Topic()).watchers.add(subscription)
+            if wish is not None:
+                self._wished[channel_of(job_id, wish)] += 1
             self._watched.set()
         return subscription
 
@@ -115,9 +132,11 @@ class EventHub:
         """See `Subscription.close`."""
         with self._lock:
             topic = self._topics.get(subscription.job_id)
-            if topic is None:
+            if topic is None or subscription not in topic.watchers:
                 return
             topic.watchers.discard(subscription)
+            if subscription.wish is not None:
+                self._wished -= Counter([channel_of(subscription.job_id, subscription.wish)])
             if not topic.watchers:
                 del self._topics[subscription.job_id]
             if not self._topics:
@@ -139,9 +158,14 @@ class EventHub:
         for job_id in jobs:
             self._changed.put(job_id)
 
-    def _stepped(self, progress: Progress) -> None:
-        for subscription in self._watchers(progress.job_id):
-            subscription.deliver(progress)
+    def _stepped(self, item: Progress | Preview, wish: Wish | None) -> None:
+        for subscription in self._watchers(item.job_id):
+            if wish is None or subscription.wish == wish:
+                subscription.deliver(item)
+
+    def _wishes(self) -> list[str]:
+        with self._lock:
+            return list(self._wished)
 
     def _read_on(self) -> None:
         while True:

@@ -1,26 +1,31 @@
-"""Steps of renders in flight, through Redis pub/sub: lossy, and silent while nobody listens."""
+"""Steps of renders in flight, and previews, through Redis pub/sub: lossy, and silent while nobody listens."""
 
 from __future__ import annotations
 
 import json
 import threading
 import time
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 from latentfarm.logs import get_logger
+from latentfarm.previews import CHANNELS, channel_of, wish_of
+from latentfarm.previews import decode as decode_preview
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Mapping
 
     from redis import Redis
+    from redis.client import PubSub
 
+    from latentfarm.previews import Preview, Wish
     from latentfarm.states import Stage
 
 CHANNEL = "latentfarm:progress"
-LOOK_S = 1.0
-"""Seconds between two looks at whether anybody listens."""
+LOOK_S = 0.5
+"""Seconds between two looks at whether anybody listens, and wishes for previews."""
 NOTICE_S = 0.5
 """Seconds at most until the listening thread notices that it should end, or that somebody watches."""
 LEAST_S = 0.5
@@ -82,8 +87,28 @@ class ProgressPublisher(threading.Thread):
         self._lock = threading.Lock()
         self._newest: dict[tuple[UUID, int], Progress] = {}
         self._sent: dict[tuple[UUID, int], float] = {}
+        self._previews: dict[tuple[UUID, int], Preview] = {}
         self._heard = False
         self._looked = float("-inf")
+        # Replaced, never altered: the render thread reads it without a lock.
+        self._wishes: Mapping[UUID, frozenset[Wish]] = {}
+
+    def wants(self, job_id: Callable[[], UUID | None], done: int, total: int) -> bool:
+        """Whether somebody wishes to see images of a job at this step; costs a look while nobody wishes for any.
+
+        Args:
+            job_id: asked for only where there are wishes.
+        """
+        wishes = self._wishes
+        if not wishes:
+            return False
+        found = job_id()
+        return found is not None and any(wish.is_due(done, total) for wish in wishes.get(found, ()))
+
+    def show(self, preview: Preview) -> None:
+        """Takes a preview, in place of one of the same image that was not sent yet."""
+        with self._lock:
+            self._previews[preview.job_id, preview.index] = preview
 
     def offer(self, job_id: UUID, index: int, stage: Stage, step: int, total: int) -> None:
         """Tells where a render stands; costs next to nothing while nobody listens."""
@@ -104,24 +129,45 @@ class ProgressPublisher(threading.Thread):
                 self._turn(time.monotonic())
             except redis.exceptions.RedisError as error:
                 get_logger().debug("progress_lost", error=str(error))
-                self._heard = False
+                self._heard, self._wishes = False, {}
                 self._stopping.wait(LOOK_S)
 
     def _turn(self, now: float) -> None:
         if now - self._looked >= LOOK_S:
             self._looked = now
-            self._heard = self._listeners() > 0
+            self._look()
             self._sent = {key: at for key, at in self._sent.items() if now - at < _FORGET_S}
-        due = self._take(now)
-        if due:
+        messages = [(CHANNEL, item.encode()) for item in self._take(now)] + self._take_previews()
+        if messages:
             with self._redis.pipeline(transaction=False) as pipeline:
-                for item in due:
-                    pipeline.publish(CHANNEL, item.encode())
+                for channel, text in messages:
+                    pipeline.publish(channel, text)
                 pipeline.execute()
 
-    def _listeners(self) -> int:
-        counts = self._redis.pubsub_numsub(CHANNEL)
-        return sum(int(count) for _, count in counts)
+    def _look(self) -> None:
+        with self._redis.pipeline(transaction=False) as pipeline:
+            pipeline.pubsub_numsub(CHANNEL)
+            pipeline.pubsub_channels(f"{CHANNELS}*")
+            counts, channels = pipeline.execute()
+        self._heard = sum(int(count) for _, count in counts) > 0
+        wishes: dict[UUID, set[Wish]] = defaultdict(set)
+        for channel in channels:
+            if (found := wish_of(channel)) is not None:
+                wishes[found[0]].add(found[1])
+        self._wishes = {job_id: frozenset(wished) for job_id, wished in wishes.items()}
+
+    def _take_previews(self) -> list[tuple[str, str]]:
+        """Channels and messages: each preview goes to those who wished for its step."""
+        with self._lock:
+            taken = list(self._previews.values())
+            self._previews.clear()
+        wishes = self._wishes
+        return [
+            (channel_of(one.job_id, wish), one.encode())
+            for one in taken
+            for wish in wishes.get(one.job_id, ())
+            if wish.is_due(one.step, one.total)
+        ]
 
     def _take(self, now: float) -> list[Progress]:
         with self._lock:
@@ -134,13 +180,25 @@ class ProgressPublisher(threading.Thread):
 
 
 class ProgressListener(threading.Thread):
-    """Subscribes while `wanted` is set, and calls `heard` for every step; connects again when Redis was away."""
+    """Subscribes while `wanted` is set, and tells of every step; connects again when Redis was away.
 
-    def __init__(self, redis: Redis, wanted: threading.Event, heard: Callable[[Progress], None]) -> None:
+    Args:
+        heard: called with a step, or with a preview and the wish that it answers.
+        wished: channels for previews.
+    """
+
+    def __init__(
+        self,
+        redis: Redis,
+        wanted: threading.Event,
+        heard: Callable[[Progress | Preview, Wish | None], None],
+        wished: Callable[[], Collection[str]] = frozenset,
+    ) -> None:
         super().__init__(name="progress", daemon=True)
         self._redis = redis
         self._wanted = wanted
         self._heard = heard
+        self._wished = wished
         self._stopping = threading.Event()
 
     def run(self) -> None:
@@ -159,12 +217,27 @@ class ProgressListener(threading.Thread):
     def _listen(self) -> None:
         with self._redis.pubsub(ignore_subscribe_messages=True) as channel:  # type: ignore[no-untyped-call]  # redis-py
             channel.subscribe(CHANNEL)
-            until = time.monotonic() + RENEW_S
+            until, wished = time.monotonic() + RENEW_S, set[str]()
             while self._wanted.is_set() and not self._stopping.is_set() and time.monotonic() < until:
-                message = channel.get_message(timeout=NOTICE_S)
-                item = decode(message["data"]) if message else None
-                if item is not None:
-                    self._heard(item)
+                wished = self._follow(channel, wished)
+                message = channel.get_message(timeout=_TURN_S)
+                if message:
+                    self._tell(message)
+
+    def _tell(self, message: Mapping[str, bytes]) -> None:
+        named = wish_of(message["channel"])
+        item = decode(message["data"]) if named is None else decode_preview(message["data"])
+        if item is not None:
+            self._heard(item, None if named is None else named[1])
+
+    def _follow(self, channel: PubSub, before: set[str]) -> set[str]:
+        """Subscribes to what is wished for by now, and to nothing that no longer is."""
+        now = set(self._wished())
+        if new := now - before:
+            channel.subscribe(*new)
+        if old := before - now:
+            channel.unsubscribe(*old)  # type: ignore[no-untyped-call]  # redis-py
+        return now
 
     def stop(self) -> None:
         """Ends the thread within about half a second."""

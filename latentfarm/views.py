@@ -234,9 +234,9 @@ class EventView(View):
     Attributes:
         id: what `Last-Event-ID` takes; progress has none, since it is not kept.
         type: `job.running`, `image.succeeded`, `image.failed`, `job.succeeded`, ..., `job.current` in place of
-            events that are kept no longer, or `progress`.
+            events that are kept no longer; `progress`, or `preview`.
         data: `state` and `failed` of a job, `index` of an image; `index`, `stage`, `step`, `total`
-            of progress.
+            of progress, and of a preview its `media_type` and file, `b64_json`, too.
     """
 
     id: int | None

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from latentfarm.spec import RenderSpec
     from worker.engine.model import LoadedModel
     from worker.engine.order import Checkpoint
+    from worker.engine.preview import Viewer
 
 PATIENCE_S = 240.0
 #: Written down apart from the farm's own table, as a user of diffusers would: class and settings.
@@ -131,9 +132,10 @@ class Recorder:
 class Rig:
     """An engine under test. Leaving it stops the engine and asserts that nothing was told twice."""
 
-    def __init__(self, *models: LoadedModel, checkpoint_s: float = 0.0) -> None:
+    def __init__(self, *models: LoadedModel, checkpoint_s: float = 0.0, viewer: Viewer | None = None) -> None:
         self.recorder = Recorder()
-        self.engine = StepEngine({model.name: model for model in models}, self.recorder, checkpoint_s)
+        named = {model.name: model for model in models}
+        self.engine = StepEngine(named, self.recorder, checkpoint_s, viewer)
         self._ids = 0
 
     def __enter__(self) -> Self:

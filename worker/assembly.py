@@ -80,6 +80,7 @@ def load(
     from worker.engine.decode import device_name
     from worker.engine.engine import StepEngine
     from worker.engine.model import LoadedModel, load_model
+    from worker.engine.preview import Viewer
     from worker.engine.warmup import compile_nothing_more, warm_up
     from worker.warming import needs_warming, orders_of
 
@@ -107,4 +108,5 @@ def load(
             for name, model in models.items()
         },
     }
-    return Assembled(StepEngine(models, listener, checkpoint_s), info, unusable)
+    viewer = listener if isinstance(listener, Viewer) else None
+    return Assembled(StepEngine(models, listener, checkpoint_s, viewer), info, unusable)

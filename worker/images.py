@@ -11,16 +11,20 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from latentfarm.errors import SpecError
+from latentfarm.previews import MAX_BYTES
 from latentfarm.provenance import CHUNK, PARAMETERS, parameters_line, to_exif, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    import torch
 
     from latentfarm.spec import OutputSpec
     from worker.engine.order import Picture
 
 MEDIA_TYPES = {"png": "image/png", "webp": "image/webp", "jpeg": "image/jpeg"}
 DEFAULT_QUALITY = {"webp": 90, "jpeg": 95}
+_PREVIEW_QUALITIES = (80, 50, 20)
 PNG: dict[str, int] = {"compress_level": 1, "compress_type": zlib.Z_RLE}
 """Of a photograph's 1024x1024 pixels a seventh of the time of Pillow's default level, for a file a twelfth larger."""
 
@@ -43,6 +47,17 @@ def encode(picture: Picture, output: OutputSpec, provenance: Mapping[str, Any]) 
     except ValueError as error:
         raise SpecError(f"output.format: {output.format} cannot hold this image: {error}") from error
     return buffer.getvalue()
+
+
+def preview(pixels: torch.Tensor) -> bytes | None:
+    """A small JPEG of `[height, width, 3]`, uint8; None if it cannot be made small enough."""
+    image = Image.fromarray(np.asarray(pixels))
+    for quality in _PREVIEW_QUALITIES:
+        buffer = io.BytesIO()
+        image.save(buffer, "jpeg", quality=quality)
+        if buffer.tell() <= MAX_BYTES:
+            return buffer.getvalue()
+    return None
 
 
 def _options(output: OutputSpec, provenance: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from latentfarm.errors import DefectError, RenderError, TransientError
 from latentfarm.logs import get_logger
+from latentfarm.previews import Preview
 from latentfarm.provenance import describe
 from latentfarm.records import Done, Failure
 from latentfarm.redraws import Redraw
@@ -24,6 +25,9 @@ from worker.wording import loggable
 if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Future
+    from uuid import UUID
+
+    import torch
 
     from latentfarm.messages import Pair
     from latentfarm.progress import ProgressPublisher
@@ -41,7 +45,7 @@ PUT_LIMIT_S = 600.0
 
 
 class Outflow:
-    """The engine's listener. Calls return at once; the work is done by a few threads.
+    """The engine's listener, and its viewer. Calls return at once; the work is done by a few threads.
 
     Args:
         sick: called when the machine has no more files or no more disk; the child must then drain.
@@ -79,6 +83,22 @@ class Outflow:
         claimed = self._holdings.get(order.render_id, order.fence)
         if claimed is not None:
             self._progress.offer(claimed.job_id, claimed.ordinal, claimed.stage, done, total)
+
+    def wants(self, order: Order, done: int, total: int) -> bool:
+        """See `Viewer.wants`."""
+
+        def job_id() -> UUID | None:
+            claimed = self._holdings.get(order.render_id, order.fence)
+            return None if claimed is None else claimed.job_id
+
+        return self._progress.wants(job_id, done, total)
+
+    def show(self, order: Order, done: int, total: int, pixels: torch.Tensor) -> None:
+        """See `Viewer.show`."""
+        claimed, data = self._holdings.get(order.render_id, order.fence), images.preview(pixels)
+        if claimed is not None and data is not None:
+            place = claimed.job_id, claimed.ordinal, claimed.stage.label
+            self._progress.show(Preview(*place, done, total, data))
 
     def checkpointed(self, order: Order, checkpoint: Checkpoint) -> None:
         """See `Listener.checkpointed`."""

@@ -1,9 +1,11 @@
-"""A stream of images: one event for each, as soon as it and those before it are done."""
+"""A stream of images: one event for each, as soon as it and those before it are done; and previews before it."""
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from fastapi.responses import StreamingResponse
@@ -24,10 +26,15 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
     from api.openai.waiting import Page, Wait
+    from latentfarm.previews import Preview
     from latentfarm.records import Image
     from latentfarm.storage import S3Store
 
 _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+
+
+_AT_WORK = b": still at work\n\n"
+"""Keeps proxies from closing the stream."""
 
 
 class ImageEvents(StreamingResponse):
@@ -43,6 +50,8 @@ class ImageEvents(StreamingResponse):
         self._kind = kind
         self._quality = quality
         self._within_line = False
+        # How many previews were sent, by index of the image.
+        self._partial: Counter[int] = Counter()
         super().__init__(self._lines(), media_type="text/event-stream", headers=_HEADERS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -64,17 +73,45 @@ class ImageEvents(StreamingResponse):
         shown = 0
         async with contextlib.aclosing(self._job.pages()) as pages:
             async for page in pages:
-                ready = [] if page is None else _in_order(page, shown)
-                if page is None or not ready:
-                    # Keeps proxies from closing the stream.
-                    yield b": still at work\n\n"
-                else:
-                    for image in ready:
-                        async for piece in self._event(page, image):
-                            yield piece
-                    shown += len(ready)
-                if page is not None and page.job.state in FINAL_JOB:
+                if page is None:
+                    yield _AT_WORK
+                    continue
+                partial, ready = self._previews(page, shown), _in_order(page, shown)
+                for piece in partial:
+                    yield piece
+                for image in ready:
+                    async for piece in self._event(page, image):
+                        yield piece
+                shown += len(ready)
+                if not (ready or partial):
+                    yield _AT_WORK
+                if page.job.state in FINAL_JOB:
                     check(page)
+
+    def _previews(self, page: Page, shown: int) -> list[bytes]:
+        """Events for the previews that have come, of images that were not shown yet."""
+        found = []
+        while self._job.previews:
+            one = self._job.previews.popleft()
+            number = self._partial[one.index]
+            if one.index >= shown and number < self._job.wished:
+                self._partial[one.index] += 1
+                found.append(self._partial_event(page, one, number))
+        return found
+
+    def _partial_event(self, page: Page, one: Preview, number: int) -> bytes:
+        kind = f"{self._kind}.partial_image"
+        fields = {
+            "type": kind,
+            "created_at": int(page.job.created_at.timestamp()),
+            **terms(page, self._quality),
+            "output_format": "jpeg",
+            "partial_image_index": number,
+            "job": str(page.job.id),
+            "seed": page.images[one.index].seed,
+            "b64_json": base64.b64encode(one.data).decode(),
+        }
+        return b"event: " + kind.encode() + b"\ndata: " + json.dumps(fields).encode() + b"\n\n"
 
     async def _event(self, page: Page, image: Image) -> AsyncIterator[bytes]:
         kind = f"{self._kind}.completed"

@@ -22,6 +22,8 @@ from latentfarm import strict_json
 from latentfarm.api_keys import Scope
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from latentfarm.lifecycle import Submitted
 
 router = APIRouter(prefix="/v1/images", tags=["OpenAI"])
@@ -54,7 +56,7 @@ async def generate(
         return use.farm.submit(to_spec(body, use.registry), tenant=tenant, key=key)
 
     submitted = await run_in_threadpool(submit)
-    wait = Wait(use, request, submitted.job_id, tenant=tenant, keyed=key is not None)
+    wait = _wait(use, request, body, submitted.job_id, tenant, key)
     return await _answer(use, wait, body, submitted, kind="image_generation")
 
 
@@ -71,8 +73,15 @@ async def edit(request: Request, use: Use, tenant: Tenant, key: IdempotencyKey) 
             return use.farm.submit(spec, tenant=tenant, key=key, brought=form)
 
         submitted = await run_in_threadpool(submit)
-    wait = Wait(use, request, submitted.job_id, tenant=tenant, keyed=key is not None)
+    wait = _wait(use, request, body, submitted.job_id, tenant, key)
     return await _answer(use, wait, body, submitted, kind="image_edit")
+
+
+def _wait(
+    use: Services, request: Request, asked: ImagesRequest, job_id: UUID, tenant: str, key: str | None
+) -> Wait:
+    previews = asked.partial_images or 0
+    return Wait(use, request, job_id, tenant=tenant, keyed=key is not None, previews=previews)
 
 
 async def _answer(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import deque
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Self
@@ -19,6 +20,7 @@ from api.problems import ProblemError
 from latentfarm.database import is_away
 from latentfarm.errors import LatentfarmError, NotFound
 from latentfarm.logs import get_logger
+from latentfarm.previews import Preview, Wish
 from latentfarm.progress import Progress
 from latentfarm.retention import told
 from latentfarm.states import FINAL_JOB, RenderState
@@ -37,6 +39,8 @@ LOOK_S = 5.0
 GONE_S = 1.0
 """Seconds within which it is noticed that the client has gone."""
 _RETRY_S = 1
+_PREVIEWS = 4
+"""That wait for a slow client, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +57,23 @@ class Wait:
     Args:
         keyed: whether the request has an Idempotency-Key. Such a job is not given up: whoever comes again
             with the key wants it. Without one nobody could ask for its images again.
+        previews: of each image, at most, evenly spread over its steps.
+
+    Attributes:
+        wished: how many previews of each image.
+        previews: that came and were not sent yet; of many the last ones.
     """
 
-    def __init__(self, use: Services, request: Request, job_id: UUID, *, tenant: str, keyed: bool) -> None:
+    def __init__(
+        self, use: Services, request: Request, job_id: UUID, *, tenant: str, keyed: bool, previews: int = 0
+    ) -> None:
         self._use = use
         self._request = request
         self._tenant = tenant
         self._keyed = keyed
+        self.wished = previews
         self.job_id = job_id
+        self.previews: deque[Preview] = deque(maxlen=_PREVIEWS)
         self._news = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._stopping = False
@@ -90,7 +103,8 @@ class Wait:
         Raises:
             ProblemError: the time is over, the process stops, nobody waits any more, or the images are kept no longer.
         """
-        subscription = self._use.hub.watch(self.job_id, self._deliver)
+        wish = Wish(shares=self.wished) if self.wished else None
+        subscription = self._use.hub.watch(self.job_id, self._deliver, wish)
         try:
             while True:
                 self._news.clear()
@@ -164,16 +178,18 @@ class Wait:
         )
         return final(HTTPStatus.GATEWAY_TIMEOUT, "too_late", detail)
 
-    def _deliver(self, item: Event | Progress | None) -> None:
+    def _deliver(self, item: Event | Progress | Preview | None) -> None:
         """From the hub's threads."""
         if isinstance(item, Progress):
             return
         # The loop is closed when the process stops before its requests did.
         with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._told, item is None)
+            self._loop.call_soon_threadsafe(self._told, item)
 
-    def _told(self, stopping: bool) -> None:
-        self._stopping = self._stopping or stopping
+    def _told(self, item: Event | Preview | None) -> None:
+        self._stopping = self._stopping or item is None
+        if isinstance(item, Preview):
+            self.previews.append(item)
         self._news.set()
 
 

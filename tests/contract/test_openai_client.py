@@ -106,10 +106,35 @@ def test_a_picture_is_what_its_prompt_says_and_bit_equal_to_the_native_one(
     with client.images.generate(
         prompt=prompt, size="128x128", stream=True, partial_images=2, extra_body=LIKE_OURS
     ) as stream:
-        (event,) = list(stream)
+        *partial, event = list(stream)
+    assert {one.type for one in partial} <= {"image_generation.partial_image"}
     assert event.type == "image_generation.completed"
     assert file_of(event) == data
     assert (event.size, event.output_format, event.usage.total_tokens) == ("128x128", "png", 0)
+
+
+def test_partial_images_come_before_the_image_and_are_like_it(client: OpenAI) -> None:
+    # Many steps: whoever asks is heard of within a second.
+    longer = {"num_inference_steps": 60, "seed": 3}
+    with client.images.generate(
+        model="tiny", prompt=caption(SCENE), size="128x128", stream=True, partial_images=3, extra_body=longer
+    ) as stream:
+        *partial, last = list(stream)
+    assert [event.type for event in partial] == ["image_generation.partial_image"] * len(partial)
+    assert 1 <= len(partial) <= 3
+    assert [vars(event)["partial_image_index"] for event in partial] == list(range(len(partial)))
+    assert (last.type, last.output_format) == ("image_generation.completed", "png")
+    image = np.asarray(open_picture(file_of(last)), dtype=float)
+    for event in partial:
+        assert event.output_format == "jpeg"
+        assert len(file_of(event)) <= 32 * 1024
+        seen = np.asarray(Image.open(io.BytesIO(file_of(event))).convert("RGB"), dtype=float)
+        assert np.corrcoef(seen.ravel(), image.ravel())[0, 1] > 0.7
+    with client.images.generate(
+        model="tiny", prompt=caption(SCENE), size="128x128", stream=True, extra_body=longer
+    ) as plain:
+        (alone,) = list(plain)
+    assert file_of(alone) == file_of(last)
 
 
 def test_several_pictures_come_as_links_and_have_their_own_seeds(client: OpenAI) -> None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from tests.rig import MakeSpec
     from worker.engine.model import LoadedModel
+    from worker.engine.preview import Glimpse
     from worker.engine.sample import Sample
 
 SEEDS = range(4)
@@ -37,7 +38,7 @@ class Gathering:
         self.begun: list[Decodable] = []  # held: another's id may be that of one that is gone
         self.take = Decodable.take
 
-    def patiently(self, waiting: Decodable) -> list[Sample]:
+    def patiently(self, waiting: Decodable) -> list[Sample] | Glimpse:
         until = time.monotonic() + self.until_s
         if not any(waiting is known for known in self.begun):
             self.begun.append(waiting)
@@ -68,7 +69,7 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> Passes:
 def gathering(monkeypatch: pytest.MonkeyPatch) -> Gathering:
     made = Gathering()
 
-    def take(self: Decodable) -> list[Sample]:
+    def take(self: Decodable) -> list[Sample] | Glimpse:
         return made.patiently(self)
 
     monkeypatch.setattr(Decodable, "take", take)
@@ -91,6 +92,7 @@ def _taken(*samples: Sample) -> list[list[int]]:
     waiting.close()
     found = []
     while passed := waiting.take():
+        assert isinstance(passed, list)
         found.append([sample.arrival for sample in passed])
     return found
 
@@ -167,5 +169,6 @@ def test_a_pass_has_the_pixels_of_one_large_image(make: MakeSpec, tiny: LoadedMo
     for _ in range(5):
         waiting.put(sample)
     assert PIXELS // (512 * 512) == 4
-    assert len(waiting.take()) == 4
-    assert len(waiting.take()) == 1
+    waiting.close()
+    passes = iter(waiting.take, [])
+    assert [len(taken) for taken in passes if isinstance(taken, list)] == [4, 1]

@@ -66,10 +66,10 @@ def until(condition: Callable[[], object], timeout_s: float = 20) -> None:
 class Reader(threading.Thread):
     """Reads the events of a job on a thread of its own."""
 
-    def __init__(self, client: Client, job: object) -> None:
+    def __init__(self, client: Client, job: object, previews: int | None = None) -> None:
         super().__init__(daemon=True)
         self.seen: list[EventView] = []
-        self._events = client.events(str(job))
+        self._events = client.events(str(job), previews=previews)
         self.start()
 
     def run(self) -> None:

@@ -42,7 +42,7 @@ class Hub:
         self.watched = asyncio.Event()
         self.closed = 0
 
-    def watch(self, job_id: UUID, deliver: Callable[[Event | Progress | None], None]) -> Hub:
+    def watch(self, job_id: UUID, deliver: Callable[[Event | Progress | None], None], wish: object) -> Hub:
         self.deliver = deliver
         self.watched.set()
         return self
@@ -65,7 +65,8 @@ def streamed(
     """All pieces of a stream; `then` runs once the stream waits for the hub."""
 
     async def run() -> list[str]:
-        place = Place(named=after, known=True, last=after, oldest=1)
+        ids = [row.id for row in records.rows]
+        place = Place(after, after in ids, max(ids, default=0), min(ids, default=None))
         watch = Watch(hub, records, JOB, "", place, lambda: True)  # type: ignore[arg-type]
         pieces: list[str] = []
 

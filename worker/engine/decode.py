@@ -48,7 +48,7 @@ def finish(sample: Sample, image: torch.Tensor | None = None) -> Handover | Pict
 def decode_together(samples: Sequence[Sample]) -> list[torch.Tensor]:
     """Images of one model, stage and size; see `Decodable`. Gives `[1, 3, height, width]` each, -1 to 1, finite or not."""
     pipe = samples[0].model.pipelines[samples[0].order.stage]
-    images = _through(pipe.vae, torch.cat([sample.latents for sample in samples]))
+    images = through(pipe.vae, torch.cat([sample.latents for sample in samples]))
     return [images[number : number + 1] for number in range(len(samples))]
 
 
@@ -58,15 +58,16 @@ def decode(pipe: Any, latents: torch.Tensor) -> torch.Tensor:
     Raises:
         NonFiniteError: NaN or infinity, also with the VAE in float32.
     """
-    image = _through(pipe.vae, latents)
+    image = through(pipe.vae, latents)
     if not torch.isfinite(image).all():
-        image = _through(copy.deepcopy(pipe.vae).to(torch.float32), latents)
+        image = through(copy.deepcopy(pipe.vae).to(torch.float32), latents)
     if not torch.isfinite(image).all():
         raise NonFiniteError("pixels are not finite, also with the VAE in float32")
     return image
 
 
-def _through(vae: Any, latents: torch.Tensor) -> torch.Tensor:
+def through(vae: Any, latents: torch.Tensor) -> torch.Tensor:
+    """What a VAE makes of latents as samplers hold them."""
     latents = latents.to(vae.dtype)
     mean, std = getattr(vae.config, "latents_mean", None), getattr(vae.config, "latents_std", None)
     if mean is not None and std is not None:

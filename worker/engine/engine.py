@@ -16,6 +16,7 @@ from worker.engine.desk import Desk
 from worker.engine.faults import is_device
 from worker.engine.order import Counters, Unfinished
 from worker.engine.prepare import prepare
+from worker.engine.preview import Glimpse, Glimpses
 from worker.engine.roster import Roster
 from worker.engine.stepper import Stepper
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from latentfarm.states import Lane
     from worker.engine.model import LoadedModel
     from worker.engine.order import Checkpoint, Listener, Order
+    from worker.engine.preview import Viewer
     from worker.engine.sample import Sample
 
 _log = logging.getLogger(__name__)
@@ -38,6 +40,7 @@ class StepEngine:
         models: by the name that specs use.
         listener: hears of every order; called from the engine's threads.
         checkpoint_s: seconds between two checkpoints of a sample; 0: none.
+        viewer: may want to see images before they are done.
 
     Attributes:
         broken: set once the device cannot be trusted any more, after the listener heard of every
@@ -45,7 +48,11 @@ class StepEngine:
     """
 
     def __init__(
-        self, models: Mapping[str, LoadedModel], listener: Listener, checkpoint_s: float = 0.0
+        self,
+        models: Mapping[str, LoadedModel],
+        listener: Listener,
+        checkpoint_s: float = 0.0,
+        viewer: Viewer | None = None,
     ) -> None:
         self.counters = Counters()
         self.broken: DeviceError | None = None
@@ -54,9 +61,9 @@ class StepEngine:
         self._roster = Roster(room=2 * max((model.bucket for model in models.values()), default=1))
         self._desk = Desk(self._roster, listener, self.counters)
         self._decodable = Decodable()
-        self._stepper = Stepper(
-            self._models, self._roster, self._desk, self.counters, self._decodable.put, checkpoint_s
-        )
+        self._glimpses = Glimpses(viewer, self._decodable.offer)
+        parts = self._models, self._roster, self._desk, self.counters
+        self._stepper = Stepper(*parts, self._decodable.put, self._glimpses.catch, checkpoint_s)
         self._stopping = threading.Event()
         self._breaking = threading.Lock()
         works = (self._prepare_all, self._step_all, self._decode_all)
@@ -126,6 +133,10 @@ class StepEngine:
 
     def _decode_all(self) -> None:
         while taken := self._decodable.take():
+            if isinstance(taken, Glimpse):
+                if self._roster.holds(taken.sample.order):
+                    self._glimpses.show(taken)
+                continue
             samples = [sample for sample in taken if self._roster.holds(sample.order)]
             for sample, image in zip(samples, _images(samples), strict=True):
                 self._finish(sample, image)

@@ -43,6 +43,8 @@ class LoadedModel:
         speed_notes: what provenance says of options that change bits.
         least_rows: of a forward on a GPU; 2 with a compiler, which takes one row for a case of its own and would
             compile everything once more for it.
+        shows_previews: whether small pictures may go through the VAE at any time: not where other shapes would be
+            compiled for it, nor where it is moved to the device for each.
         decodes_alone: one image goes through the VAE at a time: the shape that was compiled, or stock's own.
     """
 
@@ -60,6 +62,7 @@ class LoadedModel:
     speed_notes: dict[str, str] = field(default_factory=dict)
     least_rows: int = 1
     decodes_alone: bool = True
+    shows_previews: bool = True
 
     def pipeline(self, stage: Stage) -> Any:
         """The pipeline of a stage.
@@ -108,6 +111,7 @@ def load_model(
         speed_notes=notes_of_speed(entry.speed),
         least_rows=least_rows(entry.speed),
         decodes_alone=entry.bucket == 1 or entry.speed.compile != "none",
+        shows_previews=entry.speed.compile == "none" and entry.speed.offload == "none",
     )
     # What is offloaded never needs room for all of it on the device.
     place = model.device if entry.speed.offload == "none" else torch.device("cpu")

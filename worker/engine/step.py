@@ -17,7 +17,7 @@ def advance(sample: Sample, noise: torch.Tensor) -> None:
         noise: `[rows, 4, height / 8, width / 8]` as the UNet predicted it, the negative row first.
     """
     latents = sample.sampler.step(
-        _guide(sample, noise),
+        guide(sample, noise),
         sample.timesteps[sample.index],
         sample.latents,
         **sample.step_options,
@@ -32,8 +32,8 @@ def advance(sample: Sample, noise: torch.Tensor) -> None:
     sample.index += 1
 
 
-def _guide(sample: Sample, noise: torch.Tensor) -> torch.Tensor:
-    """Stock's arithmetic with Python floats: a scale held in a tensor would round or promote differently."""
+def guide(sample: Sample, noise: torch.Tensor) -> torch.Tensor:
+    """What the sampler is given of `[rows, ...]`. Stock's arithmetic with Python floats: a scale held in a tensor would round or promote differently."""
     if sample.rows == 1:
         return noise
     from diffusers.pipelines.stable_diffusion_xl.pipeline_stable_diffusion_xl import rescale_noise_cfg

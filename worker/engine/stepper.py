@@ -40,6 +40,7 @@ class Stepper:
 
     Args:
         done: takes each sample that has had its last step.
+        catch: is shown each sample before a step, with what the UNet predicted for it.
         checkpoint_s: seconds between two checkpoints of a sample; 0: none.
     """
 
@@ -50,12 +51,14 @@ class Stepper:
         desk: Desk,
         counters: Counters,
         done: Callable[[Sample], None],
+        catch: Callable[[Sample, torch.Tensor], None],
         checkpoint_s: float = 0.0,
     ) -> None:
         self._roster = roster
         self._desk = desk
         self._counters = counters
         self._done = done
+        self._catch = catch
         self._checkpoint_s = checkpoint_s
         self._limits = Limits(models)
         self._pace = Pace(model.device for model in models.values())
@@ -146,6 +149,7 @@ class Stepper:
 
     def _step(self, sample: Sample, noise: torch.Tensor) -> None:
         try:
+            self._catch(sample, noise)
             advance(sample, noise)
         except Exception as error:  # noqa: BLE001 - the samplers of others are none the worse
             self._desk.failed(sample.order, error)
