@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 
 from latentfarm.client import Client
-from latentfarm.previews import CHANNELS, Preview
+from latentfarm.previews import CHANNELS, Preview, Wish, channel_of
 from latentfarm.progress import ProgressPublisher
 from tests.integration.serving import Puppet, serve
+from tests.integration.test_api_openai import claimed, told
 from tests.integration.test_events import Reader, published, until
 
 if TYPE_CHECKING:
@@ -103,3 +105,40 @@ def test_a_wish_ends_with_the_process_that_had_it_and_lives_through_a_lost_conne
     puppet = Puppet(repository, store)
     puppet.show(puppet.claim())
     reader.join(10)
+
+
+def test_partial_images_come_before_their_image_and_no_more_of_them_than_asked(
+    settings: Settings, broker: Broker, repository: Repository, store: S3Store
+) -> None:
+    puppet = Puppet(repository, store)
+    body = {"prompt": "a", "size": "64x64", "seed": 5, "n": 2, "stream": True, "partial_images": 1}
+    with (
+        serve(settings) as url,
+        httpx.stream("POST", f"{url}/v1/images/generations", json=body, timeout=60) as answer,
+    ):
+        lines = answer.iter_lines()
+        first, second = claimed(puppet, 2)
+        channel = channel_of(first.job_id, Wish(shares=1))
+
+        def send(index: int) -> None:
+            message = Preview(first.job_id, index, "base", 4, 8, DATA).encode()
+            until(lambda: broker.redis.publish(channel, message))
+
+        send(1)
+        seen = [told(lines)]
+        # Of each image one was asked for.
+        send(1)
+        send(0)
+        seen.append(told(lines))
+        files = puppet.finish([first, second])
+        seen += [told(lines), told(lines)]
+    assert [event["type"].split(".")[1] for event in seen] == ["partial_image"] * 2 + ["completed"] * 2
+    assert [(event["seed"], event.get("partial_image_index")) for event in seen] == [
+        (6, 0),
+        (5, 0),
+        (5, None),
+        (6, None),
+    ]
+    assert (seen[0]["output_format"], seen[0]["size"], seen[2]["output_format"]) == ("jpeg", "64x64", "png")
+    assert [base64.b64decode(event["b64_json"]) for event in seen] == [DATA, DATA, files[0], files[1]]
+    until(lambda: not channels(broker))
