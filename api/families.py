@@ -144,6 +144,15 @@ def ends(reasons: Mapping[str, int]) -> Metric:
     return family
 
 
+def deliveries(due: int, overdue: int) -> list[Metric]:
+    """What receivers of webhooks are still to be told."""
+    late = "Deliveries of webhooks whose next try should have been made a minute ago."
+    return [
+        GaugeMetricFamily("latentfarm_deliveries_due", "Deliveries that wait for a try.", value=due),
+        GaugeMetricFamily("latentfarm_deliveries_overdue", late, value=overdue),
+    ]
+
+
 def _serves(worker: Worker, queue: Queue) -> bool:
     fits = int(queue.stage) in worker["stages"] and queue.model in worker["assigned_models"]
     return fits and worker["lease_left_s"] > 0 and not worker["drained"]

@@ -11,10 +11,10 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from sqlalchemy.exc import SQLAlchemyError
 
-from api.families import drained, ends, engines, leases, limiting, models, queues, resting
+from api.families import deliveries, drained, ends, engines, leases, limiting, models, queues, resting
 from api.rates import Rates
 from latentfarm.events import EventHub
-from latentfarm.repository import draining, holding
+from latentfarm.repository import delivering, draining, holding
 from latentfarm.repository import resting as at_rest
 from latentfarm.repository.facade import Repository
 
@@ -68,6 +68,7 @@ class Figures:
             *queues(self._repository.queues(), self._repository.live_counts(), workers),
             *leases(workers),
             *models(self._repository.transact(holding.loads), workers),
+            *deliveries(*self._repository.transact(delivering.count_due)),
             resting(len(self._repository.transact(at_rest.resting))),
             *drained(*self._repository.transact(draining.figures)),
             *engines(workers),

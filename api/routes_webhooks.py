@@ -58,7 +58,8 @@ def listing(use: Use, tenant: Tenant) -> WebhookList:
 
 @router.get(
     "/default/secret",
-    dependencies=[needs(Scope.SUBMIT)],
+    # Replicate's clients ask this, and cannot leave a token out.
+    dependencies=[needs(Scope.SUBMIT, any_bearer=True)],
     responses=problems(HTTPStatus.UNPROCESSABLE_ENTITY),
 )
 def default_secret(response: Response, use: Use, tenant: Tenant) -> SecretView:

@@ -20,6 +20,9 @@ from scheduler.deliverer import Deliverer
 from scheduler.duties import Duties
 from scheduler.service import Dispatcher, sweep_until
 
+DELIVERIES = 4
+"""Connections of those who tell receivers of webhooks; each try needs one for a moment."""
+
 
 def main() -> None:
     """Runs until SIGTERM or SIGINT."""
@@ -45,7 +48,11 @@ def main() -> None:
     datasets = Datasets(repository, store, registry, new_id, settings.retain_days or None)
     arrivals = Arrivals(repository, store, datasets)
     arrivals.start()
-    deliverer = Deliverer(repository, Sender(), settings.database_url, api_url=settings.api_url)
+    # Of its own: many receivers that answer at once must not take connections from dispatch.
+    telling = connect(
+        settings.database_url, pool=DELIVERIES, application="latentfarm deliverer", answer_s=SOON_S
+    )
+    deliverer = Deliverer(Repository(telling), Sender(), settings.database_url, api_url=settings.api_url)
     deliverer.start()
     duties = Duties(repository, broker, store, settings)
     sweepers = [
@@ -62,6 +69,7 @@ def main() -> None:
     for thread in (dispatcher, deliverer, *sweepers):
         thread.join(timeout=5)
     broker.close()
+    telling.dispose()
     engine.dispose()
 
 

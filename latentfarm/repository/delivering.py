@@ -92,7 +92,9 @@ _FORGET = text("""
         ORDER BY created_at LIMIT :limit FOR UPDATE SKIP LOCKED)
 """)
 
-_COUNT_DUE = text("SELECT count(*) FROM deliveries WHERE state = 'due'")
+_COUNT_DUE = text("""
+    SELECT count(*), count(*) FILTER (WHERE due_at < now() - interval '60 s') FROM deliveries WHERE state = 'due'
+""")
 
 
 def waiting(connection: Connection, *, each: int, limit: int) -> list[Waiting]:
@@ -161,9 +163,10 @@ def forget(connection: Connection, *, keep_s: float, limit: int) -> int:
     return connection.execute(_FORGET, {"keep_s": keep_s, "limit": limit}).rowcount
 
 
-def count_due(connection: Connection) -> int:
-    """Deliveries that wait for a try."""
-    return int(connection.execute(_COUNT_DUE).scalar_one())
+def count_due(connection: Connection) -> tuple[int, int]:
+    """Deliveries that wait for a try, and those of them that should have had it a minute ago."""
+    due, overdue = connection.execute(_COUNT_DUE).one()
+    return due, overdue
 
 
 def _record(connection: Connection, post: Post, entry: dict[str, Any], state: str, delay_s: float) -> bool:

@@ -7,6 +7,8 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
+import replicate
+from replicate.webhook import InvalidSignatureError
 from typer.testing import CliRunner
 
 from latentfarm import Client
@@ -117,6 +119,23 @@ def test_the_default_webhook_stays_and_has_no_url(client: Client) -> None:
         with pytest.raises(NotFound):
             change()
     assert client.webhooks.all() == []
+
+
+def test_replicates_client_reads_the_default_secret_and_validates_what_it_signs(
+    client: Client, receiver: Receiver, repository: Repository, store: S3Store, settings: Settings
+) -> None:
+    puppet = Puppet(repository, store)
+    client.submit({**SPEC, "webhook": {"url": receiver.url("/ok")}})
+    with delivering(repository, settings, sender(receiver), QUICK):
+        puppet.show(puppet.claim())
+        until("told", lambda: len(receiver.got) == 1)
+    stock = replicate.Client(api_token="not-ours", base_url=client.webhooks.http.base_url)
+    secret = stock.webhooks.default.secret()
+    stock._client.close()
+    got = receiver.got[0]
+    replicate.webhooks.validate(headers=got.headers, body=got.body.decode(), secret=secret, tolerance=300)
+    with pytest.raises(InvalidSignatureError):
+        replicate.webhooks.validate(headers=got.headers, body=got.body.decode() + " ", secret=secret)
 
 
 def test_a_tenant_has_so_many_and_only_to_servers_that_can_be_reached(

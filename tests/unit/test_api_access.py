@@ -130,14 +130,17 @@ def test_a_page_of_another_site_needs_a_key() -> None:
     assert client().get("/v1/models/nonsense", headers=own).status_code == 404
 
 
+HOOKED = {"webhook_id": "default", "delivery_id": UUID(int=7)}
+
+
 def test_a_refusal_comes_before_the_body_is_looked_at() -> None:
     http = client(require_keys=True)
     asked = 0
     for path, item in http.get("/openapi.json").json()["paths"].items():
         for method, operation in item.items():
             if "requestBody" in operation:
-                ids = dict.fromkeys(("job_id", "webhook_id", "delivery_id"), UUID(int=7))
-                where = path.format(**ids, name="a", prefix="abcd1234", owner="latentfarm", model="tiny")
+                known = {"name": "a", "prefix": "abcd1234", "owner": "latentfarm", "model": "tiny"}
+                where = path.format(job_id=UUID(int=7), **known, **HOOKED)
                 answer = http.request(
                     method, where, content=b"{", headers={"Content-Type": "application/json"}
                 )
