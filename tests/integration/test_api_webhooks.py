@@ -7,8 +7,8 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
-import replicate
-from replicate.webhook import InvalidSignatureError
+from replicate.client import Client as Stock
+from replicate.webhook import InvalidSignatureError, Webhooks
 from typer.testing import CliRunner
 
 from latentfarm import Client
@@ -129,13 +129,13 @@ def test_replicates_client_reads_the_default_secret_and_validates_what_it_signs(
     with delivering(repository, settings, sender(receiver), QUICK):
         puppet.show(puppet.claim())
         until("told", lambda: len(receiver.got) == 1)
-    stock = replicate.Client(api_token="not-ours", base_url=client.webhooks.http.base_url)
+    stock = Stock(api_token="not-ours", base_url=client.webhooks.http.base_url)
     secret = stock.webhooks.default.secret()
     stock._client.close()
     got = receiver.got[0]
-    replicate.webhooks.validate(headers=got.headers, body=got.body.decode(), secret=secret, tolerance=300)
+    Webhooks.validate(headers=got.headers, body=got.body.decode(), secret=secret, tolerance=300)
     with pytest.raises(InvalidSignatureError):
-        replicate.webhooks.validate(headers=got.headers, body=got.body.decode() + " ", secret=secret)
+        Webhooks.validate(headers=got.headers, body=got.body.decode() + " ", secret=secret)
 
 
 def test_a_tenant_has_so_many_and_only_to_servers_that_can_be_reached(
