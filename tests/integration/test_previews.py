@@ -42,7 +42,7 @@ def publisher(broker: Broker) -> Iterator[ProgressPublisher]:
     made.join(10)
 
 
-def channels(broker: Broker) -> list[bytes]:
+def channels(broker: Broker) -> list[bytes | str]:
     return list(broker.redis.pubsub_channels(f"{CHANNELS}*"))
 
 
