@@ -21,9 +21,10 @@ from worker.engine.sources import Digests, source_of
 from worker.engine.speed import apply_speed, check_speed, least_rows, notes_of_speed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from latentfarm.registry import ModelEntry
+    from worker.engine.sources import Source
 
 
 @dataclass(slots=True)
@@ -96,18 +97,13 @@ def load_model(
     served = [stage for stage in stages if stage is Stage.BASE or entry.refiner is not None]
     sources = {stage: source_of(entry, stage, held) for stage in served}
     digests = Digests()
-    hashes = {stage: digests.whole(source.files) for stage, source in sources.items()}
-    if Stage.BASE not in hashes:
-        # Latents say which base they come from; without its files only the names are compared.
-        with contextlib.suppress(ModelError):
-            hashes[Stage.BASE] = digests.whole(source_of(entry, Stage.BASE, held).files)
     model = LoadedModel(
         name=entry.name,
         bucket=entry.bucket,
         device=torch.device(device),
         dtype=getattr(torch, entry.dtypes.get("unet", held)),
         pipelines={},
-        hashes=hashes,
+        hashes=_hashes(entry, sources, digests, held),
         speed_notes=notes_of_speed(entry.speed),
         least_rows=least_rows(entry.speed),
         decodes_alone=entry.bucket == 1 or entry.speed.compile != "none",
@@ -126,3 +122,14 @@ def load_model(
     model.embeddings = load_embeddings(entry, model.pipelines)
     apply_speed(entry.speed, model.pipelines.values(), model.device)
     return model
+
+
+def _hashes(
+    entry: ModelEntry, sources: Mapping[Stage, Source], digests: Digests, dtype: str
+) -> dict[Stage, str]:
+    hashes = {stage: digests.whole(source.files) for stage, source in sources.items()}
+    if Stage.BASE not in hashes:
+        # Latents say which base they come from; without its files only the names are compared.
+        with contextlib.suppress(ModelError):
+            hashes[Stage.BASE] = digests.whole(source_of(entry, Stage.BASE, dtype).files)
+    return hashes
