@@ -99,10 +99,8 @@ class Repository:
             stage = first_stage(spec)
             name = queue_name(stage, spec.model, spec.lane)
             queue = Queue(queue_id, name, stage, spec.model, spec.lane)
-            return (
-                dispatching.pick_own(connection, queue, job_id, tenant=tenant, least=window_per_worker)
-                or queue_id
-            )
+            sent = dispatching.pick_own(connection, queue, job_id, tenant=tenant, least=window_per_worker)
+            return sent or queue_id
 
         return self._once(add, job_id, tenant, key, fingerprint)
 
@@ -232,12 +230,8 @@ class Repository:
 
     def pick(self, queue: Queue, *, window_per_worker: int) -> tuple[list[Pick], int]:
         """See `picking.fill`."""
-
-        def work(connection: Connection) -> tuple[list[Pick], int]:
-            return picking.fill(connection, queue, least=window_per_worker)
-
         with _lock_timeout(f"another dispatcher holds {queue.name}"):
-            return self.transact(work)
+            return self.transact(lambda c: picking.fill(c, queue, least=window_per_worker))
 
     def count_dispatched(self, queue: Queue) -> int:
         """See `dispatching.count_dispatched`."""
