@@ -9,15 +9,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from starlette.datastructures import URL
 
-from api import cursors, schemas
+from api import schemas
 from api.app import create_app
 from api.openai.errors import speaks_openai
 from api.routes_jobs import IMAGES_PAGE
-from latentfarm.errors import InvalidInput
 from latentfarm.evidence import Mishap
 from latentfarm.records import Image, Job, ObjectRef
 from latentfarm.samplers import SAMPLERS, SIGMA_SCHEDULES, SPACINGS
@@ -286,17 +283,3 @@ def test_the_spec_is_whole_and_in_the_order_of_its_fields() -> None:
     asked = RenderSpec(prompt="a", prompt_weighting="compel").picture()
     weighted = schemas.in_full(dataclasses.replace(job("a", 3), spec=asked), BASE, {}, [], None).spec
     assert list(weighted).index("prompt_weighting") < list(weighted).index("width")
-
-
-@given(st.uuids())
-def test_a_cursor_leads_back(job_id: uuid.UUID) -> None:
-    assert cursors.decode(cursors.encode(job_id)) == job_id
-
-
-@given(st.text(max_size=40))
-def test_any_other_text_is_no_cursor(text: str) -> None:
-    try:
-        found = cursors.decode(text)
-    except InvalidInput:
-        return
-    assert cursors.encode(found) == text.rstrip("=")
