@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from latentfarm.repository.sets import ShardFiles
     from latentfarm.storage import S3Store
 
+_END = 64 * 1024
 _HEADER = struct.Struct("<4s22xHH")
 """What stands before a file in a zip: a mark, and how long its name and its further fields are."""
 
@@ -119,13 +120,15 @@ def directory(store: S3Store, key: str, size: int) -> dict[int, Packed]:
 
 
 class _Remote(io.RawIOBase):
-    """An object as a file to read from; each read is a request."""
+    """An object as a file to read from; each read is a request, but for those of its end, where a zip has its directory."""
 
     def __init__(self, store: S3Store, key: str, size: int) -> None:
         self._store = store
         self._key = key
         self._size = size
         self._at = 0
+        self._end_from = max(0, size - _END)
+        self._end = b""
 
     def readable(self) -> bool:
         return True
@@ -144,10 +147,17 @@ class _Remote(io.RawIOBase):
         end = min(self._size, self._at + len(buffer))
         if end <= self._at:
             return 0
-        data = b"".join(self._store.stream(self._key, span=(self._at, end)))
+        data = self._read(self._at, end)
         buffer[: len(data)] = data
         self._at += len(data)
         return len(data)
+
+    def _read(self, start: int, end: int) -> bytes:
+        if start < self._end_from:
+            return b"".join(self._store.stream(self._key, span=(start, end)))
+        if not self._end:
+            self._end = b"".join(self._store.stream(self._key, span=(self._end_from, self._size)))
+        return self._end[start - self._end_from : end - self._end_from]
 
 
 def _from(head: bytes, pieces: Iterator[bytes]) -> Iterator[bytes]:

@@ -14,8 +14,10 @@ from starlette.concurrency import run_in_threadpool
 from api import cursors
 from api.access import needs
 from api.datasets_shown import within
+from api.deadline import PATIENCE
 from api.deps import Tenant, Use  # noqa: TC001 - FastAPI needs the types at run time
 from api.openai import batch_files
+from api.openai.batching import READ_S
 from api.openai.document import FILE_BODY, failures
 from api.openai.file_views import FileDeleted, OpenAIFile, OpenAIFileList, view_of
 from api.openai.forms import read_form
@@ -40,7 +42,7 @@ _NOT_THERE = failures(HTTPStatus.NOT_FOUND)
 _CONTENT: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The bytes of the file.",
-        "content": {"application/jsonl": {"schema": {"type": "string"}}},
+        "content": {"application/jsonl": {}},
     },
     **failures(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.GONE),
 }
@@ -85,10 +87,11 @@ def listing(
 
 
 @router.get("/{file_id}", responses=_NOT_THERE, dependencies=[_READ])
-def show(file_id: FileName, use: Use, tenant: Tenant) -> OpenAIFile:
+def show(file_id: FileName, request: Request, use: Use, tenant: Tenant) -> OpenAIFile:
     """Shows a file. OpenAI's `files.retrieve`."""
     named = parse_file(file_id)
     if named.kind:
+        _be_patient(request)
         return batch_files.view(use, named, tenant=tenant)
     found = use.repository.transact(lambda c: files.find(c, named.id, tenant=tenant))
     if found is None:
@@ -97,13 +100,14 @@ def show(file_id: FileName, use: Use, tenant: Tenant) -> OpenAIFile:
 
 
 @router.get("/{file_id}/content", responses=_CONTENT, response_class=Response, dependencies=[_READ])
-def content(file_id: FileName, use: Use, tenant: Tenant) -> Response:
+def content(file_id: FileName, request: Request, use: Use, tenant: Tenant) -> Response:
     """The bytes of a file, streamed. OpenAI's `files.content`.
 
     The images of a batch are read from its shards, one after the other, while the answer is under way.
     """
     named = parse_file(file_id)
     if named.kind:
+        _be_patient(request)
         return _streamed(batch_files.content(use, named, tenant=tenant))
     found = use.repository.transact(lambda c: files.find(c, named.id, tenant=tenant))
     if found is None:
@@ -120,6 +124,12 @@ def delete(file_id: FileName, use: Use, tenant: Tenant) -> FileDeleted:
     elif not use.repository.transact(lambda c: files.drop(c, named.id, tenant=tenant)):
         raise no_file(named)
     return FileDeleted(id=str(named))
+
+
+def _be_patient(request: Request) -> None:
+    """The directories of 500 shards are read before the size of a file is known, and 50,000 lines may be before the first."""
+    if PATIENCE in request.scope:
+        request.scope[PATIENCE].seconds += READ_S
 
 
 def _streamed(pieces: Iterator[bytes]) -> StreamingResponse:
