@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from api.app import create_app
 from api.binding import check_binding
+from api.heads import PromptHeads
 from latentfarm.errors import LatentfarmError
 from latentfarm.logs import configure
 from latentfarm.settings import Settings
@@ -44,7 +45,12 @@ def main() -> int:
     sys.stdout.write(f"http://{f'[{host}]' if ':' in host else host}:{port}\n")
     sys.stdout.flush()
     config = uvicorn.Config(
-        app, access_log=False, log_config=None, timeout_graceful_shutdown=_GRACE_S, server_header=False
+        app,
+        http=PromptHeads,
+        access_log=False,
+        log_config=None,
+        timeout_graceful_shutdown=_GRACE_S,
+        server_header=False,
     )
     _Server(config).run(sockets=[listening])
     return 0

@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
 from api.huggingface import errors as huggingface_errors
@@ -122,6 +123,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _bad_parameters)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(SQLAlchemyError, _database)
+    app.add_exception_handler(ClientDisconnect, _left)
     app.add_exception_handler(Exception, _unexpected)
 
 
@@ -199,6 +201,11 @@ def _methods(request: Request) -> list[str]:
         for method, scope in asked.items()
         if any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
     ]
+
+
+def _left(request: Request, _: Exception) -> JSONResponse:
+    """The client has gone before its body had come. Nobody reads this, and no log is filled with it."""
+    return answer(request, ProblemError(HTTPStatus.BAD_REQUEST, "incomplete", "the body did not come"))
 
 
 def _database(request: Request, error: Exception) -> JSONResponse:

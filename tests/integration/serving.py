@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from api.app import create_app
+from api.heads import PromptHeads
 from latentfarm.records import Claimed, Done, Failure, ObjectRef
 from latentfarm.repository import claiming, failing, finishing
 from latentfarm.states import Stage
@@ -37,6 +38,7 @@ def serve(
     certificate, key = tls or (None, None)
     config = uvicorn.Config(
         create_app(settings, fetcher),
+        http=PromptHeads,
         host="127.0.0.1",
         port=0,
         log_config=None,
