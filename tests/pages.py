@@ -5,10 +5,12 @@ from __future__ import annotations
 import ast
 import inspect
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from fastapi.routing import iter_route_contexts
 from pydantic import SecretStr
 
+from api.app import create_app
 from latentfarm import states
 from latentfarm.retry import POLICIES
 from latentfarm.settings import Settings
@@ -28,6 +30,12 @@ UNITS = {
     "_port": "port",
     "_pool": "count",
 }
+ROUTES_HEAD = """\
+# Routes
+
+All that the API answers, and the scope that a key needs for it; `admin` holds the others too. Written by
+`python -m tests.pages`, and held against the running application by a test.
+"""
 BOUNDS = {"ge": "at least", "gt": "above", "le": "at most"}
 HEAD = """\
 # Every setting of the farm: what it means, its unit and its default. Services read them from their
@@ -127,8 +135,31 @@ def operations_page(page: str) -> str:
     return before + policies_section() + rest.split(END, 1)[1]
 
 
+def routes_page() -> str:
+    """The text of docs/routes.md: every route that the API answers, hidden ones too."""
+    made = create_app(Settings())
+    document = made.openapi()["paths"]
+    table = ["| route | scope | what it does |", "| --- | --- | --- |"]
+    for route in sorted(iter_route_contexts(made.routes), key=lambda one: str(one.path)):
+        for method in sorted(getattr(route, "methods", None) or ()):
+            told = document.get(route.path, {}).get(method.lower())
+            if told is None:
+                # The document itself, and the pages that show it; anything else here would be hidden.
+                table.append(f"| `{method} {route.path}` | not in the document | |")
+                continue
+            scopes = [scope for need in told.get("security", []) for scope in need["ApiKey"]]
+            table.append(f"| `{method} {route.path}` | {', '.join(scopes) or 'none'} | {_sentence(told)} |")
+    return "\n".join([ROUTES_HEAD, *table, ""])
+
+
+def _sentence(operation: dict[str, Any]) -> str:
+    """The first line of what is said of a route."""
+    return str(operation["description"]).splitlines()[0]
+
+
 if __name__ == "__main__":
     (ROOT / "deploy" / "env.example").write_text(env_example())
+    (ROOT / "docs" / "routes.md").write_text(routes_page())
     for name, drawn in (("states.md", states_page), ("operations.md", operations_page)):
         path = ROOT / "docs" / name
         path.write_text(drawn(path.read_text()))

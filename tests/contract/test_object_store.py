@@ -14,6 +14,7 @@ import pytest
 from latentfarm.errors import LatentsError, TransientError
 from latentfarm.records import ObjectRef
 from latentfarm.storage import S3Store
+from tests.acceptance.farm import until
 
 if TYPE_CHECKING:
     from latentfarm.settings import Settings
@@ -145,6 +146,13 @@ def test_a_link_reads_its_object_and_nothing_else(store: S3Store, key: str) -> N
     )
     assert httpx.get(link.replace(key, f"{key}x")).status_code == 403
     assert httpx.put(link, content=b"other").status_code == 403
+
+
+def test_a_link_ends_when_its_time_is_over(store: S3Store, key: str) -> None:
+    store.put(key, b"picture", "image/png")
+    link = store.link(key, seconds=5)
+    assert httpx.get(link).status_code == 200
+    until("the link has ended", lambda: httpx.get(link).status_code == 403, every_s=0.2)
 
 
 def test_links_name_the_address_that_users_see(settings: Settings, key: str) -> None:

@@ -12,7 +12,7 @@ import pytest
 from latentfarm.errors import ErrorClass
 from latentfarm.settings import Settings
 from latentfarm.states import TRANSITIONS, RenderState
-from tests.pages import env_example, operations_page, states_page
+from tests.pages import env_example, operations_page, routes_page, states_page
 
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("api", "latentfarm", "scheduler", "worker")
@@ -59,6 +59,15 @@ def test_operations_page_is_drawn_from_the_policies() -> None:
     assert page == operations_page(page)
     for name in ErrorClass:
         assert f"| `{name}` | " in page
+
+
+def test_the_inventory_of_routes_is_that_of_the_running_application() -> None:
+    """To write it anew, and to see what came to be open: python -m tests.pages."""
+    page = (ROOT / "docs" / "routes.md").read_text()
+    assert page == routes_page()
+    hidden = re.findall(r"`GET (\S+)` \| not in the document", page)
+    assert hidden == ["/docs", "/docs/oauth2-redirect", "/openapi.json", "/redoc"]
+    assert re.findall(r"`(\w+ \S+)` \| none", page) == ["GET /healthz", "GET /readyz"]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
