@@ -16,6 +16,10 @@ import re
 from uuid import UUID
 
 PREFIX = "v1/"
+WORKERS_WRITE = ("images", "latents", "checkpoints", "datasets")
+"""Folders in which a worker puts what it makes, and deletes what a shard holds by then."""
+WORKERS_READ = (*WORKERS_WRITE, "inputs", "spool")
+"""Folders that a worker reads. It lists none, and nothing of `uploads` is its business."""
 
 
 def latents_key(render_id: int, fence: int) -> str:

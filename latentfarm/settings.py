@@ -28,6 +28,11 @@ class Settings(BaseSettings):
         description="PostgreSQL, as SQLAlchemy writes it.",
     )
     database_pool: int = Field(8, ge=1, description="Connections per process, at most.")
+    worker_database_url: str | None = Field(
+        None,
+        description="The same database as workers reach it, as a role that may claim, renew and finish, and nothing"
+        " else. `alembic upgrade head` makes it and keeps its rights. Default: as everybody.",
+    )
     redis_url: str = Field("redis://127.0.0.1:6379/0", description="Redis 6.2 or newer, or Valkey.")
     s3_endpoint_url: str = Field("http://127.0.0.1:8333", description="S3 as the services reach it.")
     s3_public_url: str | None = Field(
@@ -37,6 +42,10 @@ class Settings(BaseSettings):
     s3_region: str = Field("us-east-1", description="Region that requests are signed for.")
     s3_access_key_id: str = Field("latentfarm", description="S3 access key.")
     s3_secret_access_key: SecretStr = Field(SecretStr(""), description="S3 secret key.")
+    worker_s3_access_key_id: str | None = Field(
+        None, description="S3 access key of workers. Default: as everybody."
+    )
+    worker_s3_secret_access_key: SecretStr = Field(SecretStr(""), description="S3 secret key of workers.")
     link_s: int = Field(900, ge=1, le=86_400, description="Seconds that a link to an image is good for.")
     upload_s: int = Field(
         3_600, ge=60, le=86_400, description="Seconds that an upload may be made and used in jobs."
@@ -145,3 +154,15 @@ class Settings(BaseSettings):
         "INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="DEBUG, INFO, WARNING, ERROR."
     )
     log_json: bool | None = Field(None, description="JSON lines; default: when there is no terminal.")
+
+    def for_worker(self) -> Settings:
+        """The same, as a worker has it: with its own ways into the database and the bucket, where there are any."""
+        own: dict[str, object] = {}
+        if self.worker_database_url is not None:
+            own["database_url"] = self.worker_database_url
+        if self.worker_s3_access_key_id is not None:
+            own |= {
+                "s3_access_key_id": self.worker_s3_access_key_id,
+                "s3_secret_access_key": self.worker_s3_secret_access_key,
+            }
+        return self.model_copy(update=own)

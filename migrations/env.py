@@ -3,13 +3,15 @@
 from alembic import context
 from sqlalchemy import create_engine, pool, text
 
+from latentfarm.repository import rights
 from latentfarm.settings import Settings
 from latentfarm.tables import metadata
 
 
 def run() -> None:
     """Runs the migrations against `LATENTFARM_DATABASE_URL`."""
-    engine = create_engine(Settings().database_url, poolclass=pool.NullPool)
+    settings = Settings()
+    engine = create_engine(settings.database_url, poolclass=pool.NullPool)
     with engine.begin() as connection:
         # Two deployments at once: the second waits, then finds nothing to do.
         connection.execute(text("SELECT pg_advisory_xact_lock(4710)"))
@@ -18,6 +20,8 @@ def run() -> None:
         context.configure(connection=connection, target_metadata=metadata, include_name=_ours)
         with context.begin_transaction():
             context.run_migrations()
+        # Here, where no migration can forget it: what is new is closed to workers until `rights` says otherwise.
+        rights.keep(connection, settings.worker_database_url)
     engine.dispose()
 
 

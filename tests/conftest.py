@@ -20,7 +20,7 @@ from latentfarm.repository.facade import Repository
 from latentfarm.settings import Settings
 from latentfarm.storage import S3Store
 from tests.canaries import CANARY, hits, secrets
-from tests.own_farm import admin, database_url, forgo_fsync, own_environment
+from tests.own_farm import admin, database_urls, forgo_fsync, own_environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,8 +57,7 @@ def template(stack: Stack) -> str:
     name = "template_farm"
     with psycopg.connect(admin(stack), autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
-    url = database_url(stack, name)
-    environment = {**os.environ, "LATENTFARM_DATABASE_URL": url}
+    environment = {**os.environ, **database_urls(stack, name)}
     subprocess.run(
         [sys.executable, "-m", "alembic", "upgrade", "head"], cwd=ROOT, env=environment, check=True
     )

@@ -23,7 +23,13 @@ def admin(stack: Stack) -> str:
 
 def database_url(stack: Stack, name: str) -> str:
     """Where a database of the stack is found."""
-    return stack.environment()["LATENTFARM_DATABASE_URL"].rsplit("/", 1)[0] + f"/{name}"
+    return database_urls(stack, name)["LATENTFARM_DATABASE_URL"]
+
+
+def database_urls(stack: Stack, name: str) -> dict[str, str]:
+    """The same, for workers too."""
+    variables = ("LATENTFARM_DATABASE_URL", "LATENTFARM_WORKER_DATABASE_URL")
+    return {one: stack.environment()[one].rsplit("/", 1)[0] + f"/{name}" for one in variables}
 
 
 def forgo_fsync(stack: Stack) -> None:
@@ -44,7 +50,7 @@ def own_environment(stack: Stack, template: str) -> Iterator[dict[str, str]]:
     name = f"farm_{uuid.uuid4().hex[:12]}"
     with psycopg.connect(admin(stack), autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
-    variables = {**stack.environment(), "LATENTFARM_DATABASE_URL": database_url(stack, name)}
+    variables = {**stack.environment(), **database_urls(stack, name)}
     broker = Broker(variables["LATENTFARM_REDIS_URL"])
     broker.redis.flushall()
     broker.close()

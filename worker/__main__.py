@@ -31,7 +31,7 @@ def main() -> int:
 
 
 def _one(options: Options) -> int:
-    settings = Settings()
+    settings = Settings().for_worker()
     configure("worker", level=settings.log_level, as_json=settings.log_json)
     try:
         models = models_of(options.stages, settings)

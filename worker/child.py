@@ -204,7 +204,7 @@ def main() -> int:
     given = parser.parse_args()
     if not die_with_parent(given.parent):
         raise SystemExit("the parent ended before its child had started")
-    settings = Settings()
+    settings = Settings().for_worker()
     configure("worker", level=settings.log_level, as_json=settings.log_json)
     models = models_of(given.stages, settings, given.models)
     if settings.offload:

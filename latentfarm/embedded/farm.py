@@ -13,7 +13,7 @@ from latentfarm.embedded.program import Program
 from latentfarm.states import Stage, parse_stages
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from latentfarm.embedded.stack import Stack
@@ -25,6 +25,8 @@ ENVIRONMENT = "farm.env"
 
 
 SEAL = Stage.SEAL.label
+OWN = ("LATENTFARM_DATABASE_URL", "LATENTFARM_S3_ACCESS_KEY_ID", "LATENTFARM_S3_SECRET_ACCESS_KEY")
+"""Settings that a worker has other values of."""
 
 
 class Farm:
@@ -64,7 +66,8 @@ class Farm:
         self._started = time.time()
         self._write_environment()
         env = {**os.environ, **self.environment()}
-        workers = [self._worker(index, stages, env) for index, stages in enumerate(self._workers)]
+        own = for_workers(env)
+        workers = [self._worker(index, stages, own) for index, stages in enumerate(self._workers)]
         self._stack.supervisor.add(
             self._program("migrate", env, "alembic", "upgrade", "head", after=SERVICES, once=True),
             self._program("scheduler", env, "scheduler", after=("migrate",)),
@@ -135,3 +138,13 @@ class Farm:
         path.unlink(missing_ok=True)
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.writelines(f"{name}='{value}'\n" for name, value in self.environment().items())
+
+
+def for_workers(environment: Mapping[str, str]) -> dict[str, str]:
+    """The settings of a worker: what leads everybody else into the database and the bucket is not among them."""
+    own = dict(environment)
+    for name in OWN:
+        worker = own.pop(name.replace("LATENTFARM_", "LATENTFARM_WORKER_", 1), None)
+        if worker is not None:
+            own[name] = worker
+    return own

@@ -9,6 +9,7 @@ from latentfarm.embedded import binaries, leftovers, ports, process
 from latentfarm.embedded.program import SERVICE_BACKOFF, Identity, Program
 
 USER = DATABASE = "latentfarm"
+WORKER = "latentfarm_worker"
 _SETTINGS = {
     "listen_addresses": ports.HOST,
     "unix_socket_directories": "",
@@ -26,23 +27,31 @@ _SETTINGS = {
 
 
 class Postgres:
-    """The SQL server of a stack. `home` holds its cluster; `install` has its binaries.
+    """The SQL server of a stack. `home` holds its cluster; `install` has its binaries; `passwords`: its own, the workers'.
 
     When it runs as another user, the folders above `home` may be closed to that user. So the process
     is put into its folder before it becomes that user, and is told that its data is where it stands.
     """
 
     def __init__(
-        self, home: Path, log: Path, port: int, password: str, install: Path, identity: Identity | None
+        self,
+        home: Path,
+        log: Path,
+        port: int,
+        passwords: tuple[str, str],
+        install: Path,
+        identity: Identity | None,
     ) -> None:
         self.home = home
         self.data = home / "data"
         self.log = log
         self.port = port
-        self.password = password
+        self.password, worker_password = passwords
         self.install = install
         self.identity = identity
-        self.url = f"postgresql+psycopg://{USER}:{password}@{ports.HOST}:{port}/{DATABASE}"
+        self.url = f"postgresql+psycopg://{USER}:{self.password}@{ports.HOST}:{port}/{DATABASE}"
+        # The migration makes that role.
+        self.worker_url = f"postgresql+psycopg://{WORKER}:{worker_password}@{ports.HOST}:{port}/{DATABASE}"
 
     def program(self) -> Program:
         """How the supervisor runs it."""

@@ -1,11 +1,14 @@
 """SeaweedFS as one small process (`weed mini`) that speaks S3."""
 
 import contextlib
+import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from latentfarm.embedded import binaries, ports
 from latentfarm.embedded.program import SERVICE_BACKOFF, Program
+from latentfarm.keys import PREFIX, WORKERS_READ, WORKERS_WRITE
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -13,18 +16,26 @@ if TYPE_CHECKING:
 # Its parts, each with an HTTP port and a gRPC port.
 PARTS = ("s3", "master", "volume", "filer", "admin")
 REGION = "us-east-1"
+IDENTITIES = "identities.json"
 
 
 class Seaweed:
     """The object store of a stack; `port` has a port for each of `PARTS`."""
 
     def __init__(
-        self, data: Path, log: Path, port: dict[str, int], keys: tuple[str, str], bucket: str
+        self,
+        data: Path,
+        log: Path,
+        port: dict[str, int],
+        keys: tuple[str, str],
+        worker_keys: tuple[str, str],
+        bucket: str,
     ) -> None:
         self.data = data
         self.log = log
         self.port = port
         self.access_key_id, self.secret_access_key = keys
+        self.worker_access_key_id, self.worker_secret_access_key = worker_keys
         self.bucket = bucket
         self.url = f"http://{ports.HOST}:{port['s3']}"
 
@@ -36,14 +47,12 @@ class Seaweed:
             log=self.log,
             env={
                 **binaries.plain_environment(),
-                "AWS_ACCESS_KEY_ID": self.access_key_id,
-                "AWS_SECRET_ACCESS_KEY": self.secret_access_key,
                 # Its own settings are looked for at home, its logs and caches go to the temporary folder.
                 "HOME": str(self.data),
                 "TMPDIR": str(self.data),
             },
             cwd=self.data,
-            prepare=self.remove_sockets,
+            prepare=self._prepare,
             ready=self._answers,
             backoff=SERVICE_BACKOFF,
         )
@@ -65,11 +74,30 @@ class Seaweed:
             "-volume.max=4096",
             "-volume.preStopSeconds=0",
             f"-bucket={self.bucket}",
+            f"-s3.config={IDENTITIES}",
             # Relative to the working folder: a socket's path may be no longer than 107 bytes.
             "-filer.localSocket=filer.sock",
             "-s3.localSocket=s3.sock",
             *(f"-{part}.port={self.port[part]}" for part in PARTS),
         )
+
+    def _prepare(self) -> None:
+        self.remove_sockets()
+        path = self.data / IDENTITIES
+        path.unlink(missing_ok=True)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            json.dump({"identities": self._identities()}, file)
+
+    def _identities(self) -> list[dict[str, object]]:
+        """The farm, which may do all, and its workers, which have folders to write and folders to read."""
+        folders = {"Write": WORKERS_WRITE, "Read": WORKERS_READ}
+        workers = [
+            f"{action}:{self.bucket}/{PREFIX}{folder}/*" for action in folders for folder in folders[action]
+        ]
+        return [
+            _identity("farm", self.access_key_id, self.secret_access_key, ["Admin", "Read", "Write", "List"]),
+            _identity("workers", self.worker_access_key_id, self.worker_secret_access_key, workers),
+        ]
 
     def remove_sockets(self) -> None:
         """Its gRPC sockets lie in /tmp whatever it is told, and stay there after kill -9."""
@@ -122,3 +150,8 @@ class Seaweed:
             aws_secret_access_key=self.secret_access_key,
             config=quick,
         )
+
+
+def _identity(name: str, access_key_id: str, secret: str, actions: list[str]) -> dict[str, object]:
+    credentials = [{"accessKey": access_key_id, "secretKey": secret}]
+    return {"name": name, "credentials": credentials, "actions": actions}

@@ -85,7 +85,7 @@ class Stack:
             home,
             self.folder.log("postgres"),
             port["postgres"],
-            self.folder.secret("postgres"),
+            (self.folder.secret("postgres"), self.folder.secret("postgres_worker")),
             self._install(who),
             who,
         )
@@ -106,19 +106,26 @@ class Stack:
         )
 
     def _seaweed(self, port: dict[str, int]) -> Seaweed:
-        keys = (self.folder.secret("s3_access_key_id"), self.folder.secret("s3_secret_access_key"))
+        names = ("s3_access_key_id", "s3_secret_access_key")
+        keys, worker_keys = (
+            (self.folder.secret(whose + names[0]), self.folder.secret(whose + names[1]))
+            for whose in ("", "worker_")
+        )
         own = {part: port[f"s3.{part}"] for part in PARTS}
-        return Seaweed(self.folder.path / "s3", self.folder.log("s3"), own, keys, BUCKET)
+        return Seaweed(self.folder.path / "s3", self.folder.log("s3"), own, keys, worker_keys, BUCKET)
 
 
 def _environment(postgres: Postgres, valkey: Valkey, store: Seaweed) -> dict[str, str]:
     return {
         "LATENTFARM_DATABASE_URL": postgres.url,
+        "LATENTFARM_WORKER_DATABASE_URL": postgres.worker_url,
         "LATENTFARM_REDIS_URL": valkey.url,
         "LATENTFARM_S3_ENDPOINT_URL": store.url,
         "LATENTFARM_S3_PUBLIC_URL": store.url,
         "LATENTFARM_S3_BUCKET": store.bucket,
         "LATENTFARM_S3_ACCESS_KEY_ID": store.access_key_id,
         "LATENTFARM_S3_SECRET_ACCESS_KEY": store.secret_access_key,
+        "LATENTFARM_WORKER_S3_ACCESS_KEY_ID": store.worker_access_key_id,
+        "LATENTFARM_WORKER_S3_SECRET_ACCESS_KEY": store.worker_secret_access_key,
         "LATENTFARM_S3_REGION": REGION,
     }

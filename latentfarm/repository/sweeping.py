@@ -39,10 +39,8 @@ _GOING = text("""
     ORDER BY render_id, fence LIMIT :limit FOR UPDATE SKIP LOCKED
 """)
 
-_FORGET = text("""
-    DELETE FROM objects o USING unnest(CAST(:ids AS bigint[]), CAST(:fences AS int[])) AS d(id, fence)
-    WHERE o.render_id = d.id AND o.fence = d.fence
-""")
+# A function of the database, which workers may call; they may delete no row otherwise.
+_FORGET = text("SELECT forget_objects(CAST(:ids AS bigint[]), CAST(:fences AS int[]))")
 
 _CANCELLED_OPEN = text("""
     SELECT id FROM jobs WHERE finished_at IS NULL AND cancelled_at < now() - interval '2 s' ORDER BY id LIMIT 100

@@ -1,4 +1,4 @@
-"""Quotas of tenants: cost in flight and per day, and storage. Rates of API keys.
+"""Quotas of tenants: cost in flight and per day, and storage. Rates of API keys. What workers may delete.
 
 Revision ID: 0015
 Revises: 0014
@@ -53,6 +53,15 @@ def upgrade() -> None:
         postgresql_where=sa.text("cost IS NOT NULL AND finished_at IS NULL"),
     )
 
+    # For workers, which may delete no row: of objects only those that were marked, and whose bytes are gone.
+    op.execute("""
+        CREATE FUNCTION forget_objects(ids bigint[], fences integer[]) RETURNS void
+        LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+            DELETE FROM objects o USING unnest(ids, fences) AS d(id, fence)
+            WHERE o.render_id = d.id AND o.fence = d.fence AND o.state = 'going'
+        $$
+    """)
+    op.execute("REVOKE EXECUTE ON FUNCTION forget_objects(bigint[], integer[]) FROM PUBLIC")
     op.add_column(
         "api_keys",
         sa.Column("rate", sa.Text(), nullable=True, comment="how often it may ask; null: as the farm has it"),
@@ -62,6 +71,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Quotas and rates are forgotten, and nobody is refused for one."""
     op.drop_column("api_keys", "rate")
+    op.execute("DROP FUNCTION forget_objects(bigint[], integer[])")
     op.drop_index("ix_jobs_counted", table_name="jobs")
     op.drop_column("jobs", "most_bytes")
     op.drop_column("jobs", "cost")

@@ -17,6 +17,7 @@ from sqlalchemy import text
 
 from latentfarm.broker import Broker
 from latentfarm.dispatch import dispatch
+from latentfarm.embedded.farm import for_workers
 from latentfarm.ids import new_id
 from latentfarm.registry import load_registry
 from latentfarm.spec import RenderSpec
@@ -91,11 +92,14 @@ class Farm:
 
     def start(self, *command: str, **variables: str) -> subprocess.Popen[bytes]:
         """`python -m ...` with this farm's environment; its output goes to a file of its own."""
+        return self._start(command, {**self.environment, **variables})
+
+    def _start(self, command: tuple[str, ...], environment: dict[str, str]) -> subprocess.Popen[bytes]:
         log = (self.folder / f"{len(self.processes)}-{command[0]}.log").open("wb")
         process = subprocess.Popen(
             [sys.executable, "-m", *command],
             cwd=ROOT,
-            env={**self.environment, **variables},
+            env=environment,
             stdout=log,
             stderr=subprocess.STDOUT,
         )
@@ -109,7 +113,8 @@ class Farm:
     def worker(
         self, stages: str = "base,refine", *, device: str = "cpu", **variables: str
     ) -> subprocess.Popen[bytes]:
-        return self.start("worker", "--stages", stages, "--devices", device, **variables)
+        own = {**for_workers(self.environment), **variables}
+        return self._start(("worker", "--stages", stages, "--devices", device), own)
 
     def api(self, **variables: str) -> subprocess.Popen[bytes]:
         import httpx

@@ -51,7 +51,8 @@ class TellingStack(Stack):
     def _seaweed(self, port: dict[str, int]) -> Seaweed:
         plain = super()._seaweed(port)
         keys = (plain.access_key_id, plain.secret_access_key)
-        store = TellingStore(plain.data, plain.log, plain.port, keys, BUCKET)
+        workers = (plain.worker_access_key_id, plain.worker_secret_access_key)
+        store = TellingStore(plain.data, plain.log, plain.port, keys, workers, BUCKET)
         store.figures = self.figures
         return store
 

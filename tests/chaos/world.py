@@ -14,6 +14,7 @@ from psycopg.rows import dict_row
 from sqlalchemy import create_engine
 
 from latentfarm.embedded import ports
+from latentfarm.embedded.farm import for_workers
 from tests.chaos import trace
 from tests.chaos.engine import FOLDER
 from tests.chaos.place import ROOT, Place, until
@@ -112,8 +113,9 @@ class World(Place):
         engine.dispose()
 
     def _member(self, name: str, *command: str) -> None:
+        own = for_workers(self.variables) if command[0] == "worker" else self.variables
         environment = {
-            **self.variables,
+            **own,
             "LATENTFARM_ENGINE": "tests.chaos.engine:load",
             "LATENTFARM_MODELS": "tiny",
             "LATENTFARM_LOG_JSON": "true",
@@ -123,7 +125,7 @@ class World(Place):
             **self.profile.environment,
         }
         for service, variable in SERVICES.items():
-            environment[variable] = self.through(f"{name}.{service}", self.variables[variable])
+            environment[variable] = self.through(f"{name}.{service}", environment[variable])
         self.add(
             name,
             (sys.executable, "-m", *command),

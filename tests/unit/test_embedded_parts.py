@@ -223,7 +223,9 @@ class TestSeaweed:
         try:
             mine.touch()
             other.touch()
-            Seaweed(tmp_path, tmp_path / "log", port, ("id", "secret"), "bucket").remove_sockets()
+            Seaweed(
+                tmp_path, tmp_path / "log", port, ("id", "secret"), ("id", "secret"), "bucket"
+            ).remove_sockets()
             assert (mine.exists(), other.exists()) == (False, True)
         finally:
             other.unlink()
