@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 from sqlalchemy import text
+from typer.testing import CliRunner
 
+from latentfarm.cli.app import app
 from latentfarm.client_http import error_of
-from latentfarm.errors import ErrorClass, OverQuota
+from latentfarm.errors import ErrorClass, InvalidInput, OverQuota
 from latentfarm.quotas import PIXEL_BYTES, TEXT_BYTES
 from latentfarm.repository import quota_rows
 from tests.integration.serving import Puppet, serve
@@ -209,6 +211,31 @@ def test_who_has_no_quotas_is_not_counted(http: httpx.Client, repository: Reposi
     assert (shown["cost_today"], shown["cost_in_flight"], shown["storage_bytes"]) == (None, None, None)
     counted = repository.transact(lambda c: c.execute(text("SELECT cost FROM jobs")).scalars().all())
     assert counted == [None]
+
+
+def test_commands_set_and_show_them(http: httpx.Client) -> None:
+    def ran(*arguments: str) -> str:
+        done = CliRunner().invoke(
+            app, ["tenants", *arguments, "--api", str(http.base_url)], catch_exceptions=False
+        )
+        assert done.exit_code == 0, done.output
+        return done.output
+
+    given = (
+        "--max-cost-in-flight",
+        "2.5",
+        "--max-cost-per-day",
+        "1000",
+        "--max-storage-bytes",
+        "500000000000",
+    )
+    shown = ran("set", "a", *given)
+    assert "0 of 2.5 megapixel-steps" in shown
+    assert "0 of 500000000000 bytes" in ran("show", "a")
+    assert "storage" not in ran("set", "a", "--max-storage-bytes", "none")
+    for bad in (["--max-cost-per-day", "much"], ["--max-cost-per-day", "-1"], ["--max-storage-bytes", "1.5"]):
+        with pytest.raises(InvalidInput):
+            ran("set", "a", *bad)
 
 
 def test_openai_clients_are_told_in_their_words(http: httpx.Client) -> None:
