@@ -136,7 +136,12 @@ def file_name(image: Image) -> str:
 
 
 def inputs_of(job: Job) -> dict[str, Any]:
-    """The inputs that make a job's images again: what it was asked for, and what was decided for it."""
+    """The inputs that make a job's images again: what it was asked for, and what was decided for it.
+
+    None of a job whose spec is there no more.
+    """
+    if "prompt" not in job.spec:
+        return {}
     own = {"num_images": job.num_images, "seed": job.seed, "lane": job.lane.value, "priority": job.priority}
     kept = {"keep_latents": job.keep_latents, "retain_days": job.retain_days, "metadata": job.metadata}
     spec = RenderSpec.model_validate({**job.spec, **own, **kept})

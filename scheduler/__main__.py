@@ -10,6 +10,7 @@ from latentfarm.database import SOON_S, connect
 from latentfarm.datasets import Datasets
 from latentfarm.ids import new_id
 from latentfarm.logs import configure, get_logger
+from latentfarm.prediction_events import predictor
 from latentfarm.registry import load_registry
 from latentfarm.repository.facade import Repository
 from latentfarm.settings import Settings
@@ -52,7 +53,13 @@ def main() -> None:
     telling = connect(
         settings.database_url, pool=DELIVERIES, application="latentfarm deliverer", answer_s=SOON_S
     )
-    deliverer = Deliverer(Repository(telling), Sender(), settings.database_url, api_url=settings.api_url)
+    deliverer = Deliverer(
+        Repository(telling),
+        Sender(),
+        settings.database_url,
+        api_url=settings.api_url,
+        predict=predictor(settings, registry),
+    )
     deliverer.start()
     duties = Duties(repository, broker, store, settings)
     sweepers = [

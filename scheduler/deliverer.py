@@ -6,10 +6,10 @@ import json
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -26,10 +26,13 @@ from latentfarm.webhooks.signing import headers, new_secret
 from latentfarm.webhooks.slots import Slots
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sqlalchemy import Connection
 
     from latentfarm.repository.facade import Repository
     from latentfarm.webhooks.hook import Post, Waiting
+    from latentfarm.webhooks.told import Told
 
 LOOK_S = 1.0
 """Seconds after which is looked for what is due, whether a notification came or not."""
@@ -61,6 +64,7 @@ class Deliverer(threading.Thread):
     Args:
         sender: the guarded way out; tests have one that may reach a server of their own.
         api_url: for links in payloads.
+        predict: writes predictions of Replicate's API.
     """
 
     def __init__(
@@ -72,6 +76,7 @@ class Deliverer(threading.Thread):
         api_url: str,
         terms: Terms | None = None,
         slots: Slots | None = None,
+        predict: Callable[[Told], dict[str, Any]] | None = None,
     ) -> None:
         super().__init__(name="deliverer", daemon=True)
         self._repository = repository
@@ -79,6 +84,7 @@ class Deliverer(threading.Thread):
         self._api_url = api_url
         self._terms = terms or Terms()
         self._slots = slots or Slots()
+        self._predict = predict
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._stopping = threading.Event()
@@ -161,7 +167,7 @@ class Deliverer(threading.Thread):
             self._wake.set()
 
     def _try(self, post: Post) -> Answer:
-        made = FORMATS[post.format].render(post.told) if post.format in FORMATS else None
+        made = self._words(post)
         if made is None:
             return Answer(None, f"this release has no words for {post.format}")
         body = json.dumps(made[1], separators=(",", ":"))
@@ -170,6 +176,12 @@ class Deliverer(threading.Thread):
         typed = {"Content-Type": "application/json", "Content-Length": str(len(data))}
         patience = Patience(time.monotonic() + self._terms.try_s, self._terms.try_s)
         return self._sender.post(post.url, data, typed | signed, patience)
+
+    def _words(self, post: Post) -> tuple[str, dict[str, Any]] | None:
+        form = FORMATS.get(post.format)
+        if form is None or (form.wants_picture and self._predict is None):
+            return None
+        return form.render(replace(post.told, predict=self._predict))
 
     def _record(self, connection: Connection, post: Post, answer: Answer, took_s: float) -> None:
         entry = {

@@ -19,6 +19,8 @@ from api.replicate.requests import PredictionRequest
 from api.replicate.translation import naming_inputs, to_spec
 from latentfarm import strict_json
 from latentfarm.errors import InvalidInput, NotSupported
+from latentfarm.webhooks.replicate import PARTS
+from latentfarm.webhooks.wish import JobWebhook
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,8 +93,10 @@ class Creating:
     def _answer(self, entry: ModelEntry) -> Response:
         use, tenant = self._use, self._tenant
         given = {name: own_file(value, self._request) for name, value in self._body.input.items()}
+        webhook = webhook_of(self._body)
         with naming_inputs():
-            submitted = use.farm.submit(to_spec(given, entry), tenant=tenant, key=self._key)
+            spec = to_spec(given, entry).model_copy(update={"webhook": webhook} if webhook else {})
+            submitted = use.farm.submit(spec, tenant=tenant, key=self._key)
         teller = telling.teller_of(use, self._request)
         headers = {"Idempotency-Replayed": "true"} if submitted.replayed else {}
         fresh = _json(telling.accepted(use, teller, submitted.job_id, tenant=tenant), headers)
@@ -115,10 +119,21 @@ def refuse_unbuilt(body: PredictionRequest) -> None:
         raise NotSupported("stream", "images do not come in pieces", "false, or leave it out")
     if body.webhook_completed is not None:
         raise NotSupported("webhook_completed", "webhook has taken its place", "leave it out")
-    if body.webhook is not None:
-        raise NotSupported("webhook", "is not built yet", "leave it out")
-    if body.webhook_events_filter is not None:
-        raise InvalidInput("webhook_events_filter", "has no meaning without webhook", "with webhook")
+
+
+def webhook_of(body: PredictionRequest) -> JobWebhook | None:
+    """Whom the prediction is to tell.
+
+    Raises:
+        InvalidInput: a filter without a URL.
+    """
+    if body.webhook is None:
+        if body.webhook_events_filter is not None:
+            raise InvalidInput("webhook_events_filter", "has no meaning without webhook", "with webhook")
+        return None
+    parts = body.webhook_events_filter or PARTS
+    events = tuple(dict.fromkeys(event for part in parts for event in PARTS[part]))
+    return JobWebhook.model_validate({"url": body.webhook, "events": events, "format": "replicate"})
 
 
 def _ended(use: Services, teller: Teller, job_id: UUID, tenant: str, headers: dict[str, str]) -> Response:

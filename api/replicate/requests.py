@@ -7,13 +7,14 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, WithJsonSc
 from latentfarm.foreign_samplers import NAMES
 from latentfarm.references import Picture
 from latentfarm.spec import MAX_PROMPT_CHARS, Steps, StrictModel
+from latentfarm.webhooks.wish import MOST_URL
 
 MOST_OUTPUTS = 10
 Scheduler = Annotated[
     str, StringConstraints(max_length=64), WithJsonSchema({"type": "string", "enum": list(NAMES)})
 ]
 Event = Literal["start", "output", "logs", "completed"]
-Url = Annotated[str, StringConstraints(max_length=2_048)]
+Url = Annotated[str, StringConstraints(min_length=1, max_length=MOST_URL)]
 
 
 class PredictionRequest(StrictModel):
@@ -32,10 +33,15 @@ class PredictionRequest(StrictModel):
     input: dict[str, Any] = Field(
         max_length=100, description="As `PredictionInput`, and beside it any field of a spec."
     )
-    webhook: Url | None = Field(None, description="Where to tell.")
+    webhook: Url | None = Field(
+        None,
+        description="Where to tell: an https URL on port 443 of a public server. Signed with the default secret.",
+    )
     webhook_completed: Url | None = Field(None, description="Not supported; `webhook` has taken its place.")
     webhook_events_filter: tuple[Event, ...] | None = Field(
-        None, max_length=4, description="Of what the webhook is to tell."
+        None,
+        max_length=4,
+        description="Of what the webhook is to tell, all of it when absent or empty. Outputs and logs come with the end.",
     )
     stream: bool | None = Field(None, description="`true` is refused: images do not come in pieces.")
 

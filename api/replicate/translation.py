@@ -44,6 +44,8 @@ def naming_inputs() -> Iterator[None]:
         yield
     except InvalidInput as error:
         first = error.field.split(".", maxsplit=1)[0]
+        if first == "webhook":
+            raise type(error)("webhook", error.message, error.allowed) from error
         if first not in RenderSpec.model_fields or first == "model":
             raise
         raise type(error)(_named(error.field), error.message, error.allowed) from error

@@ -12,16 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
 
-from latentfarm.repository import webhooks
+from latentfarm.predictions import MOST_SHOWN
+from latentfarm.repository import reading, webhooks
 from latentfarm.webhooks.formats import FORMATS
 from latentfarm.webhooks.hook import Post, Waiting
-from latentfarm.webhooks.told import Told
+from latentfarm.webhooks.told import ENDS, Told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from uuid import UUID
 
     from sqlalchemy import Connection, Row
+
+    from latentfarm.records import Image
 
 LOGGED = 20
 """Tries of one delivery that are kept."""
@@ -56,7 +59,7 @@ _CLAIM = text("""
 """)
 
 _POSTS = text("""
-    SELECT d.id, d.tenant, d.target, d.webhook_id, d.claims, d.tries, coalesce(d.url, w.url) AS url, d.format,
+    SELECT d.id, d.tenant, d.target, d.job_id, d.webhook_id, d.claims, d.tries, coalesce(d.url, w.url) AS url, d.format,
            d.event, d.created_at, d.facts, w.secret, CASE WHEN w.old_until > now() THEN w.old_secret END AS old_secret,
            CASE WHEN d.format = ANY (CAST(:pictured AS text[])) THEN (
                SELECT s.body FROM jobs j JOIN specs s ON s.id = j.spec_id WHERE j.id = d.job_id) END AS picture
@@ -128,7 +131,14 @@ def claim(
     orphans = [row.id for row in rows if row.url is None]
     if orphans:
         connection.execute(_ORPHANED, {"ids": orphans})
-    return [_post(row, api_url) for row in rows if row.url is not None]
+    return [_post(row, api_url, _images(connection, row)) for row in rows if row.url is not None]
+
+
+def _images(connection: Connection, row: Row[Any]) -> tuple[Image, ...]:
+    """Those that a prediction shows; none for other formats, or before the end."""
+    if row.picture is None or row.event not in ENDS:
+        return ()
+    return tuple(reading.images(connection, row.job_id, limit=MOST_SHOWN))
 
 
 def _posts(connection: Connection, ids: Sequence[UUID]) -> Sequence[Row[Any]]:
@@ -181,7 +191,8 @@ def _record(connection: Connection, post: Post, entry: dict[str, Any], state: st
     return connection.execute(_END, values).first() is not None
 
 
-def _post(row: Row[Any], api_url: str) -> Post:
+def _post(row: Row[Any], api_url: str, images: tuple[Image, ...]) -> Post:
+    told = Told(row.id, row.event, row.created_at, row.facts, api_url, row.picture, row.tenant, images)
     return Post(
         waiting=Waiting(row.id, row.tenant, row.target),
         webhook_id=row.webhook_id,
@@ -189,6 +200,6 @@ def _post(row: Row[Any], api_url: str) -> Post:
         tries=row.tries,
         url=row.url,
         format=row.format,
-        told=Told(row.id, row.event, row.created_at, row.facts, api_url, row.picture),
+        told=told,
         signers=(row.secret,) if row.old_secret is None else (row.secret, row.old_secret),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from latentfarm.webhooks import native, openai
+from latentfarm.webhooks import native, openai, replicate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,13 +18,18 @@ class Format:
     """One way to tell of an event.
 
     Attributes:
-        render: gives type and JSON body, the same for the same event; None: it has no words for this one, and
-            nothing is sent. Called when the event happens, for the type, and for each try.
-        wants_picture: whether `Told.picture` is filled in when it is sent.
+        render: gives type and JSON body, the same for the same event but for links, which are made for each try;
+            None: it has no words for this one, and nothing is sent. Called when the event happens, for the type, and
+            for each try.
+        wants_picture: whether `Told.picture` and what follows it are filled in when it is sent.
     """
 
     render: Callable[[Told], tuple[str, dict[str, Any]] | None]
     wants_picture: bool = False
 
 
-FORMATS = {"native": Format(native.render), "openai": Format(openai.render)}
+FORMATS = {
+    "native": Format(native.render),
+    "openai": Format(openai.render),
+    "replicate": Format(replicate.render, wants_picture=True),
+}

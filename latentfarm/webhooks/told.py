@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid5
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
+
+    from latentfarm.records import Image
 
 STARTED = "job.running"
 REFUSED = "dataset.rejected"
@@ -32,6 +35,9 @@ class Told:
             have had is null.
         api_url: where clients find the API.
         picture: `RenderSpec.picture` of the job, prompts and all; for formats that want it, while the job is kept.
+        tenant: whose job it is.
+        images: the first ones of a job that has ended; for those formats.
+        predict: writes the prediction of Replicate's API; for those formats, when it is sent.
     """
 
     id: UUID
@@ -40,6 +46,9 @@ class Told:
     job: dict[str, Any]
     api_url: str = ""
     picture: dict[str, Any] | None = field(default=None, repr=False)
+    tenant: str = ""
+    images: tuple[Image, ...] = ()
+    predict: Callable[[Told], dict[str, Any]] | None = field(default=None, repr=False)
 
 
 def wanted(event: str, events: tuple[str, ...]) -> bool:

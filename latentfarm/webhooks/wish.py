@@ -40,5 +40,7 @@ class JobWebhook(BaseModel):
         " when absent.",
     )
     format: FormatName = Field(
-        "native", description="Words of the payload: `native`; `openai` tells of datasets alone, as batches."
+        "native",
+        description="Words of the payload: `native`; `openai` tells of datasets alone, as batches; `replicate` of jobs of"
+        " kind `single` alone, as predictions, prompts and all.",
     )

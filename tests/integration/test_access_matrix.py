@@ -17,6 +17,7 @@ from latentfarm.api_keys import Scope, written
 from latentfarm.key_ring import KeyRing
 from tests.integration.asking import BIRDS
 from tests.integration.batching import canary_batch
+from tests.integration.door_rows import DOOR_ROWS
 from tests.integration.pictures import RED
 from tests.integration.serving import Puppet, serve
 
@@ -57,7 +58,6 @@ class Row:
     fill: dict[str, str] = field(default_factory=dict)
 
 
-OF_TINY = {"owner": "latentfarm", "model": "tiny"}
 ROWS = {
     "post /v1/jobs": Row(Scope.SUBMIT, 202, {"prompt": "x", "lane": "bulk"}),
     "get /v1/jobs": Row(Scope.READ, 200),
@@ -89,28 +89,6 @@ ROWS = {
     # Without a worker they wait for as long as they may; nobody edits without a picture.
     "post /v1/images/generations": Row(Scope.SUBMIT, 504, {"prompt": "x"}),
     "post /v1/images/edits": Row(Scope.SUBMIT, 400, {}),
-    "post /replicate/v1/predictions": Row(
-        Scope.SUBMIT, 201, {"model": "latentfarm/tiny", "input": {"prompt": "x", "lane": "bulk"}}
-    ),
-    "get /replicate/v1/predictions": Row(Scope.READ, 200),
-    "get /replicate/v1/predictions/{job_id}": Row(Scope.READ, 200),
-    "post /replicate/v1/predictions/{job_id}/cancel": Row(Scope.CANCEL, 200),
-    "get /replicate/v1/models": Row(Scope.READ, 200),
-    "get /replicate/v1/models/{owner}/{model}": Row(Scope.READ, 200, fill=OF_TINY),
-    "get /replicate/v1/models/{owner}/{model}/versions": Row(Scope.READ, 200, fill=OF_TINY),
-    "get /replicate/v1/models/{owner}/{model}/versions/{version}": Row(
-        Scope.READ, 404, fill={**OF_TINY, "version": "0"}
-    ),
-    "post /replicate/v1/models/{owner}/{model}/predictions": Row(
-        Scope.SUBMIT, 201, {"input": {"prompt": "x", "lane": "bulk"}}, fill=OF_TINY
-    ),
-    # The request of this test is no form.
-    "post /replicate/v1/files": Row(Scope.SUBMIT, 415, {}),
-    "get /replicate/v1/files": Row(Scope.READ, 200),
-    "get /replicate/v1/files/{upload_id}": Row(Scope.READ, 200),
-    "delete /replicate/v1/files/{upload_id}": Row(Scope.SUBMIT, 204),
-    "get /replicate/v1/outputs/{token}/{file}": Row(None, 403, fill={"token": "x", "file": "out-0.png"}),
-    "post /huggingface/models/{model}": Row(Scope.SUBMIT, 504, {"inputs": "x"}, fill={"model": "tiny"}),
     "post /v1/files": Row(Scope.SUBMIT, 400, {}),
     "get /v1/files": Row(Scope.READ, 200),
     "get /v1/files/{file_id}": Row(Scope.READ, 200),
@@ -147,6 +125,7 @@ ROWS = {
     "get /healthz": Row(None, 200),
     "get /readyz": Row(None, 200),
 }
+ROWS |= {name: Row(*fields) for name, fields in DOOR_ROWS.items()}
 KEPT = """
     SELECT (SELECT jsonb_agg(to_jsonb(j) ORDER BY j.id) FROM jobs j WHERE j.tenant = 'owner'),
            (SELECT jsonb_agg(to_jsonb(d) ORDER BY d.id) FROM datasets d WHERE d.tenant = 'owner'),

@@ -40,6 +40,7 @@ def test_the_routes_are_those_that_were_promised(document: dict[str, Any]) -> No
         "get /replicate/v1/files/{upload_id}",
         "delete /replicate/v1/files/{upload_id}",
         "get /replicate/v1/outputs/{token}/{file}",
+        "get /replicate/v1/webhooks/default/secret",
         "post /huggingface/models/{model}",
     }
 
@@ -59,6 +60,7 @@ def test_every_field_is_described(document: dict[str, Any]) -> None:
         "VersionPage",
         "ReplicateFile",
         "ReplicateFiles",
+        "WebhookSecret",
         "InferenceRequest",
         "InferenceParameters",
         "InferenceError",

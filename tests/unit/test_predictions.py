@@ -12,16 +12,21 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import SecretStr
 
 from api.replicate.translation import to_spec
 from latentfarm.model_versions import version_of
+from latentfarm.prediction_events import job_of, predict, predictor
 from latentfarm.predictions import MOST_SHOWN, UNREGISTERED, PredictionView, Teller, inputs_of
 from latentfarm.records import Image, Job, ObjectRef
 from latentfarm.registry import load_registry
+from latentfarm.settings import Settings
 from latentfarm.signed_links import Linked, LinkSigner
 from latentfarm.spec import RenderSpec
 from latentfarm.states import JobState, RenderState, Stage
 from latentfarm.validation import complete
+from latentfarm.webhooks import replicate
+from latentfarm.webhooks.told import STARTED, Told
 
 REGISTRY = load_registry(Path(__file__).resolve().parents[2] / "models" / "models.toml")
 SIGNER = LinkSigner(b"secret")
@@ -129,6 +134,60 @@ def test_its_inputs_make_the_same_images_again(fields: dict[str, Any]) -> None:
     entry = REGISTRY.get("tiny")
     asked = RenderSpec.model_validate({"prompt": "a", "seed": 7, "num_images": 2, **fields})
     assert complete(to_spec(inputs_of(record), entry), entry) == complete(asked, entry)
+
+
+def event(name: str, **facts: Any) -> Told:
+    given = {
+        "id": str(uuid.UUID(int=5)),
+        "kind": "single",
+        "state": name.removeprefix("job."),
+        "model": "tiny",
+        "lane": "interactive",
+        "priority": 0,
+        "seed": 7,
+        "num_images": 2,
+        "failed": 0,
+        "metadata": {},
+        "dataset": None,
+        "created_at": "2026-05-01T00:00:00+00:00",
+        "started_at": "2026-05-01T00:00:01+00:00",
+        "finished_at": None if name == STARTED else "2026-05-01T00:00:03.5+00:00",
+    }
+    return Told(uuid.UUID(int=1), name, BEGUN, {**given, **facts}, picture=job().spec, tenant="acme")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        (STARTED, "start"),
+        ("job.succeeded", "completed"),
+        ("job.failed", "completed"),
+        ("job.cancelled", "completed"),
+    ],
+)
+def test_an_event_is_told_as_a_prediction(name: str, kind: str) -> None:
+    assert replicate.render(event(name)) == (kind, {})
+    written = dataclasses.replace(event(name), predict=lambda one: {"of": one.event})
+    assert replicate.render(written) == (kind, {"of": name})
+
+
+def test_of_what_is_no_prediction_nothing_is_told() -> None:
+    assert replicate.render(event("job.succeeded", kind="dataset")) is None
+    assert replicate.render(event("job.succeeded", kind="refine")) is None
+    assert replicate.render(event("dataset.rejected")) is None
+
+
+def test_the_prediction_of_an_event_is_that_of_its_job() -> None:
+    ended = dataclasses.replace(event("job.succeeded"), images=(image(0), image(1)))
+    assert TELLER.tell(job_of(ended), list(ended.images), NOW) == told(job(), image(0), image(1))
+    started = TELLER.tell(job_of(event(STARTED)), [], NOW)
+    assert (started.status, started.output, started.completed_at) == ("processing", None, None)
+    removed = predict(TELLER, dataclasses.replace(event("job.succeeded"), picture=None))
+    assert (removed["status"], removed["input"], removed["output"]) == ("succeeded", {}, None)
+
+
+def test_without_a_bucket_nobody_writes_predictions() -> None:
+    assert predictor(Settings(s3_secret_access_key=SecretStr("")), REGISTRY) is None
 
 
 @given(st.uuids(), st.integers(0, 2**32 - 1), st.text("abc._-09", max_size=64), st.integers(0, 2**40))
