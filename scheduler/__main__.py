@@ -11,7 +11,7 @@ from latentfarm.datasets import Datasets
 from latentfarm.ids import new_id
 from latentfarm.logs import configure, get_logger
 from latentfarm.prediction_events import predictor
-from latentfarm.registry import load_registry
+from latentfarm.registry import Registry, load_registry
 from latentfarm.repository.facade import Repository
 from latentfarm.settings import Settings
 from latentfarm.storage import S3Store
@@ -49,17 +49,7 @@ def main() -> None:
     datasets = Datasets(repository, store, registry, new_id, settings.retain_days or None)
     arrivals = Arrivals(repository, store, datasets)
     arrivals.start()
-    # Of its own: many receivers that answer at once must not take connections from dispatch.
-    telling = connect(
-        settings.database_url, pool=DELIVERIES, application="latentfarm deliverer", answer_s=SOON_S
-    )
-    deliverer = Deliverer(
-        Repository(telling),
-        Sender(),
-        settings.database_url,
-        api_url=settings.api_url,
-        predict=predictor(settings, registry),
-    )
+    deliverer = _deliverer(settings, registry)
     deliverer.start()
     duties = Duties(repository, broker, store, settings)
     sweepers = [
@@ -76,8 +66,16 @@ def main() -> None:
     for thread in (dispatcher, deliverer, *sweepers):
         thread.join(timeout=5)
     broker.close()
-    telling.dispose()
+    deliverer.close()
     engine.dispose()
+
+
+def _deliverer(settings: Settings, registry: Registry) -> Deliverer:
+    """With connections of its own: many receivers that answer at once must not take any from dispatch."""
+    url = settings.database_url
+    telling = connect(url, pool=DELIVERIES, application="latentfarm deliverer", answer_s=SOON_S)
+    predict = predictor(settings, registry)
+    return Deliverer(Repository(telling), Sender(), url, api_url=settings.api_url, predict=predict)
 
 
 if __name__ == "__main__":

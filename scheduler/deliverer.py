@@ -17,7 +17,7 @@ from latentfarm.database import CHANNEL_DELIVERIES
 from latentfarm.inputs.egress import Patience
 from latentfarm.listening import Listener
 from latentfarm.logs import get_logger
-from latentfarm.repository import delivering, webhooks
+from latentfarm.repository import delivering, outgoing, webhooks
 from latentfarm.webhooks.formats import FORMATS
 from latentfarm.webhooks.hook import Reason
 from latentfarm.webhooks.plan import DELAYS_S, delay_s
@@ -40,6 +40,8 @@ AWAY_S = 1.0
 TRY_S = 15.0
 """Seconds that a receiver has for its answer."""
 DAY_S = 86_400.0
+SPREAD = 200
+"""Events of which deliveries are made in one transaction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,13 @@ class Deliverer(threading.Thread):
         self._stopping.set()
         self._wake.set()
 
+    def close(self) -> None:
+        """Gives up its connections, once it has ended."""
+        self._repository.engine.dispose()
+
     def _look(self) -> None:
+        while self._repository.transact(partial(outgoing.spread, limit=SPREAD)) == SPREAD:
+            pass
         with self._lock:
             free = self._slots.free
         if free <= 0:

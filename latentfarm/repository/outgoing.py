@@ -1,4 +1,4 @@
-"""What receivers are to be told of an event, written in the transaction in which it happens."""
+"""What receivers are to be told of an event: written in the transaction in which it happens, and addressed afterwards."""
 
 from __future__ import annotations
 
@@ -11,30 +11,22 @@ from latentfarm.database import CHANNEL_DELIVERIES, notify
 from latentfarm.ids import new_id
 from latentfarm.inputs.target import read_target
 from latentfarm.webhooks.formats import FORMATS
-from latentfarm.webhooks.told import REFUSED, STARTED, Told, default_id, wanted
+from latentfarm.webhooks.told import REFUSED, Told, default_id, wanted
 
 if TYPE_CHECKING:
     from uuid import UUID
 
     from sqlalchemy import Connection, RowMapping
 
-_HEEDED_BY = (
-    "SELECT FROM webhooks w WHERE w.tenant = jobs.tenant AND w.url IS NOT NULL AND w.disabled_at IS NULL"
-)
-#: For RETURNING of statements on `jobs`: whether anybody may have to be told. Costs no round trip where nobody has.
-HEARD = f"(jobs.webhook IS NOT NULL OR EXISTS ({_HEEDED_BY})) AS heard"
-#: The same of starts, which few want to hear of.
-HEARD_OF_START = f"""
-    (jobs.webhook -> 'events' ? '{STARTED}' OR EXISTS ({_HEEDED_BY} AND '{STARTED}' = ANY (w.events))) AS heard
-"""
+# A function of its owner: whoever ends jobs, workers among them, need not read whose they are, or who wants to hear.
+#: For RETURNING of statements on `jobs`: whether anybody wants to be told. Costs no round trip where nobody does.
+HEARD = "heard(jobs.id, :event) AS heard"
 
-_JOB = text("""
-    SELECT j.tenant, j.webhook, now() AS at, jsonb_build_object(
-        'id', j.id, 'kind', j.kind, 'state', j.state, 'model', j.model, 'lane', j.lane, 'priority', j.priority,
-        'seed', j.seed, 'num_images', j.num_images, 'failed', j.failed, 'metadata', j.user_metadata,
-        'dataset', d.name, 'created_at', j.created_at, 'started_at', j.started_at,
-        'finished_at', j.finished_at) AS facts
-    FROM jobs j LEFT JOIN datasets d ON d.id = j.id WHERE j.id = :id
+_TELL = text("SELECT tell(:id, :event)")
+
+_TAKE = text("""
+    DELETE FROM news WHERE id IN (SELECT id FROM news ORDER BY id FOR UPDATE SKIP LOCKED LIMIT :limit)
+    RETURNING id, job_id, event, tenant, webhook, at, facts
 """)
 
 # Datasets whose manifest was refused, and that have no job. Dry runs are nobody's news.
@@ -57,9 +49,20 @@ _ADD = text("""
 """)
 
 
-def write(connection: Connection, job_id: UUID, event: str) -> int:
-    """Writes a delivery for everybody who wants to be told, and wakes who sends them; returns how many."""
-    return _write(connection, connection.execute(_JOB, {"id": job_id}).mappings().one(), job_id, event)
+def write(connection: Connection, job_id: UUID, event: str) -> None:
+    """Writes down what has happened to a job in this transaction, for whoever sends it, and wakes that one.
+
+    Only what has happened can be written: `event` must be that of the job's state.
+    """
+    connection.execute(_TELL, {"id": job_id, "event": event})
+
+
+def spread(connection: Connection, *, limit: int) -> int:
+    """Makes deliveries of what was written down, for everybody who wants to be told; returns of how many events."""
+    found = connection.execute(_TAKE, {"limit": limit}).mappings().all()
+    for row in sorted(found, key=lambda one: int(one["id"])):
+        _write(connection, row, row["job_id"], row["event"])
+    return len(found)
 
 
 def write_refusal(connection: Connection, dataset_id: UUID) -> int:

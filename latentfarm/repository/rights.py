@@ -92,8 +92,12 @@ RIGHTS = {
     ),
 }
 SEQUENCES = ("outbox_id_seq",)
-FUNCTIONS = ("forget_objects(bigint[], integer[])",)
-"""Run as their owner: what a grant on the table would be too wide for."""
+FUNCTIONS = {
+    "forget_objects(bigint[], integer[])": "quotas",
+    "heard(uuid, text)": "news",
+    "tell(uuid, text)": "news",
+}
+"""Run as their owner: what a grant on the table would be too wide for. Each with a table that came with it."""
 
 _KNOWN = text("""
     SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'public'
@@ -136,7 +140,9 @@ def _grants(known: Iterable[tuple[str, str]]) -> Iterator[str]:
                 yield f"GRANT {privilege} ({column}) ON {table} TO {{}}"
     if "quotas" in tables:
         yield from (f"GRANT USAGE ON SEQUENCE {sequence} TO {{}}" for sequence in SEQUENCES)
-        yield from (f"GRANT EXECUTE ON FUNCTION {function} TO {{}}" for function in FUNCTIONS)
+    for function, table in FUNCTIONS.items():
+        if table in tables:
+            yield f"GRANT EXECUTE ON FUNCTION {function} TO {{}}"
 
 
 def _make(connection: Connection, role: str, password: str) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy import text
 
 from latentfarm.database import CHANNEL_EVENTS, notify
 from latentfarm.repository import outgoing
-from latentfarm.repository.outgoing import HEARD, HEARD_OF_START
+from latentfarm.repository.outgoing import HEARD
 from latentfarm.states import JobState, Lane, final_job_state
 from latentfarm.webhooks.told import STARTED
 
@@ -72,12 +72,13 @@ def settle(connection: Connection, ended: Mapping[UUID, tuple[int, int]]) -> lis
 def end_job(connection: Connection, job_id: UUID, *, cancelled: bool, failed: int) -> bool:
     """Sets a job's final state and writes its last event; False when it had ended before."""
     state = final_job_state(cancelled=cancelled, failed=failed)
-    ended = connection.execute(_END, {"id": job_id, "state": state.value}).first()
+    event = f"job.{state.value}"
+    ended = connection.execute(_END, {"id": job_id, "state": state.value, "event": event}).first()
     if ended is None:
         return False
-    add_event(connection, job_id, f"job.{state.value}", {"state": state.value, "failed": failed})
+    add_event(connection, job_id, event, {"state": state.value, "failed": failed})
     if ended.heard:
-        outgoing.write(connection, job_id, f"job.{state.value}")
+        outgoing.write(connection, job_id, event)
     return True
 
 
@@ -110,7 +111,7 @@ def mark_started(connection: Connection, jobs: Iterable[UUID]) -> None:
     jobs = set(jobs)
     if not jobs:
         return
-    for job_id, heard in connection.execute(_START, {"ids": sorted(jobs)}).all():
+    for job_id, heard in connection.execute(_START, {"ids": sorted(jobs), "event": STARTED}).all():
         add_event(connection, job_id, STARTED, {"state": JobState.RUNNING.value})
         if heard:
             outgoing.write(connection, job_id, STARTED)
@@ -120,5 +121,5 @@ _START = text(f"""
     WITH locked AS (SELECT id FROM jobs WHERE id = ANY (CAST(:ids AS uuid[])) AND state = 'queued'
                     ORDER BY id FOR UPDATE)
     UPDATE jobs SET state = 'running', started_at = now() FROM locked
-    WHERE jobs.id = locked.id AND jobs.state = 'queued' RETURNING jobs.id, {HEARD_OF_START}
+    WHERE jobs.id = locked.id AND jobs.state = 'queued' RETURNING jobs.id, {HEARD}
 """)  # noqa: S608 - no input in it

@@ -1,6 +1,6 @@
 """Webhooks: who is told of the end of jobs, and what was sent to whom."""
 
-from sqlalchemy import Column, DateTime, Index, Integer, SmallInteger, Table, Text, text
+from sqlalchemy import BigInteger, Column, DateTime, Identity, Index, Integer, SmallInteger, Table, Text, text
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
 
 from latentfarm.tables.naming import created_at, metadata
@@ -31,7 +31,20 @@ webhooks = Table(
     Index("ix_webhooks_tenant", "tenant", "id"),
 )
 
-#: Written in the transaction in which the event happens.
+#: Written in the transaction in which the event happens, where somebody wants to hear of it; soon made deliveries of.
+news = Table(
+    "news",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("job_id", UUID(as_uuid=True), nullable=False),
+    Column("event", Text, nullable=False, comment="job.succeeded, ..."),
+    Column("tenant", Text, nullable=False),
+    Column("webhook", JSONB, comment="that the job named itself"),
+    Column("at", _TIME, nullable=False, server_default=text("now()")),
+    Column("facts", JSONB, nullable=False, comment="of the job when it happened; no prompts"),
+)
+
+#: What is sent, and how that went.
 deliveries = Table(
     "deliveries",
     metadata,

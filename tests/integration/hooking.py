@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import text
 
 from latentfarm.ids import new_id
-from latentfarm.repository import claiming, finishing
+from latentfarm.repository import claiming, finishing, outgoing
 from latentfarm.spec import RenderSpec
 from latentfarm.webhook_desk import WebhookDesk
 from tests.integration.test_repository import dispatch_all, done, register
@@ -43,6 +43,12 @@ def claim(repository: Repository) -> list[Claimed]:
 def finish(repository: Repository, claimed: list[Claimed]) -> None:
     """Ends them well."""
     repository.transact(lambda c: finishing.finish(c, done(claimed)))
+    spread(repository)
+
+
+def spread(repository: Repository) -> None:
+    """Addresses what was written down, as a deliverer does at each look."""
+    repository.transact(lambda c: outgoing.spread(c, limit=1_000))
 
 
 def run(repository: Repository, tenant: str = "t", n: int = 1, **fields: Any) -> UUID:
@@ -54,6 +60,7 @@ def run(repository: Repository, tenant: str = "t", n: int = 1, **fields: Any) ->
 
 def rows(repository: Repository, what: str = "*", tenant: str = "t") -> list[Any]:
     """What is kept of deliveries, oldest first."""
+    spread(repository)
     statement = text(f"SELECT {what} FROM deliveries WHERE tenant = :tenant ORDER BY id")
     return list(repository.transact(lambda c: c.execute(statement, {"tenant": tenant}).all()))
 

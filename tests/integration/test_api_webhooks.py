@@ -15,6 +15,7 @@ from latentfarm import Client
 from latentfarm.cli.app import app
 from latentfarm.errors import Conflict, InvalidInput, NotFound
 from latentfarm.repository.webhooks import MOST
+from tests.integration.hooking import spread
 from tests.integration.https_server import LOOPBACK, HttpsServer, fetcher
 from tests.integration.receivers import Receiver, sender, until
 from tests.integration.serving import Puppet, serve
@@ -163,6 +164,7 @@ def test_deliveries_come_in_pages(
     puppet = Puppet(repository, store)
     jobs = [client.submit(SPEC).id for _ in range(5)]
     puppet.show(puppet.claim())
+    spread(repository)
     found = [one.job for one in client.webhooks.deliveries(name, limit=2)]
     assert sorted(found) == sorted(jobs)
     assert run(client, "deliveries", name, "-n", "3").count("job.succeeded  due") == 3

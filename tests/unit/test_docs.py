@@ -67,7 +67,9 @@ def test_the_inventory_of_routes_is_that_of_the_running_application() -> None:
     assert page == routes_page()
     hidden = re.findall(r"`GET (\S+)` \| not in the document", page)
     assert hidden == ["/docs", "/docs/oauth2-redirect", "/openapi.json", "/redoc"]
-    assert re.findall(r"`(\w+ \S+)` \| none", page) == ["GET /healthz", "GET /readyz"]
+    # The link of an output is signed.
+    signed = "GET /replicate/v1/outputs/{token}/{file}"
+    assert re.findall(r"`(\w+ \S+)` \| none", page) == ["GET /healthz", "GET /readyz", signed]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
