@@ -32,13 +32,16 @@ AGAIN = dataclasses.replace(QUICK, plan=(600.0,))
 def test_410_disables_the_webhook_and_gives_up_what_is_due(
     repository: Repository, settings: Settings, receiver: Receiver, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    hook_id, _ = hook(repository, receiver, "/410")
+    hook_id, _ = hook(repository, receiver, "/410?a-token")
     run(repository)
     run(repository)
     with delivering(repository, settings, sender(receiver), slots=Slots(1, 1, 1)):
         until("disabled", lambda: desk(repository).get(hook_id, tenant="t").disabled_at is not None)
         until("given up", lambda: states(repository) == ["failed", "failed"])
     assert desk(repository).get(hook_id, tenant="t").disabled_reason == "gone"
+    told = capsys.readouterr()
+    assert "webhook_disabled" in told.out + told.err
+    assert "a-token" not in told.out + told.err, "URLs are not logged: they may hold secrets"
     assert len(receiver.got) == 1
     run(repository)
     assert len(rows(repository)) == 2, "nothing more is written for it"
@@ -176,3 +179,16 @@ def test_old_deliveries_are_forgotten(repository: Repository, receiver: Receiver
     repository.transact(lambda c: c.execute(text(old), {"id": rows(repository)[0].id}))
     assert repository.transact(lambda c: statements.forget(c, keep_s=86_400, limit=10)) == 1
     assert [row.id for row in rows(repository)] == [kept]
+
+
+def test_each_try_looks_a_name_up_once_and_believes_no_mixture(receiver: Receiver) -> None:
+    """Alternating DNS: what was public may lead inside at the next try, or beside a public address."""
+    answers = iter([[LOOPBACK], ["127.0.0.2"], [LOOPBACK, "169.254.169.254"], [], [LOOPBACK]])
+    out = sender(receiver, resolver=lambda *_: next(answers))
+    tries = [
+        out.post(receiver.url("/ok"), b"{}", {"Content-Length": "2"}, Patience(time.monotonic() + 9, 9))
+        for _ in range(5)
+    ]
+    assert [one.status for one in tries] == [200, None, None, None, 200]
+    assert [one.error for one in tries[1:4]] == ["pictures.example is not public"] * 3
+    assert len(receiver.got) == 2
