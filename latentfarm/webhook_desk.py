@@ -63,10 +63,12 @@ class WebhookDesk:
         Raises:
             NotFound: the tenant has none of that id.
         """
-        hook_id = _id(name, tenant)
-        if name == DEFAULT:
+        find = partial(webhooks.get, hook_id=_id(name, tenant), tenant=tenant)
+        found = self.repository.transact(find)
+        if found is None and name == DEFAULT:
             self._ensure_default(tenant)
-        return _found(self.repository.transact(partial(webhooks.get, hook_id=hook_id, tenant=tenant)), name)
+            found = self.repository.transact(find)
+        return _found(found, name)
 
     def change(self, name: str, wish: Mapping[str, Any], *, tenant: str) -> Hook:
         """Changes what is named of `url`, `events`, `format` and `enabled`.
@@ -104,11 +106,12 @@ class WebhookDesk:
 
     def default_secret(self, tenant: str) -> str:
         """What signs the webhooks that the tenant's jobs name; drawn when it is first asked for."""
-        self._ensure_default(tenant)
-        secret = self.repository.transact(partial(webhooks.default_secret, tenant=tenant))
+        find = partial(webhooks.default_secret, tenant=tenant)
+        secret = self.repository.transact(find)
         if secret is None:
-            raise NotFound("no default webhook")
-        return secret
+            self._ensure_default(tenant)
+            secret = self.repository.transact(find)
+        return _found(secret, DEFAULT)
 
     def deliveries(
         self, name: str, *, tenant: str, before: UUID, state: str | None, limit: int

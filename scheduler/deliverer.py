@@ -162,7 +162,7 @@ class Deliverer(threading.Thread):
         """One try, whatever comes of it."""
         started = time.monotonic()
         try:
-            answer = self._try(post)
+            answer = self._answer(post)
             took_s = time.monotonic() - started
             self._repository.transact(lambda c: self._record(c, post, answer, took_s))
         except SQLAlchemyError as error:
@@ -170,12 +170,17 @@ class Deliverer(threading.Thread):
             get_logger().warning(
                 "delivery_unrecorded", delivery=str(post.waiting.id), error=type(error).__name__
             )
-        except Exception:  # noqa: BLE001 - one delivery's defect must not take its slot for ever
-            get_logger().exception("delivery_failed", delivery=str(post.waiting.id))
         finally:
             with self._lock:
                 self._slots.leave(post.waiting, time.monotonic() - started)
             self._wake.set()
+
+    def _answer(self, post: Post) -> Answer:
+        try:
+            return self._try(post)
+        except Exception:  # noqa: BLE001 - a defect counts as a try: nothing would end this one else
+            get_logger().exception("delivery_failed", delivery=str(post.waiting.id))
+            return Answer(None, "the farm could not send it; its log says why")
 
     def _try(self, post: Post) -> Answer:
         made = self._words(post)

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import text
 
 from latentfarm.database import CHANNEL_DELIVERIES, notify
+from latentfarm.errors import InvalidInput
 from latentfarm.ids import new_id
 from latentfarm.inputs.target import read_target
+from latentfarm.logs import get_logger
 from latentfarm.webhooks.formats import FORMATS
 from latentfarm.webhooks.told import REFUSED, Told, default_id, wanted
 
@@ -91,19 +93,33 @@ def _for_hook(job: RowMapping, event: str, hook: RowMapping) -> dict[str, Any]:
 
 def _for_url(job: RowMapping, event: str, own: dict[str, Any]) -> dict[str, Any]:
     row = _row(job, event, own["format"])
-    host = read_target("webhook.url", own["url"]).authority
+    try:
+        host = read_target("webhook.url", own["url"]).authority
+    except InvalidInput:
+        # Another release has taken it. The job ends all the same, and each try will say what is wrong.
+        host = ""
     return row | {"webhook_id": default_id(job["tenant"]), "url": own["url"], "target": host}
 
 
 def _row(job: RowMapping, event: str, name: str) -> dict[str, Any]:
     told = Told(new_id(), event, job["at"], job["facts"])
-    # A format that this release does not know was written by a later one: nobody is told in words of another.
-    made = FORMATS[name].render(told) if name in FORMATS else None
     return {
         "id": told.id,
         "tenant": job["tenant"],
         "event": event,
-        "type": None if made is None else made[0],
+        "type": _type(name, told),
         "format": name,
         "facts": json.dumps(told.job),
     }
+
+
+def _type(name: str, told: Told) -> str | None:
+    """What a format calls an event; None: it has no words for it, or is one of a later release."""
+    if name not in FORMATS:
+        return None
+    try:
+        made = FORMATS[name].render(told)
+    except Exception:  # noqa: BLE001 - a defect of words must not keep a job from ending
+        get_logger().exception("words_failed", format=name, job=told.job["id"])
+        return told.event
+    return None if made is None else made[0]

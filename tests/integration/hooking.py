@@ -67,6 +67,6 @@ def rows(repository: Repository, what: str = "*", tenant: str = "t") -> list[Any
 
 def hook(repository: Repository, receiver: Receiver, path: str = "/ok", **fields: Any) -> tuple[str, str]:
     """A webhook of the tenant `t`: id and secret."""
-    wish = {"events": (), "form": "native", "tenant": "t", **fields}
+    wish: dict[str, Any] = {"events": (), "form": "native", "tenant": "t", **fields}
     made, secret = desk(repository).create(url=receiver.url(path), **wish)
     return str(made.id), secret

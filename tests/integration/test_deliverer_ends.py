@@ -13,6 +13,7 @@ from sqlalchemy import text
 from latentfarm.inputs.addresses import is_public
 from latentfarm.inputs.egress import Patience
 from latentfarm.repository import delivering as statements
+from latentfarm.webhooks.formats import FORMATS, Format
 from latentfarm.webhooks.sending import Sender
 from latentfarm.webhooks.signing import new_secret
 from latentfarm.webhooks.slots import Slots
@@ -93,6 +94,25 @@ def test_both_secrets_sign_during_a_rotation_and_the_old_one_no_longer_after_it(
     second.verify(new)
     with pytest.raises(Exception, match="No matching signature"):
         second.verify(old)
+
+
+def test_a_defect_of_a_format_keeps_no_job_from_ending_and_no_slot_for_ever(
+    repository: Repository, settings: Settings, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: object) -> None:
+        raise KeyError("a defect")
+
+    monkeypatch.setitem(FORMATS, "broken", Format(broken))
+    hook(repository, receiver, form="broken")
+    with delivering(repository, settings, sender(receiver), slots=Slots(1, 1, 1)):
+        job_id = run(repository)
+        until("given up", lambda: states(repository) == ["failed"])
+        hook(repository, receiver)
+        run(repository)
+        until("the other", lambda: states(repository).count("delivered") == 1)
+    found = rows(repository)[0]
+    assert (found.job_id, found.facts["state"], found.tries) == (job_id, "succeeded", len(QUICK.plan) + 1)
+    assert "could not send it" in found.log[-1]["error"]
 
 
 def test_what_is_not_public_is_never_reached_and_tried_again_by_the_plan(
