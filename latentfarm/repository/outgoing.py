@@ -119,7 +119,7 @@ def _type(name: str, told: Told) -> str | None:
         return None
     try:
         made = FORMATS[name].render(told)
-    except Exception:  # noqa: BLE001 - a defect of words must not keep a job from ending
+    except Exception:  # noqa: BLE001 - a defect of words must not keep others from being told
         get_logger().exception("words_failed", format=name, job=told.job["id"])
         return told.event
     return None if made is None else made[0]
