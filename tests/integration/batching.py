@@ -27,9 +27,9 @@ URL = "/v1/images/generations"
 SMALL = {"model": "tiny", "size": "64x64", "num_inference_steps": 4}
 
 
-def canary_batch(http: httpx.Client, headers: dict[str, str], canary: str) -> dict[str, str]:
+def canary_batch(http: httpx.Client, headers: dict[str, str], canary: str, **body: Any) -> dict[str, str]:
     """A file, and a batch that was made of it: their ids."""
-    content = jsonl(line(canary))
+    content = jsonl(line(canary, **body))
     files = {"file": ("canaries.jsonl", content)}
     sent = http.post("/v1/files", data={"purpose": "batch"}, files=files, headers=headers).json()["id"]
     asked = {"input_file_id": sent, "endpoint": URL, "completion_window": "24h"}

@@ -32,7 +32,7 @@ def two(settings: Settings, repository: Repository) -> Iterator[tuple[httpx.Clie
         serve(settings.model_copy(update={"require_keys": True})) as url,
         httpx.Client(base_url=url, timeout=60, headers=other) as http,
     ):
-        yield http, canary_batch(http, mine, "a canary")
+        yield http, canary_batch(http, mine, "a canary", n=0) | {"key": mine["Authorization"]}
 
 
 def test_a_batch_of_another_tenants_file_is_a_batch_of_no_file(
@@ -48,13 +48,15 @@ def test_a_batch_of_another_tenants_file_is_a_batch_of_no_file(
     assert answers[0].text == answers[1].text
 
 
-@pytest.mark.parametrize("kind", ["output", "errors"])
-def test_what_comes_of_another_tenants_batch_is_no_file(
-    two: tuple[httpx.Client, dict[str, str]], kind: str
-) -> None:
+def test_what_comes_of_another_tenants_batch_is_no_file(two: tuple[httpx.Client, dict[str, str]]) -> None:
+    """The batch has ended: with nothing but an error file."""
     http, ids = two
+    mine = {"Authorization": ids["key"]}
     for path in ("", "/content"):
-        answers = [http.get(f"/v1/files/file-{one['batch_id'][6:]}-{kind}{path}") for one in (ids, NOBODYS)]
+        named = [f"/v1/files/file-{one['batch_id'][6:]}-errors{path}" for one in (ids, NOBODYS)]
+        assert http.get(named[0], headers=mine).status_code == 200
+        answers = [http.get(one) for one in named]
         assert [answer.status_code for answer in answers] == [404, 404]
         told = answers[0].text.replace(ids["batch_id"][6:], NOBODYS["batch_id"][6:])
         assert told == answers[1].text
+        assert http.delete(named[0].removesuffix("/content")).status_code == 404

@@ -217,7 +217,9 @@ def test_a_batch_that_is_taken_back_keeps_what_is_packed(
         assert desk.show(made)["expired_at"] is None
         desk.change("UPDATE batches SET expires_at = now()")
         assert desk.ground.repository.transact(desk.duties.expire_batches) == "took back 1 batches"
-        desk.change("UPDATE jobs SET cancelled_at = now() - interval '1 minute'")
+        desk.change(
+            "UPDATE jobs SET cancelled_at = now() - interval '1 minute' WHERE cancelled_at IS NOT NULL"
+        )
         desk.ground.repository.transact(desk.duties.finish_cancels)
     desk.check()
     ended = desk.show(made)
