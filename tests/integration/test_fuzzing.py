@@ -53,7 +53,7 @@ def assert_sound(found: Findings) -> None:
 
 
 def test_a_thousand_requests_find_nothing(asked: Callable[[int, float], Findings]) -> None:
-    found = asked(2, 300.0)
+    found = asked(2, 600.0)
     assert found.requests >= 1_000
     assert_sound(found)
 
