@@ -50,7 +50,7 @@ class PredictionPage(View):
     "/predictions",
     status_code=201,
     response_class=Response,
-    responses={**_CREATED, **problems(*REFUSED)},
+    responses={**_CREATED, **problems(HTTPStatus.NOT_FOUND, *REFUSED)},
     openapi_extra=PREDICTION_BODY,
     dependencies=[SUBMITTER],
 )

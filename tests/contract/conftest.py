@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,11 +23,14 @@ def stock_farm(stack: Stack, template: str, tmp_path_factory: pytest.TempPathFac
     """A farm with the real engine and the tiny model; one for all tests of a file, since its start takes the longest."""
     with own_environment(stack, template) as environment:
         engine = connect(environment["LATENTFARM_DATABASE_URL"], pool=4, application="tests")
-        with Farm(environment, Repository(engine), tmp_path_factory.mktemp("farm")) as farm:
+        with (
+            contextlib.ExitStack() as ended,
+            Farm(environment, Repository(engine), tmp_path_factory.mktemp("farm")) as farm,
+        ):
+            ended.callback(engine.dispose)
             farm.environment["LATENTFARM_ENGINE"] = "worker.assembly:load"
             farm.api()
             farm.scheduler()
             farm.worker()
             farm.wait_ready(1)
             yield farm
-        engine.dispose()
