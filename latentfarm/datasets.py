@@ -22,9 +22,7 @@ from latentfarm.manifests.fingerprint import difference, fingerprint
 from latentfarm.manifests.parts import CONTENT_TYPE
 from latentfarm.manifests.reading import inline_rows
 from latentfarm.manifests.request import NAME
-from latentfarm.quotas import Ask
 from latentfarm.repository import inserting, leftovers, quotas, sets, uploads
-from latentfarm.repository.tenancy import check_room
 from latentfarm.spec import SEED_RANGE
 
 if TYPE_CHECKING:
@@ -67,7 +65,7 @@ class Datasets:
         known = self._known(request.name, tenant)
         if known is None:
             # Of a large one the rows wait in the spool until there is room for them.
-            self.repository.transact(partial(_check_open, tenant=tenant))
+            self.repository.transact(partial(quotas.check_open, tenant=tenant))
         seed = _seed(request, known)
         if not terms.is_inline(request):
             return self._leave_to_the_scheduler(request, known, seed, tenant)
@@ -257,12 +255,6 @@ class Datasets:
             start_after=request.start_after.isoformat() if request.start_after else None,
         )
         return True
-
-
-def _check_open(connection: Connection, tenant: str) -> None:
-    """Refuses what could not begin; what is larger than the room comes in as there is some."""
-    check_room(connection, tenant, 1)
-    quotas.check(connection, tenant, Ask())
 
 
 def _refuse_changed(known: Dataset, request: DatasetRequest, changed: Sequence[Difference]) -> None:

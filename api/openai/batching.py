@@ -21,8 +21,7 @@ from latentfarm.lifecycle import replayed
 from latentfarm.manifests.lines import read_lines
 from latentfarm.manifests.request import DatasetRequest
 from latentfarm.records import ObjectRef
-from latentfarm.repository import batches, files, sets, submitting, uploads
-from latentfarm.repository.tenancy import check_room
+from latentfarm.repository import batches, files, quotas, sets, submitting, uploads
 from latentfarm.spec import SEED_RANGE
 
 if TYPE_CHECKING:
@@ -69,13 +68,14 @@ def create(use: Services, asked: BatchRequest, who: Asker) -> tuple[UUID, bool]:
         InvalidInput: the request is wrong. What is wrong with its file, the batch tells.
         Conflict: the first request with this key has not ended yet.
         TooMuchQueued: the tenant has as many renders waiting as it may.
+        OverQuota: a quota of the tenant is used up.
         TransientError: the object store does not answer.
     """
     fingerprint = hashlib.sha256(asked.model_dump_json(exclude_defaults=True).encode()).digest()
     if (known := _known(use, who, fingerprint)) is not None:
         return known, True
     found = _file(use, asked, who.tenant)
-    use.repository.transact(lambda c: check_room(c, who.tenant, 1))
+    use.repository.transact(lambda c: quotas.check_open(c, who.tenant))
     with tempfile.TemporaryFile() as rows, tempfile.TemporaryFile() as lines:
         making = _Making(use, asked, who, fingerprint, new_id())
         sorting = Sorting(use.registry, making.dataset, asked.endpoint, rows, lines)
@@ -192,7 +192,7 @@ class _Making:
         self._use.store.put_new(ref, rows, "application/jsonl")
 
     def _leave_to_the_scheduler(self, connection: Connection) -> None:
-        check_room(connection, self._who.tenant, 1)
+        quotas.check_open(connection, self._who.tenant)
         request = self.dataset
         uploads.require(connection, self._upload, tenant=self._who.tenant)
         sets.add(

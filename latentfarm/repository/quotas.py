@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import text
 
 from latentfarm.errors import OverQuota
-from latentfarm.repository.tenancy import LEFT, SOONEST_S, wait_s
+from latentfarm.quotas import Ask
+from latentfarm.repository.tenancy import LEFT, SOONEST_S, check_room, wait_s
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from latentfarm.quotas import Ask
 
 FIELDS = ("max_cost_in_flight", "max_cost_per_day", "max_storage_bytes")
 UNITS = "units"
@@ -153,6 +153,17 @@ def check(connection: Connection, tenant: str, ask: Ask) -> None:
     quota = get(connection, [tenant]).get(tenant)
     if quota is not None:
         refuse(quota, used(connection, quota), ask)
+
+
+def check_open(connection: Connection, tenant: str) -> None:
+    """Refuses a dataset that could not begin; what is larger than the room comes in as there is some.
+
+    Raises:
+        TooMuchQueued: the tenant has as many renders waiting as it may.
+        OverQuota: names the quota that is used up.
+    """
+    check_room(connection, tenant, 1)
+    check(connection, tenant, Ask())
 
 
 def lock(connection: Connection, tenant: str) -> Quota | None:

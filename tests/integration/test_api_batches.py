@@ -199,6 +199,15 @@ def test_a_batch_that_cannot_be_is_refused(desk: Desk, fields: dict[str, Any], p
     assert desk.sql("SELECT count(*) FROM batches") == 0
 
 
+def test_a_batch_of_a_tenant_whose_quota_is_used_up_is_refused(desk: Desk) -> None:
+    desk.change("INSERT INTO quotas (tenant, max_cost_per_day) VALUES ('', 0)")
+    asked = {"input_file_id": desk.upload(jsonl(line("a"))).json()["id"], "endpoint": URL}
+    answer = desk.http.post("/v1/batches", json={**asked, "completion_window": "24h"})
+    assert (answer.status_code, "of this day" in answer.json()["error"]["message"]) == (429, True)
+    assert int(answer.headers["Retry-After"]) > 0
+    assert desk.sql("SELECT count(*) FROM batches") == 0
+
+
 @pytest.mark.parametrize("begun", [False, True])
 @pytest.mark.parametrize("by", ["client", "time"])
 def test_a_batch_that_is_taken_back_keeps_what_is_packed(
