@@ -103,6 +103,7 @@ def test_latents_and_images_are_refined_as_by_stock_and_no_base_runs(
         assert (ran.stdout, ran.returncode) == ("bit-equal\n", 0), ran.stderr
 
 
+@pytest.mark.long
 def test_the_command_saves_what_was_refined(farm: Farm, tmp_path: Path) -> None:
     farm.api()
     farm.scheduler()

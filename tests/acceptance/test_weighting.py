@@ -60,6 +60,7 @@ def test_weights_go_through_both_stages_and_the_picture_can_be_made_again(
     assert (ran.stdout, ran.returncode) == ("bit-equal\n", 0), ran.stderr
 
 
+@pytest.mark.long
 def test_what_is_wrong_with_a_prompt_is_told_by_the_api(painting: Farm) -> None:
     with Client(painting.url) as client:
         for field, text in (("prompt", "(red:1.2)"), ("negative_prompt", "(a")):

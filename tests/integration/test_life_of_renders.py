@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize(
-    ("runs", "steps"), [(40, 40), pytest.param(2000, 50, marks=pytest.mark.long)], ids=["some", "all"]
+    ("runs", "steps"), [(20, 40), pytest.param(2000, 50, marks=pytest.mark.long)], ids=["some", "all"]
 )
 def test_rows_follow_the_model_whatever_happens(
     repository: Repository, settings: Settings, runs: int, steps: int

@@ -79,7 +79,9 @@ def test_pictures_show_what_prompts_say(studio):
     assert shifted["main"] <= 0.3
 
 
-@pytest.mark.parametrize("size", [(64, 64), (256, 256), (64, 256), (128, 192), (72, 104)])
+@pytest.mark.parametrize(
+    "size", [(64, 64), pytest.param((256, 256), marks=pytest.mark.long), (64, 256), (72, 104)]
+)
 def test_sizes_from_64_to_256_both_ways(studio, size):
     height, width = size
     prompt = "a large blue square in the middle, white background, filled style"

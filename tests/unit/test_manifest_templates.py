@@ -87,7 +87,7 @@ def test_without_templates_braces_are_text() -> None:
     ("text", "said"),
     [
         ("{a|b|c|d|e|f|g|h|i|j}" * 12, "gives 1000000000000 prompts"),
-        ("{a|b}" * 1_000, "gives over 10^18 prompts"),
+        pytest.param("{a|b}" * 1_000, "gives over 10^18 prompts", marks=pytest.mark.long),
         ("{5-30$$" + "|".join(map(str, range(40))) + "}", "30 of 40 in any order"),
         ("{6$$a|b|c|d|e|f|g|h|i}", ""),
         ("{7$$a|b|c|d|e|f|g|h|i}", "181440 choices"),
@@ -183,6 +183,7 @@ def test_what_is_read_of_a_template_counts_too(mode: str, text: str) -> None:
     assert next(texts)  # it did not come to all of them
 
 
+@pytest.mark.long
 def test_usual_templates_stay_far_from_what_a_request_may_take() -> None:
     wildcards = {"animal": tuple(f"animal {number}" for number in range(10_000))}
     made = templates("random", units=100_000, wildcards=wildcards, template_samples=2_000)

@@ -21,6 +21,8 @@ from latentfarm.spec import JOB_FIELDS, RefinerSpec, RenderSpec
 if TYPE_CHECKING:
     from latentfarm.registry import Registry
 
+pytestmark = pytest.mark.long
+
 TINY = Path(__file__).parents[2] / "models" / "tiny"
 SETS = 250
 #: What no picture shows, or shows in its file alone; weights in prompts have sets of their own.
