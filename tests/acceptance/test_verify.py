@@ -44,6 +44,8 @@ def test_lost_images_of_a_finished_job_come_back_the_same(farm: Farm, settings: 
     mine = own_bucket(settings)
     store = S3Store.from_settings(mine)
     farm.environment["LATENTFARM_S3_BUCKET"] = mine.s3_bucket
+    for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY"):
+        del farm.environment[f"LATENTFARM_WORKER_S3_{name}"]  # good for the farm's usual bucket alone
     farm.scheduler()
     farm.worker()
     job_id = farm.submit(8, refiner=RefinerSpec(), reproducible=True)

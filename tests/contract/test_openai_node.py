@@ -97,7 +97,9 @@ def test_the_stock_package_does_all_that_it_does(farm: Farm) -> None:
     (image,) = (base64.b64decode(one) for one in told["generate"]["images"])
     assert all(shows(image, scene(0)).values()), shows(image, scene(0))
     assert told["generate"]["size"] == "128x128"
-    (event,) = told["stream"]
+    *partial, event = told["stream"]
+    assert [one["type"] for one in partial] == ["image_generation.partial_image"] * len(partial)
+    assert len(partial) <= 1
     assert event["type"] == "image_generation.completed"
     assert base64.b64decode(event["image"]) == image
     (edited,) = (open_picture(base64.b64decode(one)) for one in told["edit"]["images"])

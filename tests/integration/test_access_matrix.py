@@ -18,6 +18,7 @@ from latentfarm.key_ring import KeyRing
 from tests.integration.access_rows import HOST, ROWS
 from tests.integration.asking import BIRDS
 from tests.integration.batching import canary_batch
+from tests.integration.hooking import spread
 from tests.integration.pictures import RED
 from tests.integration.serving import Puppet, serve
 
@@ -108,6 +109,7 @@ def _furnish(world: World, puppet: Puppet) -> None:
     puppet.finish(puppet.claim())
     birds = BIRDS | {"name": "canaries", "manifest": {"prompts": [CANARY]}}
     assert world.http.post("/v1/datasets", json=birds, headers=mine).status_code == 201
+    spread(world.repository)
     told = world.http.get(f"/v1/webhooks/{hook.json()['id']}/deliveries", headers=reads)
     world.ids |= {"webhook_id": hook.json()["id"], "delivery_id": told.json()["data"][0]["id"]}
     upload = world.http.post("/v1/uploads", json={"size": 5}, headers=mine)

@@ -16,6 +16,8 @@ from latentfarm.manifests.reading import format_of, inline_rows, read_rows
 from latentfarm.manifests.request import ManifestSource
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from latentfarm.manifests.request import Format
     from latentfarm.manifests.row import Row
 
@@ -228,8 +230,12 @@ def test_a_value_that_swells_ends_a_child_and_nothing_else() -> None:
         list(read_rows("parquet", bomb))
 
 
-def test_a_child_that_breaks_is_an_error_of_the_manifest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parquet_rows, "MEMORY_BYTES", 1)
+def test_a_child_that_breaks_is_an_error_of_the_manifest(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    broken = tmp_path / "child.py"
+    broken.write_text("raise SystemExit(1)\n")
+    monkeypatch.setattr(parquet_rows, "CHILD", broken)
     with pytest.raises(ManifestError, match="memory"):
         list(read_rows("parquet", parquet({"prompt": ["a"]})))
 

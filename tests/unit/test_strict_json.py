@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latentfarm.errors import InvalidInput, MalformedJson
-from latentfarm.strict_json import MAX_DEPTH, loads
+from latentfarm.strict_json import MAX_DEPTH, MAX_KEYS, loads
 
 TEXT = st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]))
 NUMBERS = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
@@ -85,6 +85,13 @@ def test_a_bad_key_is_named_printably() -> None:
 
 
 def test_a_key_that_comes_twice_is_named_quickly() -> None:
-    keys = ", ".join(f'"{i}": 0' for i in range(50_000))
+    keys = ", ".join(f'"{i}": 0' for i in range(MAX_KEYS - 1))
     with pytest.raises(MalformedJson, match=r"^7: this key comes twice"):
         loads(f'{{{keys}, "7": 1}}'.encode())
+
+
+def test_an_object_has_so_many_keys_and_no_more() -> None:
+    most = {str(number): 0 for number in range(MAX_KEYS)}
+    assert loads(json.dumps(most).encode()) == most
+    with pytest.raises(MalformedJson, match=f"body: an object of {MAX_KEYS + 1} keys"):
+        loads(json.dumps(most | {"one more": 0}).encode())
