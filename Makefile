@@ -30,7 +30,7 @@ up: $(STAMP) ## Start a farm here with a database, a broker and an object store 
 
 # Processes share the cores, and pictures are compared: one torch thread each.
 test full: export OMP_NUM_THREADS := 1
-test: check ## Check, then run all tests against real services (under 15 minutes on 2 cores)
+test: check ## Check, then run all tests against real services (about 22 minutes on 2 cores)
 	@$(PYTEST) $(SHARED) -m 'not long and not gpu and not clock' tests
 	@$(PYTEST) $(PAIRED) -m 'clock and not long' tests/acceptance
 	@$(PYTEST) -m 'clock and not long' tests/chaos
