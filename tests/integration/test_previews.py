@@ -105,6 +105,7 @@ def test_a_wish_ends_with_the_process_that_had_it_and_lives_through_a_lost_conne
     puppet = Puppet(repository, store)
     puppet.show(puppet.claim())
     reader.join(10)
+    assert not reader.is_alive(), "it reads to the end of its job"
 
 
 def test_partial_images_come_before_their_image_and_no_more_of_them_than_asked(
