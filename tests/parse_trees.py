@@ -40,11 +40,14 @@ def asked(stack: Stack, url: str, role: str) -> Iterator[Needs]:
     log = stack.folder.log("postgres")
     start = log.stat().st_size
     with psycopg.connect(admin(stack), autocommit=True) as connection:
-        connection.execute(f"ALTER ROLE {role} SET debug_print_parse = on")
+        # A tree is the detail of its line, and a terse log has no details.
+        for setting in ("debug_print_parse = on", "log_error_verbosity = 'default'"):
+            connection.execute(f"ALTER ROLE {role} SET {setting}")
         try:
             yield needs
         finally:
-            connection.execute(f"ALTER ROLE {role} RESET debug_print_parse")
+            for name in ("debug_print_parse", "log_error_verbosity"):
+                connection.execute(f"ALTER ROLE {role} RESET {name}")
     with psycopg.connect(url) as connection:
         columns = {(row[0], row[1]): (row[2], row[3]) for row in connection.execute(_COLUMNS)}
     tables = {oid: names[0] for (oid, _), names in columns.items()}
@@ -64,3 +67,4 @@ def asked(stack: Stack, url: str, role: str) -> Iterator[Needs]:
                 )
         if permissions & _DELETE:
             needs.add(("DELETE", table, ""))
+    assert needs, "the log has no parse trees"
