@@ -21,7 +21,7 @@ from latentfarm.lifecycle import replayed
 from latentfarm.manifests.lines import read_lines
 from latentfarm.manifests.request import DatasetRequest
 from latentfarm.records import ObjectRef
-from latentfarm.repository import batches, files, quotas, sets, submitting, uploads
+from latentfarm.repository import batches, files, outgoing, quotas, sets, submitting, uploads
 from latentfarm.spec import SEED_RANGE
 
 if TYPE_CHECKING:
@@ -230,6 +230,8 @@ class _Making:
         }
         hours = int(asked.completion_window[:-1])
         batches.add(connection, self._id, tenant=self._who.tenant, hours=hours, values=values)
+        if not watched:
+            outgoing.write_batch(connection, self._id, failed=bool(sorting.errors))
 
 
 def _ref(key: str, file: BinaryIO) -> ObjectRef:

@@ -16,6 +16,7 @@ from latentfarm.webhooks.formats import FORMATS
 from latentfarm.webhooks.told import REFUSED, Told, default_id, wanted
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from uuid import UUID
 
     from sqlalchemy import Connection, RowMapping
@@ -38,6 +39,21 @@ _REFUSED = text("""
         'seed', d.seed, 'num_images', 0, 'failed', 0, 'metadata', coalesce(d.request -> 'metadata', '{}'),
         'dataset', d.name, 'created_at', d.created_at, 'started_at', NULL, 'finished_at', now()) AS facts
     FROM datasets d WHERE d.id = :id AND d.phase = 'rejected' AND d.name NOT LIKE 'dry-run/%'
+""")
+
+# Batches that have ended as they were made, and so have no dataset: to their clients they end as others do.
+_ENDED_AT_ONCE = text("""
+    SELECT b.tenant, NULL AS webhook, b.created_at AS at, jsonb_build_object(
+        'id', b.id, 'kind', 'dataset', 'state', CAST(:state AS text), 'model', NULL, 'lane', 'bulk', 'priority', NULL,
+        'seed', NULL, 'num_images', 0, 'failed', 0, 'metadata', b.metadata, 'dataset', NULL,
+        'created_at', b.created_at, 'started_at', NULL, 'finished_at', b.created_at) AS facts
+    FROM batches b WHERE b.id = :id
+""")
+
+# What a batch calls its end, where that is not what its job calls it.
+_TAKEN_BACK = text("""
+    SELECT CASE WHEN expired_at IS NOT NULL THEN 'expired' WHEN cancelled_at IS NOT NULL THEN 'cancelled' END
+    FROM batches WHERE id = :id
 """)
 
 _HEEDED = text("""
@@ -73,9 +89,29 @@ def write_refusal(connection: Connection, dataset_id: UUID) -> int:
     return 0 if refused is None else _write(connection, refused, dataset_id, REFUSED)
 
 
-def _write(connection: Connection, job: RowMapping, job_id: UUID, event: str) -> int:
+def write_batch(connection: Connection, batch_id: UUID, *, failed: bool) -> int:
+    """The same of a batch that has ended as it was made, for those who are told of batches.
+
+    Args:
+        failed: its file was refused; else each of its requests was.
+    """
+    event, state = (REFUSED, "rejected") if failed else ("job.failed", "failed")
+    ended = connection.execute(_ENDED_AT_ONCE, {"id": batch_id, "state": state}).mappings().one()
+    return _write(connection, ended, batch_id, event, batches_only=True)
+
+
+def _write(
+    connection: Connection, ended: RowMapping, job_id: UUID, event: str, *, batches_only: bool = False
+) -> int:
+    is_dataset = ended["facts"]["kind"] == "dataset"
+    batch = connection.execute(_TAKEN_BACK, {"id": job_id}).scalar() if is_dataset else None
+    job = {**ended, "batch": batch}
     hooks = connection.execute(_HEEDED, {"tenant": job["tenant"]}).mappings()
-    found = [_for_hook(job, event, hook) for hook in hooks if wanted(event, tuple(hook["events"]))]
+    found = [
+        _for_hook(job, event, hook)
+        for hook in hooks
+        if wanted(event, tuple(hook["events"])) and (_wants_batch(hook["format"]) or not batches_only)
+    ]
     own = job["webhook"]
     if own is not None and wanted(event, tuple(own["events"])):
         found.append(_for_url(job, event, own))
@@ -86,12 +122,12 @@ def _write(connection: Connection, job: RowMapping, job_id: UUID, event: str) ->
     return len(rows)
 
 
-def _for_hook(job: RowMapping, event: str, hook: RowMapping) -> dict[str, Any]:
+def _for_hook(job: Mapping[str, Any], event: str, hook: RowMapping) -> dict[str, Any]:
     row = _row(job, event, hook["format"])
     return row | {"webhook_id": hook["id"], "url": None, "target": str(hook["id"])}
 
 
-def _for_url(job: RowMapping, event: str, own: dict[str, Any]) -> dict[str, Any]:
+def _for_url(job: Mapping[str, Any], event: str, own: dict[str, Any]) -> dict[str, Any]:
     row = _row(job, event, own["format"])
     try:
         host = read_target("webhook.url", own["url"]).authority
@@ -101,8 +137,11 @@ def _for_url(job: RowMapping, event: str, own: dict[str, Any]) -> dict[str, Any]
     return row | {"webhook_id": default_id(job["tenant"]), "url": own["url"], "target": host}
 
 
-def _row(job: RowMapping, event: str, name: str) -> dict[str, Any]:
-    told = Told(new_id(), event, job["at"], job["facts"])
+def _row(job: Mapping[str, Any], event: str, name: str) -> dict[str, Any]:
+    facts = job["facts"]
+    if job["batch"] is not None and _wants_batch(name):
+        facts = {**facts, "batch": job["batch"]}
+    told = Told(new_id(), event, job["at"], facts)
     return {
         "id": told.id,
         "tenant": job["tenant"],
@@ -111,6 +150,10 @@ def _row(job: RowMapping, event: str, name: str) -> dict[str, Any]:
         "format": name,
         "facts": json.dumps(told.job),
     }
+
+
+def _wants_batch(name: str) -> bool:
+    return name in FORMATS and FORMATS[name].wants_batch
 
 
 def _type(name: str, told: Told) -> str | None:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from latentfarm.webhooks.told import Told
 
 # As the batch says of itself: one that has run is `completed`, whatever became of its requests, and `failed` is one
-# whose file was refused.
+# whose file was refused. What was taken back, `batch` among the facts tells: however its job ended.
 _TYPES = {
     "job.succeeded": "batch.completed",
     "job.failed": "batch.completed",
@@ -24,6 +24,8 @@ def render(told: Told) -> tuple[str, dict[str, Any]] | None:
     kind = _TYPES.get(told.event)
     if kind is None or told.job["kind"] != "dataset":
         return None
+    if (taken_back := told.job.get("batch")) is not None:
+        kind = f"batch.{taken_back}"
     body = {
         "id": f"evt_{told.id.hex}",
         "object": "event",

@@ -57,9 +57,14 @@ OPENAI_TYPES = {
 }
 
 
-@pytest.mark.parametrize(("event", "kind"), OPENAI_TYPES.items())
-def test_openais_client_verifies_and_parses_its_words(event: str, kind: str) -> None:
-    made = FORMATS["openai"].render(told(event, kind="dataset"))
+TAKEN_BACK = [(event, f"batch.{how}", how) for event in OPENAI_TYPES for how in ("expired", "cancelled")]
+
+
+@pytest.mark.parametrize(
+    ("event", "kind", "batch"), [*((*one, None) for one in OPENAI_TYPES.items()), *TAKEN_BACK]
+)
+def test_openais_client_verifies_and_parses_its_words(event: str, kind: str, batch: str | None) -> None:
+    made = FORMATS["openai"].render(told(event, kind="dataset", batch=batch))
     assert made is not None
     assert made[0] == kind
     body, secret = json.dumps(made[1]), new_secret()
