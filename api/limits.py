@@ -31,6 +31,24 @@ async def read_json(request: Request) -> bytes:
     Raises:
         ProblemError: 415 for another content type or an encoded body, 413 over `MAX_BODY` (at once when the header says so).
     """
+    check_kind(request)
+    announced = request.headers.get("content-length", "0")
+    if not announced.isdecimal() or int(announced[:20]) > MAX_BODY:
+        raise _too_large()
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > MAX_BODY:
+            raise _too_large()
+    return bytes(body)
+
+
+def check_kind(request: Request) -> None:
+    """Whether a body says that it is plain JSON.
+
+    Raises:
+        ProblemError: 415 for another content type or an encoded body.
+    """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         raise _refused(
@@ -45,15 +63,6 @@ async def read_json(request: Request) -> bytes:
             f"{encoding[:100]!r}",
             "no encoding of the body",
         )
-    announced = request.headers.get("content-length", "0")
-    if not announced.isdecimal() or int(announced[:20]) > MAX_BODY:
-        raise _too_large()
-    body = bytearray()
-    async for piece in request.stream():
-        body += piece
-        if len(body) > MAX_BODY:
-            raise _too_large()
-    return bytes(body)
 
 
 async def read_spec(request: Request) -> RenderSpec:

@@ -5,7 +5,6 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, WithJsonSchema
 
 from latentfarm.foreign_samplers import NAMES
-from latentfarm.references import MAX_DATA_CHARS
 from latentfarm.spec import MAX_PROMPT_CHARS, Prompt, StrictModel
 
 Scheduler = Annotated[
@@ -42,9 +41,9 @@ class InferenceParameters(BaseModel):
 class InferenceRequest(StrictModel):
     """A request for one image."""
 
-    inputs: str = Field(
-        max_length=max(MAX_DATA_CHARS, MAX_PROMPT_CHARS),
-        description="What to paint; with `parameters.prompt` the picture to start from, in base64.",
+    inputs: Annotated[str, WithJsonSchema({"type": "string"})] = Field(
+        description=f"What to paint, at most {MAX_PROMPT_CHARS} characters; with `parameters.prompt` the picture to"
+        " start from, in base64: at most 20 MiB and 16 megapixels.",
     )
     parameters: dict[str, Any] = Field(
         {}, max_length=100, description="As `InferenceParameters`, and beside it any field of a spec."

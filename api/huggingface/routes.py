@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from fastapi import APIRouter, Depends, Path, Request, Response
+from fastapi import APIRouter, Path, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from api.access import needs
 from api.deps import IdempotencyKey, Tenant, Use  # noqa: TC001 - FastAPI needs the types at run time
 from api.huggingface.document import INFERENCE_BODY, RESPONSES
-from api.huggingface.requests import InferenceRequest
+from api.huggingface.receiving import read_inference
 from api.huggingface.translation import to_spec
-from api.limits import checked, read_json
 from api.openai.answers import there
 from api.openai.waiting import Wait
 from api.sending import send
-from latentfarm import strict_json
 from latentfarm.api_keys import Scope
 from latentfarm.errors import NotFound
 
@@ -29,14 +27,6 @@ router = APIRouter(prefix="/huggingface", tags=["Hugging Face"])
 ASKED = needs(Scope.SUBMIT, any_bearer=True)
 
 
-async def read_inference(request: Request) -> InferenceRequest:
-    """The body of a request; refused as specs are."""
-    return checked(strict_json.loads(await read_json(request)), InferenceRequest)
-
-
-InferenceBody = Annotated[InferenceRequest, Depends(read_inference)]
-
-
 @router.post(
     "/models/{model}",
     responses=RESPONSES,
@@ -46,7 +36,6 @@ InferenceBody = Annotated[InferenceRequest, Depends(read_inference)]
 )
 async def infer(
     model: Annotated[str, Path(description="A name in the registry.")],
-    body: InferenceBody,
     request: Request,
     use: Use,
     tenant: Tenant,
@@ -56,14 +45,15 @@ async def infer(
 
     `text_to_image` and `image_to_image` of huggingface_hub's `InferenceClient`, given this URL as its model.
     """
-    if model not in use.registry.entries:
-        raise NotFound(f"no model {model[:64]!r}; there are: {', '.join(sorted(use.registry.entries))}")
+    async with read_inference(request) as body:
+        if model not in use.registry.entries:
+            raise NotFound(f"no model {model[:64]!r}; there are: {', '.join(sorted(use.registry.entries))}")
 
-    def submit() -> Submitted:
-        spec, brought = to_spec(body, model)
-        return use.farm.submit(spec, tenant=tenant, key=key, brought=brought)
+        def submit() -> Submitted:
+            spec, brought = to_spec(body.asked, model, body.picture)
+            return use.farm.submit(spec, tenant=tenant, key=key, brought=brought)
 
-    submitted = await run_in_threadpool(submit)
+        submitted = await run_in_threadpool(submit)
     async with Wait(use, request, submitted.job_id, tenant=tenant, keyed=key is not None) as wait:
         page = await wait.ended()
     image = page.images[0]

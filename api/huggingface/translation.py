@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from api.huggingface.receiving import Encoded
 from api.huggingface.requests import InferenceParameters
 from api.problems import refused
 from latentfarm.errors import InvalidInput
@@ -19,8 +18,12 @@ from latentfarm.references import content
 from latentfarm.spec import MAX_PROMPT_CHARS, RenderSpec
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from api.huggingface.requests import InferenceRequest
 
+#: How a PNG, a JPEG and a WebP begin in base64.
+_FILE = re.compile(r"(?:iVBORw0KGgo|/9j/|UklGR)[A-Za-z0-9+/]{40}")
 #: Fields of a spec that have another name or place here, or none; what to use instead.
 _ELSEWHERE = {
     "model": "the URL",
@@ -30,28 +33,30 @@ _ELSEWHERE = {
 }
 
 
-def to_spec(asked: InferenceRequest, model: str) -> tuple[RenderSpec, dict[bytes, bytes]]:
+def to_spec(
+    asked: InferenceRequest, model: str, picture: Encoded | None = None
+) -> tuple[RenderSpec, Mapping[bytes, bytes]]:
     """The spec of a request, valid on its own, and the picture that came with it, by its SHA-256.
+
+    Args:
+        picture: what the inputs are, where they are too large to be a prompt.
 
     Raises:
         ProblemError: parameters are wrong; names each.
         InvalidInput: a parameter that cannot be kept, or has another name.
     """
     told = _read(asked.parameters)
-    brought: dict[bytes, bytes] = {}
-    spec = {**told.fields, **_size(told), **_sampler(told), "model": model, "prompt": asked.inputs}
-    if told.prompt is not None:
-        data = _picture(asked.inputs)
-        sha256 = hashlib.sha256(data).digest()
-        brought[sha256] = data
-        spec |= {"image": content(sha256), "prompt": told.prompt}
-    elif len(asked.inputs) > MAX_PROMPT_CHARS:
-        raise InvalidInput(
-            "inputs", "the prompt is too long", f"text of at most {MAX_PROMPT_CHARS} characters"
-        )
+    if told.prompt is not None and picture is None:
+        picture = _picture(asked.inputs)
+    named: dict[str, Any] = {"model": model, "prompt": asked.inputs}
+    spec = {**told.fields, **_size(told), **_sampler(told), **named}
+    if picture is not None:
+        spec |= {"image": content(picture.sha256), "prompt": told.prompt}
+    if told.prompt is None:
+        _check_prompt(asked.inputs, picture)
     try:
         # As strict as the body of a job, which this becomes.
-        return RenderSpec.model_validate_json(json.dumps(spec), strict=True), brought
+        return RenderSpec.model_validate_json(json.dumps(spec), strict=True), picture or {}
     except ValidationError as error:
         raise refused(explain(error, RenderSpec)) from error
 
@@ -80,8 +85,16 @@ def _sampler(told: InferenceParameters) -> dict[str, str]:
     return {} if told.scheduler is None else fields_of(told.scheduler, "scheduler")
 
 
-def _picture(text: str) -> bytes:
-    try:
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise InvalidInput("inputs", f"not base64: {error}", "a PNG, JPEG or WebP in base64") from error
+def _picture(text: str) -> Encoded:
+    if not text.isascii():
+        raise InvalidInput("inputs", "not base64", "a PNG, JPEG or WebP in base64")
+    return Encoded(memoryview(text.encode()))
+
+
+def _check_prompt(text: str, picture: Encoded | None) -> None:
+    """A picture that comes without a prompt must not be taken for one, and painted as the words that it is not."""
+    if picture is not None or _FILE.match(text):
+        raise InvalidInput("prompt", "required, but missing", "what to paint, beside a picture")
+    if len(text) > MAX_PROMPT_CHARS:
+        allowed = f"text of at most {MAX_PROMPT_CHARS} characters"
+        raise InvalidInput("inputs", "the prompt is too long", allowed)

@@ -6,8 +6,6 @@ A picture is in memory only while it is looked at, so that many who upload at on
 from __future__ import annotations
 
 import hashlib
-import mmap
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -17,20 +15,19 @@ from email.utils import collapse_rfc2231_value
 from http import HTTPStatus
 from typing import TYPE_CHECKING, BinaryIO
 
-from api.deadline import PATIENCE
 from api.problems import ProblemError
+from api.spooling import UPLOAD_S, spooled
 from latentfarm.errors import InvalidInput
 from latentfarm.references import MAX_INPUT_BYTES
 
 if TYPE_CHECKING:
+    import mmap
     from collections.abc import AsyncIterator
 
     from fastapi import Request
 
 MAX_FORM = 2 * MAX_INPUT_BYTES + 1_048_576
 """Bytes of one form: two pictures, and as much beside them as the body of a job may have."""
-UPLOAD_S = 120.0
-"""Further seconds that a form may take to come in."""
 _PIECE = 1 << 20
 _MAX_HEAD = 4_096
 _MAX_PARTS = 100
@@ -126,33 +123,19 @@ async def read_form(
         ProblemError: 413 over `most` (at once when the header says so), 415 for another content type.
         InvalidInput: it is no form.
     """
-    most = MAX_FORM if most is None else most
     boundary = _boundary(request.headers.get("content-type", ""))
-    announced = request.headers.get("content-length", "0")
-    if not announced.isdecimal() or int(announced[:20]) > most:
-        raise _refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body", f"at most {most} bytes")
-    if PATIENCE in request.scope:
-        # A slow client is not a service that is stuck.
-        request.scope[PATIENCE].seconds += seconds
-    with tempfile.TemporaryFile(prefix="latentfarm-") as file:
-        size = 0
-        async for piece in request.stream():
-            size += len(piece)
-            if size > most:
-                raise _refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body", f"at most {most} bytes")
-            file.write(piece)
-        file.flush()
-        if size == 0:
-            raise InvalidInput("body", "is empty", _KIND)
-        with mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) as body:
-            yield Form(body, list(_parts(body, b"--" + boundary)))
+    most = MAX_FORM if most is None else most
+    async with spooled(request, most, kind=_KIND, seconds=seconds) as body:
+        yield Form(body, list(_parts(body, b"--" + boundary)))
 
 
 def _boundary(content_type: str) -> bytes:
     head = Message()
     head["content-type"] = content_type
     if head.get_content_type() != _KIND:
-        raise _refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Content-Type", _KIND)
+        complaint = InvalidInput("Content-Type", "cannot be taken", _KIND)
+        status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+        raise ProblemError(status, "unsupported_media_type", str(complaint), errors=(complaint,))
     try:
         boundary = head.get_boundary() or ""
     except ValueError:  # encoded, as no client does it
@@ -190,9 +173,3 @@ def _part(head: str, start: int, end: int) -> Part:
         )
     filename = fields.get_param("filename", header="content-disposition")
     return Part(name, None if filename is None else collapse_rfc2231_value(filename), start, end)
-
-
-def _refused(status: HTTPStatus, field: str, allowed: str) -> ProblemError:
-    code = status.phrase.lower().replace(" ", "_")
-    complaint = InvalidInput(field, "cannot be taken", allowed)
-    return ProblemError(status, code, str(complaint), errors=(complaint,))

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from huggingface_hub import InferenceClient, close_session
+from huggingface_hub import ImageToImageTargetSize, InferenceClient, close_session
 from huggingface_hub.errors import HfHubHTTPError
+from PIL import Image
 
 from latentfarm import Client as Native
 from latentfarm.pixels import open_picture
@@ -23,8 +24,6 @@ from training.scene import Scene, Thing, caption
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-    from PIL import Image
 
     from tests.acceptance.farm import Farm
 
@@ -90,6 +89,19 @@ def test_a_picture_stays_near_itself(client: InferenceClient) -> None:
     assert made.size == drawn.size
     assert shows(made, SCENE)["colour"]
     assert not np.array_equal(np.asarray(made.convert("RGB")), np.asarray(drawn.convert("RGB")))
+
+
+def test_a_picture_may_be_a_photograph_of_several_megabytes(client: InferenceClient) -> None:
+    drawn = render(plan_scene(SCENE, random.Random(100))).resize((1024, 1024))
+    grain = np.random.default_rng(1).integers(-6, 7, (1024, 1024, 3))
+    photo = Image.fromarray(np.clip(np.asarray(drawn, int) + grain, 0, 255).astype(np.uint8))
+    buffer = io.BytesIO()
+    photo.save(buffer, "png")
+    assert len(buffer.getvalue()) > 2**20
+    asked: dict[str, Any] = {"prompt": caption(SCENE), "num_inference_steps": 12, "strength": 0.25, "seed": 1}
+    made = client.image_to_image(buffer.getvalue(), target_size=ImageToImageTargetSize(128, 128), **asked)
+    assert made.size == (128, 128)
+    assert shows(made, SCENE)["colour"]
 
 
 @pytest.mark.parametrize(

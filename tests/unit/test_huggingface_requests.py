@@ -56,10 +56,12 @@ def test_a_prompt_beside_it_makes_the_input_a_picture() -> None:
     asked = InferenceRequest(inputs=base64.b64encode(b"picture").decode(), parameters=sent)
     spec, brought = to_spec(asked, "tiny")
     sha256 = hashlib.sha256(b"picture").digest()
-    assert brought == {sha256: b"picture"}
+    assert dict(brought) == {sha256: b"picture"}
     assert spec == RenderSpec(prompt="a", strength=0.5, image=f"sha256:{sha256.hex()}")
 
 
+PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(90)).decode()
+JPEG = base64.b64encode(b"\xff\xd8\xff\xe0" + bytes(20_000)).decode()
 # (body, field, a word of the message)
 REFUSED = [
     ({"inputs": None}, "inputs", "text"),
@@ -78,6 +80,9 @@ REFUSED = [
     ({"parameters": {"negativ_prompt": "x"}}, "negativ_prompt", "negative_prompt"),
     ({"parameters": {"seed": -1}}, "seed", "at least 0"),
     ({"inputs": "no base64!", "parameters": {"prompt": "a"}}, "inputs", "base64"),
+    # Small pictures without a prompt would be painted as the words that they are not.
+    ({"inputs": PNG, "parameters": {"strength": 0.5}}, "prompt", "beside a picture"),
+    ({"inputs": JPEG}, "prompt", "beside a picture"),
     ({"parameters": {"prompt": "a", "image": "https://a.example/b.png"}}, "image", "already"),
 ]
 
@@ -103,3 +108,27 @@ def test_other_failures_have_that_shape_too(client: TestClient) -> None:
     assert (raw.status_code, raw.json()["field"]) == (415, "Content-Type")
     away = client.post(URL, json={"inputs": "a"})
     assert (away.status_code, away.json()["error_type"]) == (503, "service_unavailable")
+
+
+LARGE = base64.b64encode(bytes(3_000_000)).decode()
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "told"),
+    [
+        ({"inputs": LARGE, "parameters": {"strength": 0.5}}, 422, "prompt: required, but missing"),
+        ({"inputs": LARGE, "parameters": {"prompt": "a", "seed": -1}}, 422, "seed: "),
+        ({"inputs": LARGE[:-1], "parameters": {"prompt": "a"}}, 422, "inputs: not base64"),
+        ({"inputs": LARGE[:-1] + "!", "parameters": {"prompt": "a"}}, 413, "at most 1048576 bytes"),
+        # Where there is more than that beside the picture, or it is in another place.
+        ({"inputs": LARGE, "parameters": {"prompt": "a " * 600_000}}, 413, "at most 1048576 bytes"),
+        ({"parameters": {"inputs": LARGE}, "inputs": "a"}, 413, "at most 1048576 bytes"),
+        ({"parameters": {"prompt": LARGE}, "inputs": "a"}, 413, "at most 1048576 bytes"),
+        ({"inputs": "A" * 29_100_000}, 413, "at most 29010"),
+    ],
+)
+def test_what_is_wrong_with_a_large_request_is_told_too(
+    client: TestClient, body: dict[str, Any], status: int, told: str
+) -> None:
+    answer = client.post(URL, json=body)
+    assert (answer.status_code, told in answer.json()["error"]) == (status, True), answer.text[:300]
