@@ -37,6 +37,7 @@ from api.openai import routes_files as openai_files
 from api.rates import RateHeaders, Rates
 from api.readiness import Readiness
 from api.replicate import routes as replicate_routes
+from api.request_ids import RequestIds
 from latentfarm.broker import Broker
 from latentfarm.database import connect
 from latentfarm.datasets import Datasets
@@ -96,6 +97,7 @@ def create_app(settings: Settings, fetcher: Fetcher | None = None) -> FastAPI:
         app.include_router(module.router)
     app.add_middleware(Deadline)
     app.add_middleware(RateHeaders)
+    app.add_middleware(RequestIds)
     problems.install(app)
     openapi.install(app)
     return app

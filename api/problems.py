@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
+from api import request_ids
 from api.huggingface import errors as huggingface_errors
 from api.openai import errors as openai_errors
 from api.replicate import errors as replicate_errors
@@ -216,8 +217,8 @@ def _database(request: Request, error: Exception) -> JSONResponse:
 
 
 def _unexpected(request: Request, error: Exception) -> JSONResponse:
-    get_logger().error("request_failed", path=request.url.path, exc_info=error)
-    return answer(
-        request,
-        ProblemError(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "the API failed; its log says why"),
-    )
+    request_id = request.scope.get(request_ids.NAME, "")
+    get_logger().error("request_failed", path=request.url.path, request_id=request_id, exc_info=error)
+    problem = ProblemError(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "the API failed; its log says why")
+    problem.headers[request_ids.HEADER] = request_id
+    return answer(request, problem)
