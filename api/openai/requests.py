@@ -60,7 +60,7 @@ class ImagesRequest(BaseModel):
         None,
         ge=0,
         le=MOST_PARTIAL,
-        description="How many previews a stream may hold. None are made yet: the stream holds the images alone.",
+        description="How many previews of each image a stream may hold, before the image; fewer where it is soon done.",
     )
     user: Name | None = Field(None, description="Kept in the job's metadata.")
     safety_identifier: Name | None = Field(None, description="Kept in the job's metadata.")
