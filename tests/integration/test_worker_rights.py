@@ -181,6 +181,44 @@ def test_the_database_refuses_and_forgets_no_object_in_use(
     assert ground.rows("SELECT state FROM objects") == [("visible",)]
 
 
+#: What a thief puts in the way of functions that run as their owner: tables of its own session, and what notes who used them.
+SHADOWS = (
+    "CREATE TEMPORARY TABLE seen (who text)",
+    """CREATE FUNCTION pg_temp.used() RETURNS boolean LANGUAGE plpgsql AS
+       $$ BEGIN INSERT INTO pg_temp.seen VALUES (current_user); RETURN true; END $$""",
+    """CREATE FUNCTION pg_temp.note() RETURNS trigger LANGUAGE plpgsql AS
+       $$ BEGIN PERFORM pg_temp.used(); RETURN NULL; END $$""",
+    "CREATE TEMPORARY TABLE news (job_id uuid, event text, tenant text, webhook jsonb, facts jsonb)",
+    "CREATE TRIGGER note BEFORE INSERT ON pg_temp.news FOR EACH ROW EXECUTE FUNCTION pg_temp.note()",
+    "CREATE TEMPORARY TABLE objects AS SELECT 1::bigint AS render_id, 1 AS fence, 'going' AS state",
+    "CREATE TRIGGER note BEFORE DELETE ON pg_temp.objects FOR EACH ROW EXECUTE FUNCTION pg_temp.note()",
+    """CREATE TEMPORARY VIEW webhooks AS SELECT ''::text AS tenant, ''::text AS url, NULL::timestamptz AS disabled_at,
+       '{job.queued}'::text[] AS events WHERE pg_temp.used()""",
+)
+BORROWED = {
+    "tell": "SELECT tell(id, 'job.queued') FROM public.jobs",
+    "heard": "SELECT heard(id, 'job.queued') FROM public.jobs",
+    "forget_objects": "SELECT forget_objects('{1}', '{1}')",
+}
+
+
+@pytest.mark.parametrize("function", BORROWED)
+def test_no_function_of_the_owner_takes_a_table_of_its_caller(
+    thief: psycopg.Connection[Any], owner: Repository, store: S3Store, function: str
+) -> None:
+    """What such a table brings along, a trigger or a view, would run with all rights."""
+    Ground(owner, store).create(1)
+    for statement in SHADOWS:
+        thief.execute(statement)
+    thief.execute(BORROWED[function])
+    assert thief.execute("SELECT who FROM pg_temp.seen").fetchall() == []
+
+
+def test_all_functions_that_run_as_their_owner_were_tried(owner: Repository) -> None:
+    known = "SELECT proname FROM pg_proc WHERE prosecdef AND pronamespace = 'public'::regnamespace"
+    assert set(owner.transact(lambda c: c.exec_driver_sql(known).scalars().all())) == set(BORROWED)
+
+
 def _batch(s3: S3Client, bucket: str, key: str) -> None:
     answer = s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": key}]})
     for error in answer.get("Errors", []):
