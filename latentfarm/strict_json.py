@@ -9,14 +9,19 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from latentfarm.errors import InvalidInput, MalformedJson
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 MAX_DEPTH = 32
 MAX_KEYS = 10_000
 """Of one object. What complains of each of a hundred thousand unknown ones takes forty times their memory."""
 _EXACT = 2**53
+_MOST_SHOWN = 200
+"""Characters of a place that are told."""
 
 
 def loads(data: bytes) -> Any:
@@ -68,28 +73,44 @@ def _number(text: str) -> float | int:
     return int(value) if value.is_integer() and abs(value) < _EXACT else value
 
 
+_END = (None, None)
+
+
 def _check_strings(document: Any) -> None:
-    """Walks without recursion: what is nested too deeply must not end the process that says so."""
-    todo: list[tuple[str, int, Any]] = [("", 0, document)]
-    while todo:
-        path, depth, value = todo.pop()
-        if isinstance(value, dict | list) and depth >= MAX_DEPTH:
-            raise _too_deep()
-        if isinstance(value, str):
-            _check_string(path or "body", value)
-        elif isinstance(value, dict):
-            for key, entry in value.items():
-                _check_string(path or "body", key)
-                todo.append((f"{path}.{key}" if path else key, depth + 1, entry))
-        elif isinstance(value, list):
-            todo.extend((f"{path}.{index}", depth + 1, entry) for index, entry in enumerate(value))
+    """Walks without recursion: what is nested too deeply must not end the process that says so.
+
+    An iterator for each level, and places put into words only where something is wrong: a list of half a million numbers
+    under a key of half a megabyte is no larger to walk than to read.
+    """
+    levels: list[Iterator[tuple[str | int, Any]]] = [iter((("", document),))]
+    place: list[str | int] = []
+    while levels:
+        part, value = next(levels[-1], _END)
+        if part is None:
+            levels.pop()
+            del place[-1:]
+        elif isinstance(value, str):
+            _check_string([*place, part], value)
+        elif isinstance(value, dict | list):
+            if len(levels) > MAX_DEPTH:
+                raise _too_deep()
+            place.append(part)
+            if isinstance(value, dict):
+                for key in value:
+                    _check_string(place, key)
+            levels.append(iter(value.items()) if isinstance(value, dict) else enumerate(value))
 
 
-def _check_string(path: str, text: str) -> None:
+def _check_string(place: Sequence[str | int], text: str) -> None:
     if "\x00" in text:
-        raise InvalidInput(_shown(path), "holds a NUL character", "text without U+0000")
+        raise InvalidInput(_named(place), "holds a NUL character", "text without U+0000")
     if not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text):
-        raise InvalidInput(_shown(path), "holds half a surrogate pair", "valid Unicode")
+        raise InvalidInput(_named(place), "holds half a surrogate pair", "valid Unicode")
+
+
+def _named(place: Sequence[str | int]) -> str:
+    """Where that is; the document itself has no name."""
+    return _shown(".".join(str(part)[:_MOST_SHOWN] for part in place[1:])) or "body"
 
 
 def _too_deep() -> MalformedJson:
@@ -98,4 +119,4 @@ def _too_deep() -> MalformedJson:
 
 def _shown(path: str) -> str:
     """A path made of a stranger's keys, safe to print."""
-    return path[:200].encode("ascii", "backslashreplace").decode().replace("\x00", "\\x00")
+    return path[:_MOST_SHOWN].encode("ascii", "backslashreplace").decode().replace("\x00", "\\x00")

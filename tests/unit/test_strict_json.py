@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -95,3 +96,22 @@ def test_an_object_has_so_many_keys_and_no_more() -> None:
     assert loads(json.dumps(most).encode()) == most
     with pytest.raises(MalformedJson, match=f"body: an object of {MAX_KEYS + 1} keys"):
         loads(json.dumps(most | {"one more": 0}).encode())
+
+
+def test_many_values_under_a_long_name_take_no_memory_for_their_places() -> None:
+    """With the places of all of them written out this took 100 MB, and a body of 1 MiB could take 125 GB."""
+    nested = b'{"%s": [%s], "after": "x"}' % (b"k" * 2_000, b",".join([b"0"] * 50_000))
+    tracemalloc.start()
+    try:
+        read = loads(nested)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(read["k" * 2_000]) == 50_000
+    assert peak < 4 * 2**20
+
+
+def test_the_place_of_a_bad_string_under_a_long_name_is_cut() -> None:
+    with pytest.raises(InvalidInput) as refused:
+        loads(b'{"%s": [["\\u0000"]]}' % (b"k" * 2_000))
+    assert refused.value.field == "k" * 200
