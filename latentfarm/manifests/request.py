@@ -6,7 +6,15 @@ import re
 from typing import Annotated, Any, Literal
 from uuid import UUID  # noqa: TC003 - pydantic needs the type at run time
 
-from pydantic import AwareDatetime, Field, StringConstraints, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    FailFast,
+    Field,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 
 from latentfarm.keys import PREFIX
 from latentfarm.spec import SEED_RANGE, Days, MetadataKey, MetadataValue, StrictModel
@@ -22,6 +30,18 @@ WildcardName = Annotated[
     str, StringConstraints(max_length=64, pattern=r"^[A-Za-z0-9]+(?:[_/-][A-Za-z0-9]+)*$")
 ]
 WildcardValue = Annotated[str, StringConstraints(min_length=1, max_length=1_024)]
+
+
+def _some(values: tuple[str, ...]) -> tuple[str, ...]:
+    if not values:
+        raise ValueError("at least one value")
+    return values
+
+
+WildcardValues = Annotated[
+    tuple[WildcardValue, ...], FailFast(), AfterValidator(_some), Field(json_schema_extra={"minItems": 1})
+]
+"""The first complaint is enough: half a million of one list, which a body has room for, would take 400 times its memory."""
 FieldName = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 MAX_KEY = 1_024
 """Bytes, as S3 has it."""
@@ -114,7 +134,7 @@ class DatasetRequest(StrictModel):
     template_samples: int = Field(
         1, ge=1, le=100_000, description="With `random`: how many are drawn for each prompt."
     )
-    wildcards: dict[WildcardName, Annotated[tuple[WildcardValue, ...], Field(min_length=1)]] = Field(
+    wildcards: dict[WildcardName, WildcardValues] = Field(
         {}, max_length=1_000, description="What `__name__` in a template stands for."
     )
     sweep: Sweep = Field(Sweep(), description="Values that every row is rendered with.")

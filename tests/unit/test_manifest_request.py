@@ -20,6 +20,14 @@ def request(**changes: Any) -> DatasetRequest:
     return DatasetRequest.model_validate_json(json.dumps(fields | changes), strict=True)
 
 
+def test_of_a_list_that_is_all_wrong_the_first_complaint_is_enough() -> None:
+    """A body of 1 MiB has room for half a million, each of them far larger than the number that it is about."""
+    with pytest.raises(ValidationError) as caught:
+        request(wildcards={"a": [1] * 10_000, "b": ["", ""]})
+    found = [error.field for error in explain(caught.value, DatasetRequest)]
+    assert found == ["wildcards.a.0", "wildcards.b.0"]
+
+
 def test_little_needs_to_be_said() -> None:
     asked = request()
     assert (asked.layout, asked.shard_samples, asked.shard_bytes) == ("webdataset", 1_000, 1024**3)
