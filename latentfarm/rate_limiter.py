@@ -57,7 +57,10 @@ class RateLimiter:
         self.errors = 0
 
     def hit(self, rates: Sequence[Rate], who: str) -> list[Standing]:
-        """Counts one request against each rate, unless one of them has no room; empty when Redis cannot say.
+        """Counts one request against each rate; empty when Redis cannot say.
+
+        The shortest window is asked first, and longer ones do not count what it refuses: who comes back when told must
+        not find those used up by what was refused.
 
         Args:
             who: kept apart from all others.
@@ -66,7 +69,7 @@ class RateLimiter:
             self._count_error()
             return []
         try:
-            found = [self._hit(rate, who) for rate in rates]
+            found = self._count(rates, who)
         except RedisError as error:
             self._stay_away(error)
             return []
@@ -77,9 +80,15 @@ class RateLimiter:
         """Ends the connections."""
         self._redis.close()
 
-    def _hit(self, rate: Rate, who: str) -> Standing:
+    def _count(self, rates: Sequence[Rate], who: str) -> list[Standing]:
+        found: dict[Rate, Standing] = {}
+        for rate in sorted(rates, key=lambda one: one.seconds):
+            found[rate] = self._stand(rate, who, counts=all(one.allowed for one in found.values()))
+        return [found[rate] for rate in rates]
+
+    def _stand(self, rate: Rate, who: str, *, counts: bool) -> Standing:
         item = _ITEMS[rate.window](rate.amount)
-        allowed = self._windows.hit(item, who)
+        allowed = self._windows.hit(item, who) if counts else self._windows.test(item, who)
         stats = self._windows.get_window_stats(item, who)
         reset_s = max(1, math.ceil(stats.reset_time - time.time()))
         return Standing(rate, allowed, stats.remaining if allowed else 0, min(reset_s, rate.seconds))

@@ -16,6 +16,8 @@ from latentfarm.client import Client
 from latentfarm.client_http import RateLimited, error_of
 from latentfarm.errors import InvalidInput
 from latentfarm.key_ring import KeyRing
+from latentfarm.rate_limiter import RateLimiter
+from latentfarm.rates import parse_rates
 from tests.integration.serving import serve
 
 if TYPE_CHECKING:
@@ -88,6 +90,21 @@ def test_a_key_may_have_a_rate_of_its_own(settings: Settings, repository: Reposi
             assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "rate")
     with pytest.raises(InvalidInput, match="rate"):
         bearer(repository, "often")
+
+
+def test_what_a_short_window_refuses_longer_ones_do_not_count(settings: Settings) -> None:
+    """Else a second too busy would use up the minute, and who comes back when told is refused all the same."""
+    limiter = RateLimiter(settings.redis_url)
+    rates = parse_rates("1000/minute;2/second;5000/hour", "rate")
+    burst = [limiter.hit(rates, "key/short") for _ in range(60)]
+    limiter.close()
+    taken = sum(all(one.allowed for one in found) for found in burst)
+    assert 2 <= taken < 60
+    minute, second, hour = burst[-1]
+    assert [one.rate.window for one in burst[-1]] == ["minute", "second", "hour"]
+    assert (minute.remaining, hour.remaining) == (1000 - taken, 5000 - taken)
+    assert (minute.allowed, hour.allowed) == (True, True)
+    assert second.reset_s == 1
 
 
 def test_the_body_of_a_refused_request_is_not_read(settings: Settings) -> None:
