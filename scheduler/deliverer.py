@@ -7,7 +7,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -187,7 +187,7 @@ class Deliverer(threading.Thread):
         if made is None:
             return Answer(None, f"this release has no words for {post.format}")
         body = json.dumps(made[1], separators=(",", ":"))
-        signed = headers(post.waiting.id, body, post.signers, datetime.now(UTC))
+        signed = headers(post.waiting.id, body, post.signers, post.claimed_at)
         data = body.encode("ascii")
         typed = {"Content-Type": "application/json", "Content-Length": str(len(data))}
         patience = Patience(time.monotonic() + self._terms.try_s, self._terms.try_s)
@@ -201,7 +201,7 @@ class Deliverer(threading.Thread):
 
     def _record(self, connection: Connection, post: Post, answer: Answer, took_s: float) -> None:
         entry = {
-            "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "at": (post.claimed_at + timedelta(seconds=took_s)).isoformat(timespec="milliseconds"),
             "status": answer.status,
             "error": answer.error,
             "ms": round(1000 * took_s),
@@ -209,17 +209,18 @@ class Deliverer(threading.Thread):
         if answer.error is None:
             delivering.taken(connection, post, entry)
             return
-        again = None if answer.status == GONE else delay_s(post.tries + 1, self._terms.plan)
+        gone = answer.status == GONE and not delivering.moved(connection, post)
+        again = None if gone else delay_s(post.tries + 1, self._terms.plan)
         if not delivering.failed(connection, post, entry, again):
             return
         if again is None:
             get_logger().info("delivery_given_up", delivery=str(post.waiting.id), error=answer.error)
-        if answer.status == GONE:
+        if gone:
             self._disable(connection, post, Reason.GONE)
         elif delivering.failing_s(connection, post.webhook_id) > self._terms.disable_s:
             self._disable(connection, post, Reason.FAILING)
 
     def _disable(self, connection: Connection, post: Post, reason: Reason) -> None:
-        if webhooks.disable(connection, post.webhook_id, reason):
+        if webhooks.disable(connection, post.webhook_id, reason, url=post.url):
             about = {"webhook": str(post.webhook_id), "tenant": post.waiting.tenant}
             get_logger().warning("webhook_disabled", reason=reason.value, **about)

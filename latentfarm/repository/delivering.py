@@ -8,6 +8,7 @@ alive, and the word of one that was thought dead is not heard.
 from __future__ import annotations
 
 import json
+from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
@@ -59,7 +60,7 @@ _CLAIM = text("""
 """)
 
 _POSTS = text("""
-    SELECT d.id, d.tenant, d.target, d.job_id, d.webhook_id, d.claims, d.tries, coalesce(d.url, w.url) AS url, d.format,
+    SELECT clock_timestamp() AS claimed_at, d.id, d.tenant, d.target, d.job_id, d.webhook_id, d.claims, d.tries, coalesce(d.url, w.url) AS url, d.format,
            d.event, d.created_at, d.facts, w.secret, CASE WHEN w.old_until > now() THEN w.old_secret END AS old_secret,
            CASE WHEN d.format = ANY (CAST(:pictured AS text[])) THEN (
                SELECT s.body FROM jobs j JOIN specs s ON s.id = j.spec_id WHERE j.id = d.job_id) END AS picture
@@ -75,10 +76,17 @@ _END = text(f"""
     WHERE id = :id AND claims = :claims AND state = 'due' RETURNING webhook_id
 """)  # noqa: S608 - no input in it
 
-_TAKEN = text("UPDATE webhooks SET failing_since = NULL WHERE id = :id AND failing_since IS NOT NULL")
+_TAKEN = text("""
+    UPDATE webhooks SET failing_since = NULL WHERE id = :id AND failing_since IS NOT NULL AND url = :url
+""")
 
 _FAILING = text("""
-    UPDATE webhooks SET failing_since = now() WHERE id = :id AND failing_since IS NULL AND url IS NOT NULL
+    UPDATE webhooks SET failing_since = now() WHERE id = :id AND failing_since IS NULL AND url = :url
+""")
+
+_MOVED = text("""
+    SELECT EXISTS (SELECT FROM deliveries d JOIN webhooks w ON w.id = d.webhook_id
+                   WHERE d.id = :id AND d.url IS NULL AND w.url <> :url)
 """)
 
 _FAILING_S = text("""
@@ -150,7 +158,7 @@ def taken(connection: Connection, post: Post, entry: dict[str, Any]) -> bool:
     """The receiver has it; False when somebody else has claimed the delivery since."""
     if not _record(connection, post, entry, "delivered", 0.0):
         return False
-    connection.execute(_TAKEN, {"id": post.webhook_id})
+    connection.execute(_TAKEN, {"id": post.webhook_id, "url": post.url})
     return True
 
 
@@ -159,8 +167,13 @@ def failed(connection: Connection, post: Post, entry: dict[str, Any], delay_s: f
     state = "failed" if delay_s is None else "due"
     if not _record(connection, post, entry, state, delay_s or 0.0):
         return False
-    connection.execute(_FAILING, {"id": post.webhook_id})
+    connection.execute(_FAILING, {"id": post.webhook_id, "url": post.url})
     return True
+
+
+def moved(connection: Connection, post: Post) -> bool:
+    """Whether its webhook was led elsewhere since the try began: what came of it says nothing of where it leads now."""
+    return bool(connection.execute(_MOVED, {"id": post.waiting.id, "url": post.url}).scalar())
 
 
 def failing_s(connection: Connection, webhook_id: UUID) -> float:
@@ -196,6 +209,7 @@ def _post(row: Row[Any], api_url: str, images: tuple[Image, ...]) -> Post:
     return Post(
         waiting=Waiting(row.id, row.tenant, row.target),
         webhook_id=row.webhook_id,
+        claimed_at=row.claimed_at.astimezone(UTC),
         claims=row.claims,
         tries=row.tries,
         url=row.url,

@@ -45,13 +45,14 @@ _LIST = text(f"""
     SELECT {_COLUMNS} FROM webhooks WHERE tenant = :tenant AND url IS NOT NULL ORDER BY id
 """)  # noqa: S608 - the same
 
-# Only what is named changes. Whoever enables one has mended it: it has days again.
+# Only what is named changes. Whoever enables one, or leads it elsewhere, has mended it: it has days again.
 _SET = text(f"""
     UPDATE webhooks SET
         url = CASE WHEN 'url' = ANY (CAST(:named AS text[])) THEN :url ELSE url END,
         events = CASE WHEN 'events' = ANY (CAST(:named AS text[])) THEN CAST(:events AS text[]) ELSE events END,
         format = CASE WHEN 'format' = ANY (CAST(:named AS text[])) THEN :format ELSE format END,
-        failing_since = CASE WHEN 'enabled' = ANY (CAST(:named AS text[])) THEN NULL ELSE failing_since END,
+        failing_since = CASE WHEN 'enabled' = ANY (CAST(:named AS text[]))
+                               OR ('url' = ANY (CAST(:named AS text[])) AND url <> :url) THEN NULL ELSE failing_since END,
         disabled_at = CASE WHEN NOT 'enabled' = ANY (CAST(:named AS text[])) THEN disabled_at
                            WHEN CAST(:enabled AS boolean) THEN NULL ELSE coalesce(disabled_at, now()) END,
         disabled_reason = CASE WHEN NOT 'enabled' = ANY (CAST(:named AS text[])) THEN disabled_reason
@@ -71,7 +72,7 @@ _DELETE = text("""
 
 _DISABLE = text("""
     UPDATE webhooks SET disabled_at = now(), disabled_reason = :reason
-    WHERE id = :id AND disabled_at IS NULL AND url IS NOT NULL RETURNING id
+    WHERE id = :id AND disabled_at IS NULL AND url = :url RETURNING id
 """)
 
 _GIVE_UP = text("""
@@ -144,9 +145,10 @@ def delete(connection: Connection, hook_id: UUID, *, tenant: str) -> bool:
     return True
 
 
-def disable(connection: Connection, hook_id: UUID, reason: Reason) -> bool:
-    """Tells a webhook nothing more; False when that was so before, or it is a default."""
-    if connection.execute(_DISABLE, {"id": hook_id, "reason": reason.value}).first() is None:
+def disable(connection: Connection, hook_id: UUID, reason: Reason, *, url: str) -> bool:
+    """Tells a webhook nothing more; False when that was so before, it leads elsewhere than to `url`, or is a default."""
+    values = {"id": hook_id, "reason": reason.value, "url": url}
+    if connection.execute(_DISABLE, values).first() is None:
         return False
     connection.execute(_GIVE_UP, {"id": hook_id})
     return True

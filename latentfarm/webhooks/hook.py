@@ -94,6 +94,8 @@ class Post:
     """A delivery that this process tries now.
 
     Attributes:
+        claimed_at: in UTC, by the clock of the database. It is what is signed: receivers refuse what is minutes off, and the clock of the
+            machine that sends may be.
         claims: the fence of this try: what comes of it counts only while nobody has claimed it again.
         tries: that failed before.
         signers: secrets that sign, the newest first.
@@ -101,6 +103,7 @@ class Post:
 
     waiting: Waiting
     webhook_id: UUID
+    claimed_at: datetime
     claims: int
     tries: int
     url: str

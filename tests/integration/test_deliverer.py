@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy import text
 
+from scheduler import deliverer
 from scheduler.deliverer import Deliverer, Terms
 from tests.integration.hooking import desk, hook, rows, run
 from tests.integration.receivers import Receiver, receiving, sender, until
@@ -70,6 +73,26 @@ def test_an_event_is_delivered_signed_and_in_the_standards_headers(
     (entry,) = rows(repository)[0].log
     assert (entry["status"], entry["error"]) == (200, None)
     assert desk(repository).get(hook_id, tenant="t").failing_since is None
+
+
+def test_it_is_signed_by_the_clock_of_the_database(
+    repository: Repository, settings: Settings, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Receivers refuse what is more than five minutes off, and would for good where a scheduler's clock is."""
+
+    class Behind(dt.datetime):
+        @classmethod
+        def now(cls, tz: dt.tzinfo | None = None) -> Behind:
+            return cls.fromtimestamp(time.time() - 3600, tz)
+
+    monkeypatch.setattr(deliverer, "datetime", Behind, raising=False)
+    _, secret = hook(repository, receiver)
+    with delivering(repository, settings, sender(receiver)):
+        run(repository)
+        until("delivered", lambda: states(repository) == ["delivered"])
+    receiver.got[0].verify(secret)
+    entry = rows(repository)[0].log[0]
+    assert abs(dt.datetime.fromisoformat(entry["at"]).timestamp() - time.time()) < 60
 
 
 def test_a_url_of_a_job_is_signed_with_the_secret_that_the_tenant_reads_before_or_after(

@@ -25,6 +25,7 @@ from tests.integration.test_deliverer import QUICK, delivering, receiver, states
 if TYPE_CHECKING:
     from latentfarm.repository.facade import Repository
     from latentfarm.settings import Settings
+    from tests.integration.receivers import Got
 
 __all__ = ["receiver"]
 AGAIN = dataclasses.replace(QUICK, plan=(600.0,))
@@ -56,6 +57,28 @@ def test_410_of_a_jobs_url_ends_that_delivery_and_no_other(
         until("given up", lambda: states(repository) == ["failed"])
         run(repository, webhook={"url": receiver.url("/ok")})
         until("delivered", lambda: states(repository) == ["failed", "delivered"])
+
+
+@pytest.mark.parametrize("said", ["410", "500"])
+def test_what_a_url_says_that_was_left_meanwhile_says_nothing_of_the_new_one(
+    repository: Repository, settings: Settings, receiver: Receiver, said: str
+) -> None:
+    """Whoever leads a webhook elsewhere does so as the old receiver goes."""
+    hook_id, _ = hook(repository, receiver, f"/{said}")
+    long_ago = "UPDATE webhooks SET failing_since = now() - interval '6 days'"
+    repository.transact(lambda c: c.execute(text(long_ago)))
+
+    def leave(got: Got) -> None:
+        if got.path == f"/{said}":
+            desk(repository).change(hook_id, {"url": receiver.url("/ok")}, tenant="t")
+
+    receiver.judge = leave
+    with delivering(repository, settings, sender(receiver)):
+        run(repository)
+        until("delivered", lambda: states(repository) == ["delivered"])
+    assert [one.path for one in receiver.got] == [f"/{said}", "/ok"]
+    found = desk(repository).get(hook_id, tenant="t")
+    assert (found.disabled_at, found.failing_since) == (None, None)
 
 
 def test_days_of_failures_disable_the_webhook_and_one_success_forgets_them(
