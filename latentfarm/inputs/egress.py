@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
 MOST_TRIED = 4
 """Addresses of one name that are tried."""
-RESOLVERS = 4
+RESOLVERS = 64
+"""Names that are looked up at once. One whose server never answers takes a thread for half a minute, long after whoever
+asked has given up: a tenant that has all its slots at such names must leave some to the others."""
 _CHUNK = 65_536
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from latentfarm.errors import InvalidInput, ServiceUnavailable
+from latentfarm.errors import InvalidInput
 from latentfarm.inputs.decoding import examine
+from latentfarm.inputs.turns import Turns
 from latentfarm.keys import input_key, upload_key
 from latentfarm.records import StoredInput
 from latentfarm.references import (
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 
 FETCH_S = 10.0
 """Seconds for all URLs of one spec together; a submit is answered within 20 s whatever happens."""
-AT_ONCE = 8
-"""Specs of one process whose pictures are looked at together: slow servers must not take every thread."""
+AT_ONCE = 16
+"""Specs of one process whose pictures are looked at together, half of them of one tenant: slow servers must not take every thread."""
 TURN_S = 1.0
 GONE = "the id of an upload that was made and has not expired"
 
@@ -59,7 +59,7 @@ class Resolver:
         self._repository = repository
         self._store = store
         self._fetcher = fetcher
-        self._turns = threading.BoundedSemaphore(AT_ONCE)
+        self._turns = Turns(AT_ONCE, TURN_S)
 
     def resolve(
         self,
@@ -80,12 +80,10 @@ class Resolver:
 
         Raises:
             InvalidInput: a picture is not there, is none, or does not fit; names the field.
-            ServiceUnavailable: too many others are at it.
+            ServiceUnavailable: too many others are at it, or too many of the tenant's own.
             TransientError: the object store does not answer.
         """
-        if not self._turns.acquire(timeout=TURN_S):
-            raise ServiceUnavailable("too many pictures are being looked at")
-        try:
+        with self._turns.turn(tenant):
             deadline = time.monotonic() + FETCH_S
             wanted = {name: text for name in INPUT_FIELDS if (text := getattr(spec, name)) is not None}
             parsed = {name: parse(name, text) for name, text in wanted.items()}
@@ -96,8 +94,6 @@ class Resolver:
             fitting = fit(spec, {name: each.shape for name, each in found.items()})
             store = self._keep if keep else _digest
             kept = {name: content(store(each)) for name, each in found.items()}
-        finally:
-            self._turns.release()
         return fitting.model_copy(update=kept)
 
     @staticmethod

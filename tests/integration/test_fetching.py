@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import threading
 import time
 
 import pytest
@@ -12,6 +13,7 @@ from latentfarm.inputs import fetching
 from latentfarm.inputs.addresses import is_public
 from latentfarm.inputs.fetching import Fetcher
 from latentfarm.references import MAX_INPUT_BYTES
+from latentfarm.webhooks.slots import OF_TENANT
 from tests.integration.https_server import HOST, LOOPBACK, HttpsServer, fetcher, soon
 
 
@@ -74,6 +76,26 @@ def test_a_name_is_resolved_once_so_that_it_cannot_change(https_server: HttpsSer
     url = https_server.put("/x", b"picture")
     assert fetcher(https_server, resolver=rebinding).fetch("image", url, deadline=soon()) == b"picture"
     assert asked == [HOST]
+
+
+def test_names_that_nobody_answers_for_hold_up_no_others(https_server: HttpsServer) -> None:
+    """As many as a tenant may have tried at once, twice over: a look-up goes on after its time is over."""
+    answered = threading.Event()
+
+    def silent(host: str, _port: int) -> list[str]:
+        if host != HOST:
+            answered.wait(30)
+        return [LOOPBACK]
+
+    url, asking = https_server.put("/x", b"picture"), fetcher(https_server, resolver=silent)
+    port = https_server.port
+    try:
+        for number in range(2 * OF_TENANT):
+            with pytest.raises(ServiceUnavailable):
+                asking.fetch("image", f"https://{number}.silent.example:{port}/", deadline=soon(0.01))
+        assert asking.fetch("image", url, deadline=soon(5)) == b"picture"
+    finally:
+        answered.set()
 
 
 def test_a_second_address_is_tried_when_the_first_is_closed(https_server: HttpsServer) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import threading
 from typing import TYPE_CHECKING
@@ -157,14 +158,23 @@ def test_a_store_that_is_away_leaves_a_planned_row_and_the_next_one_finishes(
     assert count(repository, planned) == 0
 
 
-def test_too_many_at_once_are_told_to_come_again(resolver: Resolver, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resolving, "TURN_S", 0.05)
-    held = [resolver._turns.acquire() for _ in range(resolving.AT_ONCE)]
-    with pytest.raises(ServiceUnavailable):
-        take(resolver, image=data_url(RED))
-    for _ in held:
-        resolver._turns.release()
-    assert take(resolver, image=data_url(RED)).image == stored(RED)
+def test_too_many_at_once_are_told_to_come_again_and_a_tenant_has_half_of_the_turns(
+    resolver: Resolver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resolver._turns, "_patience_s", 0.05)
+    half = resolving.AT_ONCE // 2
+    with contextlib.ExitStack() as held:
+        for _ in range(half):
+            held.enter_context(resolver._turns.turn("greedy"))
+        with pytest.raises(ServiceUnavailable), resolver._turns.turn("greedy"):
+            pass
+        assert take(resolver, image=data_url(RED)).image == stored(RED)
+        for _ in range(half):
+            held.enter_context(resolver._turns.turn("other"))
+        with pytest.raises(ServiceUnavailable):
+            take(resolver, image=data_url(RED))
+    assert take(resolver, image=data_url(BLUE)).image == stored(BLUE)
+    assert resolver._turns._taken == {}
 
 
 def test_slow_servers_get_one_deadline_together(
