@@ -87,7 +87,6 @@ class Duties:
             Duty("expire_batches", 40, 10 * every_s, self.expire_batches),
             Duty("forget_deliveries", 40, 10 * every_s, self.forget_deliveries),
             Duty("rotate", 8, HOUR_S, self.rotate),
-            Duty("count_storage", 40, 10 * every_s, self.count_storage),
         ]
         messages = [Duty("republish", 2, every_s, self.republish)]
         objects = [
@@ -100,7 +99,9 @@ class Duties:
             Duty("drop_results", 12, 5 * every_s, self.drop_results),
             Duty("tidy_datasets", 13, 5 * every_s, self.tidy_datasets),
         ]
-        return [records, messages, objects]
+        # By itself: what a tenant with millions of images keeps takes a while to count.
+        counts = [Duty("count_storage", 43, 2 * every_s, self.count_storage)]
+        return [records, messages, objects, counts]
 
     def rescue(self, connection: Connection) -> str:
         """Takes back what incarnations with an expired lease were running."""
@@ -222,7 +223,7 @@ class Duties:
         return f"ended {len(ended)} jobs" if ended else ""
 
     def count_storage(self, connection: Connection) -> str:
-        """Counts what a tenant with a quota of storage keeps, one of those whose turn it is."""
+        """Counts what tenants with a quota of storage keep, those whose turn it is."""
         quota_rows.count_due(connection)
         return ""
 

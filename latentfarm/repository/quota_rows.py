@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
 
+from latentfarm.repository.keeping import kept_bytes
 from latentfarm.repository.quotas import FIELDS
 
 if TYPE_CHECKING:
@@ -15,6 +18,8 @@ if TYPE_CHECKING:
 
 LEAST_S, PART = 60.0, 0.02
 """Seconds between two counts of a tenant at least, and the part of the time that counting may take."""
+COUNT_S = 2.0
+"""Seconds after which a sweep counts no further tenant."""
 
 # Only what is named changes.
 _SET = text("""
@@ -31,25 +36,22 @@ _SET = text("""
 
 _DUE = text("""
     SELECT tenant FROM quotas WHERE max_storage_bytes IS NOT NULL AND count_due <= clock_timestamp()
-    ORDER BY count_due LIMIT 1
+    ORDER BY count_due
 """)
 
-# Images by their rows; what datasets are packed in, by their shards.
-_COUNT = text("""
-    SELECT CAST(
-        coalesce((SELECT sum(o.size) FROM jobs j JOIN renders r ON r.job_id = j.id JOIN objects o ON o.render_id = r.id
-                  WHERE j.tenant = :tenant AND o.kind = 'image' AND o.state = 'visible'), 0)
-      + coalesce((SELECT sum(CAST(f ->> 'size' AS bigint)) FROM jobs j JOIN shards s ON s.dataset_id = j.id
-                  CROSS JOIN jsonb_array_elements(s.files) AS f
-                  WHERE j.tenant = :tenant AND j.kind = 'dataset' AND j.results_gone_at IS NULL), 0) AS bigint) AS size,
-      CAST(EXTRACT(EPOCH FROM clock_timestamp() - statement_timestamp()) AS float) AS took_s
-""")
-
+# As of the start of the transaction, so that what has ended since counts besides.
 _COUNTED = text("""
     UPDATE quotas SET storage_bytes = :size, counted_at = now(),
         count_due = clock_timestamp() + make_interval(secs => CAST(:rest_s AS float))
     WHERE tenant = :tenant
 """)
+
+
+@dataclass(frozen=True, slots=True)
+class _Count:
+    tenant: str
+    size: int
+    rest_s: float
 
 
 def change(connection: Connection, tenant: str, wanted: Mapping[str, Any]) -> None:
@@ -60,22 +62,33 @@ def change(connection: Connection, tenant: str, wanted: Mapping[str, Any]) -> No
     named = [name for name in FIELDS if name in wanted]
     if not named:
         return
+    # Before the row is locked: jobs of the tenant wait for whoever holds it.
+    count = None if wanted.get("max_storage_bytes") is None else _count(connection, tenant)
     values = dict.fromkeys(FIELDS) | {name: wanted[name] for name in named}
     connection.execute(_SET, values | {"tenant": tenant, "named": named})
-    if wanted.get("max_storage_bytes") is not None:
-        count(connection, tenant)
+    if count is not None:
+        _store(connection, count)
 
 
-def count_due(connection: Connection) -> str | None:
-    """Counts what the tenant keeps whose turn it is; returns its name."""
-    tenant: str | None = connection.execute(_DUE).scalar()
-    if tenant is not None:
-        count(connection, tenant)
-    return tenant
+def count_due(connection: Connection, *, within_s: float = COUNT_S) -> list[str]:
+    """Counts what tenants keep whose turn it is, for about so long; returns their names."""
+    until, counts = time.monotonic() + within_s, list[_Count]()
+    for tenant in connection.execute(_DUE).scalars().all():
+        counts.append(_count(connection, tenant))
+        if time.monotonic() >= until:
+            break
+    # All of them at the end, in the order of their names: their rows are locked for a moment, and by nobody in a circle.
+    for count in sorted(counts, key=lambda one: one.tenant):
+        _store(connection, count)
+    return [count.tenant for count in counts]
 
 
-def count(connection: Connection, tenant: str) -> None:
-    """Counts what a tenant keeps: the images and files that somebody is led to."""
-    row = connection.execute(_COUNT, {"tenant": tenant}).one()
-    rest_s = max(LEAST_S, row.took_s / PART)
-    connection.execute(_COUNTED, {"tenant": tenant, "size": row.size, "rest_s": rest_s})
+def _count(connection: Connection, tenant: str) -> _Count:
+    began = time.monotonic()
+    size = kept_bytes(connection, tenant)
+    return _Count(tenant, size, max(LEAST_S, (time.monotonic() - began) / PART))
+
+
+def _store(connection: Connection, count: _Count) -> None:
+    values = {"tenant": count.tenant, "size": count.size, "rest_s": count.rest_s}
+    connection.execute(_COUNTED, values)

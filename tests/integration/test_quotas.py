@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from latentfarm.cli.app import app
 from latentfarm.client_http import error_of
 from latentfarm.errors import ErrorClass, InvalidInput, OverQuota
 from latentfarm.quotas import PIXEL_BYTES, TEXT_BYTES
-from latentfarm.repository import quota_rows
+from latentfarm.repository import keeping, quota_rows
 from tests.integration.serving import Puppet, serve
 
 if TYPE_CHECKING:
@@ -168,11 +169,52 @@ def test_storage_counts_what_is_kept_and_what_may_come(
         "UPDATE jobs SET finished_at = finished_at - interval '1 hour' WHERE finished_at IS NOT NULL",
     )
     do(repository, "UPDATE quotas SET count_due = now()")
-    assert repository.transact(quota_rows.count_due) == "a"
-    assert repository.transact(quota_rows.count_due) is None
+    assert repository.transact(quota_rows.count_due) == ["a"]
+    assert repository.transact(quota_rows.count_due) == []
     kept += sum(map(len, more.values()))
     assert http.get("/v1/tenants/a").json()["storage_bytes"] == kept
     assert submit(http).status_code == 202
+
+
+def test_all_whose_turn_it_is_are_counted_in_pieces_of_any_size(
+    http: httpx.Client, repository: Repository, puppet: Puppet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = {"a": 0, "b": 0, "c": 0}
+    for tenant, images in (("a", (3, 1, 2)), ("b", (1,)), ("c", ())):
+        for n in images:
+            http.post("/v1/jobs", json={**SPEC, "num_images": n}, headers={"X-Latentfarm-Tenant": tenant})
+            kept[tenant] += sum(map(len, puppet.finish(puppet.claim()).values()))
+        http.patch(f"/v1/tenants/{tenant}", json={"max_storage_bytes": 2**40})
+    monkeypatch.setattr(keeping, "WINDOW", 2)
+    monkeypatch.setattr(keeping, "JOBS", 2)
+    do(repository, "UPDATE quotas SET storage_bytes = 0, count_due = now()")
+    assert sorted(repository.transact(quota_rows.count_due)) == ["a", "b", "c"]
+    rows = "SELECT tenant, storage_bytes FROM quotas"
+    found = repository.transact(lambda c: c.execute(text(rows)).all())
+    assert {row.tenant: row.storage_bytes for row in found} == kept
+    assert kept["a"] > kept["b"] > kept["c"] == 0
+    # One that takes all the time there is leaves the others to the next sweep.
+    do(repository, "UPDATE quotas SET count_due = now()")
+    one_by_one = functools.partial(quota_rows.count_due, within_s=0)
+    assert sorted(repository.transact(one_by_one)[0] for _ in kept) == ["a", "b", "c"]
+
+
+def test_jobs_do_not_wait_while_what_is_kept_is_counted(
+    http: httpx.Client, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit(http, max_storage_bytes=2**40)
+
+    def slow(_: object, tenant: str) -> int:
+        free = "SELECT tenant FROM quotas WHERE tenant = :tenant FOR UPDATE NOWAIT"
+        found.append(repository.transact(lambda c: c.execute(text(free), {"tenant": tenant}).scalar()))
+        return 0
+
+    found: list[str | None] = []
+    monkeypatch.setattr(quota_rows, "kept_bytes", slow)
+    limit(http, max_storage_bytes=2**39)
+    do(repository, "UPDATE quotas SET count_due = now()")
+    repository.transact(quota_rows.count_due)
+    assert found == ["a", "a"]
 
 
 def test_a_refused_job_leaves_its_idempotency_key_free(http: httpx.Client) -> None:
