@@ -9,6 +9,7 @@ import queue
 import threading
 from collections import Counter
 from typing import TYPE_CHECKING, Protocol
+from uuid import UUID
 
 from latentfarm.database import CHANNEL_EVENTS
 from latentfarm.listening import Listener
@@ -17,8 +18,7 @@ from latentfarm.previews import channel_of
 from latentfarm.progress import ProgressListener
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from uuid import UUID
+    from collections.abc import Callable, Collection, Sequence
 
     from redis import Redis
 
@@ -154,7 +154,7 @@ class EventHub:
     def _notified(self, _channel: str, payload: str) -> None:
         """From the listener. Without a payload anything may have been missed."""
         with self._lock:
-            jobs = [job_id for job_id in self._topics if payload in ("", str(job_id))]
+            jobs = _meant(payload, self._topics)
         for job_id in jobs:
             self._changed.put(job_id)
 
@@ -195,3 +195,17 @@ class EventHub:
                 subscription.deliver(row)
         if len(rows) >= _PAGE:
             self._changed.put(job_id)
+
+
+def _meant(payload: str, watched: Collection[UUID]) -> list[UUID]:
+    """Those of the jobs that are watched that a notification is about.
+
+    All jobs of the farm are heard of: one that nobody watches must not cost a look at each that somebody does.
+    """
+    if not payload:
+        return list(watched)
+    try:
+        job_id = UUID(payload)
+    except ValueError:
+        return []
+    return [job_id] if job_id in watched else []
