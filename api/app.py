@@ -26,6 +26,7 @@ from api import (
     routes_uploads,
     routes_webhooks,
 )
+from api.as_typed import AsTyped
 from api.deadline import Deadline
 from api.deps import Services
 from api.figures import Figures
@@ -97,6 +98,7 @@ def create_app(settings: Settings, fetcher: Fetcher | None = None) -> FastAPI:
         app.include_router(module.router)
     app.add_middleware(Deadline)
     app.add_middleware(RateHeaders)
+    app.add_middleware(AsTyped)
     app.add_middleware(RequestIds)
     problems.install(app)
     openapi.install(app)

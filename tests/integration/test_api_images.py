@@ -58,6 +58,14 @@ def test_a_link_ends(repository: Repository, store: S3Store, settings: Settings)
     assert "X-Amz-Expires=1&" in link
 
 
+def test_no_browser_is_left_to_guess_what_an_answer_is(http: httpx.Client, puppet: Puppet) -> None:
+    """Images and what they say of themselves were made of what users wrote."""
+    job = submit(http)
+    puppet.finish(puppet.claim())
+    for path in (f"{job}/images/0?proxy=1", f"{job}/images/0", job, f"{job}/images/9", "/healthz", "/none"):
+        assert http.get(path).headers["X-Content-Type-Options"] == "nosniff", path
+
+
 def test_an_image_that_is_not_there_yet_conflicts(http: httpx.Client, puppet: Puppet) -> None:
     url = submit(http)
     for states in (("queued", "dispatched"), ("running",)):
