@@ -210,7 +210,7 @@ class Deliverer(threading.Thread):
             delivering.taken(connection, post, entry)
             return
         gone = answer.status == GONE and not delivering.moved(connection, post)
-        again = None if gone else delay_s(post.tries + 1, self._terms.plan)
+        again = None if gone else delay_s(post.tries + 1, self._terms.plan, wait_s=answer.wait_s)
         if not delivering.failed(connection, post, entry, again):
             return
         if again is None:

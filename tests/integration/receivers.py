@@ -12,6 +12,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from standardwebhooks import Webhook
 
@@ -57,7 +58,7 @@ class Receiver:
     `/ok...` 200; `/<number>...` that status; `/redirect...` 302 to itself; `/hang...` nothing; `/lie...` 200 with a
     length that is not true; `/drop...` a closed connection; `/long...` a head without an end; `/mixed...` one of these, by
     the id, and 200 when that comes again. With `-then-ok` at the end of the first part, the
-    first `fails` requests of each `webhook-id` are answered so, and the next with 200.
+    first `fails` requests of each `webhook-id` are answered so, and the next with 200. `?after=...` is a `Retry-After`.
     """
 
     port: int
@@ -132,7 +133,9 @@ class _Handler(BaseHTTPRequestHandler):
             case "redirect":
                 self._head(302, f"Location: {receiver.url(f'/ok/redirected{self.path}')}\r\n")
             case _:
-                self._head(200 if manner == "ok" else int(manner))
+                after = unquote(self.path.partition("?after=")[2])
+                more = f"Retry-After: {after}\r\n" if after else ""
+                self._head(200 if manner == "ok" else int(manner), more)
 
     def _head(self, status: int, more: str = "") -> None:
         self.wfile.write(f"HTTP/1.1 {status} Said\r\nContent-Length: 2\r\n{more}\r\nok".encode())

@@ -6,7 +6,11 @@ import datetime as dt
 import re
 import time
 from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import pytest
 from sqlalchemy import text
@@ -127,6 +131,40 @@ def test_what_fails_is_tried_again_under_one_id(
     told = [entry["error"] for entry in row.log]
     assert told[2] is None
     assert told[0] == told[1] != None  # noqa: E711 - compared in one go
+
+
+AFTER = "extract(epoch FROM due_at - (log -> 0 ->> 'at')::timestamptz)::float AS wait_s, state, log -> 0 ->> 'error' AS error"
+PATIENT = replace(QUICK, plan=(1.0, 300.0, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("path", "least", "most"),
+    [
+        ("/503?after=120", 120, 150),
+        ("/429?after=120", 120, 150),
+        ("/503?after=DATE", 115, 150),
+        # Not for longer than the plan itself would ever wait.
+        ("/429?after=999999999", 300, 365),
+        ("/503?after=0", 0.5, 3),
+        ("/503?after=-5", 0.5, 3),
+        ("/503?after=soon", 0.5, 3),
+        # Of others it means nothing.
+        ("/500?after=120", 0.5, 3),
+        ("/301?after=120", 0.5, 3),
+    ],
+)
+def test_it_is_not_tried_again_sooner_than_the_receiver_asks(
+    repository: Repository, settings: Settings, receiver: Receiver, path: str, least: float, most: float
+) -> None:
+    date = format_datetime(datetime.now(UTC) + timedelta(seconds=120), usegmt=True)
+    hook(repository, receiver, path.replace("DATE", quote(date)))
+    with delivering(repository, settings, sender(receiver), PATIENT):
+        run(repository)
+        until("tried", lambda: all(row.log for row in rows(repository)) and len(receiver.got) > 0)
+    (row,) = rows(repository, AFTER)
+    assert row.state == "due"
+    assert least <= row.wait_s <= most
+    assert ("asks for" in row.error) == (least >= 100)
 
 
 def test_a_length_that_is_not_true_changes_nothing(

@@ -16,7 +16,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from latentfarm.ids import new_id
 from latentfarm.webhooks.formats import FORMATS
 from latentfarm.webhooks.hook import Waiting
-from latentfarm.webhooks.plan import DELAYS_S, JITTER, delay_s
+from latentfarm.webhooks.plan import DELAYS_S, JITTER, delay_s, wait_s
 from latentfarm.webhooks.signing import MARK, headers, message_id, new_secret
 from latentfarm.webhooks.slots import SLOW_S, Slots
 from latentfarm.webhooks.told import ENDS, EVENTS, STARTED, Told, default_id, wanted
@@ -147,6 +147,40 @@ def test_ten_tries_are_spread_over_three_days_and_never_in_step() -> None:
             assert planned * (1 - JITTER) <= drawn <= planned * (1 + JITTER)
     assert len({delay_s(3) for _ in range(50)}) > 1
     assert 72 <= sum(DELAYS_S) / 3600 <= 80
+
+
+def test_a_receiver_can_put_a_try_off_as_long_as_the_plan_ever_waits_and_no_longer() -> None:
+    plan, longest = (1.0, 60.0, 5.0), 60.0
+    for tries, wait, least in (
+        (1, 0.0, 0.8),
+        (1, 30.0, 30.0),
+        (1, 1e9, longest),
+        (2, 1.0, 48.0),
+        (3, 60.0, longest),
+    ):
+        drawn = [delay_s(tries, plan, wait_s=wait) for _ in range(50)]
+        found = [one for one in drawn if one is not None]
+        assert len(found) == 50
+        assert least <= min(found) < max(found) <= max(least, plan[tries - 1]) * (1 + JITTER)
+    assert delay_s(4, plan, wait_s=30.0) is None
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("120", 120.0),
+        (" 5 ", 5.0),
+        ("0", 0.0),
+        ("Fri, 02 Jan 2026 03:05:05 GMT", 60.0),
+        ("Fri, 02 Jan 2026 03:05:05", 60.0),
+        ("Fri, 02 Jan 2026 03:03:05 GMT", 0.0),
+        (None, 0.0),
+        *((text, 0.0) for text in ("", "-5", "1.5", "1e3", "soon", "120, 120", "٣", "9" * 30)),
+        *((f"Fri, 02 Jan {year} 03:05:05 GMT", 0.0) for year in ("0", "x", "9" * 30)),
+    ],
+)
+def test_a_retry_after_is_seconds_or_a_date(header: str | None, seconds: float) -> None:
+    assert wait_s(header, AT) == seconds
 
 
 def candidates(tenant: str, target: str, count: int) -> list[Waiting]:
