@@ -1,4 +1,4 @@
-"""Datasets: ask for, list, show, pause, cancel, and what failed. Their files have a module of their own."""
+"""Datasets: ask for, list, show, pause, cancel, delete, and what failed. Their files have a module of their own."""
 
 from http import HTTPStatus
 from typing import Annotated, Any
@@ -29,8 +29,8 @@ from latentfarm.dataset_views import (
 )
 from latentfarm.datasets import require
 from latentfarm.errors import Conflict, NotFound
-from latentfarm.manifests.request import DatasetRequest
-from latentfarm.repository import retrying, sets
+from latentfarm.manifests.request import NAME, DatasetRequest
+from latentfarm.repository import deleting, retrying, sets
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
 
@@ -140,6 +140,24 @@ def cancel(name: Name, request: Request, use: Use, tenant: Tenant) -> DatasetVie
     if dataset.state is not None:
         use.farm.cancel(dataset.id, tenant=tenant)
     return _show(use, tenant, name, request)
+
+
+@router.delete("/{name}", status_code=204, responses=_CHANGED, dependencies=[needs(Scope.CANCEL)])
+def delete(name: Name, use: Use, tenant: Tenant) -> None:
+    """Throws a dataset away that is not at work, for good: shards, spool and records. Its name is free from then on.
+
+    409 `not_ready` while it is at work: cancel it first. Once more, it changes nothing while something of it is still there,
+    a minute at least; after that it is 404. Of a batch, the batch and its files go with it.
+    """
+    try:
+        dataset = require(use.repository, name, tenant)
+    except NotFound:
+        if NAME.fullmatch(name) and use.repository.transact(
+            lambda c: deleting.is_going(c, name, tenant=tenant)
+        ):
+            return
+        raise
+    use.repository.transact(lambda c: deleting.mark_dataset_deleted(c, dataset.id, name, tenant=tenant))
 
 
 @router.post("/{name}/pause", responses=_CHANGED, dependencies=[needs(Scope.CANCEL)])

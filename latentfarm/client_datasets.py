@@ -117,6 +117,15 @@ class Datasets:
         """Lets a paused dataset go on."""
         return self._ask(DatasetView, "POST", f"{_path(name)}/resume")
 
+    def delete(self, name: str) -> None:
+        """Throws a dataset away that is not at work, for good: files, images and records; its name is free then.
+
+        Raises:
+            NotFound: there is none.
+            Conflict: it is at work; cancel it first.
+        """
+        self.http.request("DELETE", _path(name))
+
     def failures(self, name: str) -> Iterator[FailureView]:
         """All failed images by ordinal, page by page."""
         following: int | None = 0

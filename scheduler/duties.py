@@ -17,6 +17,7 @@ from latentfarm.repository import (
     checkpointing,
     delivering,
     dispatching,
+    emptying,
     failing,
     files,
     holding,
@@ -44,6 +45,8 @@ BATCH = 500
 """Most that one sweep marks or deletes, every 5 s. More would make one request to a slow store too long."""
 FORGOTTEN = 5_000
 """Most rows of deliveries that one sweep deletes."""
+EMPTIED = 10_000
+"""Most rows of renders and shards of a deleted dataset that one sweep deletes: half a second."""
 JOBS = 4000
 """Most jobs whose latents one sweep looks for; many have none."""
 REST_S = 60.0
@@ -98,6 +101,7 @@ class Duties:
             Duty("drop_inputs", 10, 10 * every_s, self.drop_inputs),
             Duty("drop_results", 12, 5 * every_s, self.drop_results),
             Duty("tidy_datasets", 13, 5 * every_s, self.tidy_datasets),
+            Duty("empty_datasets", 42, 5 * every_s, self.empty_datasets),
         ]
         # By itself: what a tenant with millions of images keeps takes a while to count.
         counts = [Duty("count_storage", 43, 2 * every_s, self.count_storage)]
@@ -216,6 +220,11 @@ class Duties:
     def tidy_datasets(self, connection: Connection) -> str:
         """Deletes what is left over of datasets that rest, a page of objects at a time."""
         return self._tidying.sweep(connection)
+
+    def empty_datasets(self, connection: Connection) -> str:
+        """Deletes rows of datasets that were thrown away, and of which nothing lies in the bucket any more."""
+        rows, datasets = emptying.empty_next(connection, limit=EMPTIED)
+        return ", ".join(filter(None, (_told("rows", deleted=rows), _told("datasets", forgot=datasets))))
 
     def recheck_jobs(self, connection: Connection) -> str:
         """Ends jobs that a wrong counter would leave open."""

@@ -1,4 +1,4 @@
-"""`latentfarm dataset`: create, list, status, watch, pause, resume, cancel, retry-failed, verify, pull."""
+"""`latentfarm dataset`: create, list, status, watch, pause, resume, cancel, delete, retry-failed, verify, pull."""
 
 from __future__ import annotations
 
@@ -96,6 +96,17 @@ def retry_failed(name: Name, api: Api = None, json_: Json = False) -> None:
         as_json(found.model_dump(mode="json"))
     else:
         say(f"{found.dataset.name}  {found.dataset.state}  {found.retried} queued again")
+
+
+@app.command()
+def delete(
+    names: Annotated[list[str], typer.Argument(help="Names of datasets.", metavar="NAME...")], api: Api = None
+) -> None:
+    """Throw datasets away that are not at work: files, images and records, for good. Their names are free then."""
+    with Client(api) as client:
+        for name in names:
+            client.datasets.delete(name)
+            say(f"{name}  deleted")
 
 
 app.command()(verify)

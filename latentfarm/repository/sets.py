@@ -37,7 +37,7 @@ _ADD = text("""
 _FIND = text(f"SELECT {_COLUMNS} {_FROM} WHERE d.tenant = :tenant AND d.name = :name")
 _GET = text(f"SELECT {_COLUMNS} {_FROM} WHERE d.tenant = :tenant AND d.id = :id")
 _LIST = text(f"""
-    SELECT {_COLUMNS} {_FROM} WHERE d.tenant = :tenant AND d.id < :before AND d.name NOT LIKE 'dry-run/%'
+    SELECT {_COLUMNS} {_FROM} WHERE d.tenant = :tenant AND d.id < :before AND d.name NOT LIKE '%/%'
     ORDER BY d.id DESC LIMIT :limit
 """)
 

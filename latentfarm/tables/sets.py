@@ -50,8 +50,18 @@ datasets = Table(
         comment="from then on something may be left over in the bucket; null: nothing is",
     ),
     Column("tidied_to", Text, nullable=False, server_default="", comment="key up to which it was looked at"),
+    Column(
+        "deleted_at", DateTime(timezone=True), comment="when its user threw it away; its rows go by and by"
+    ),
+    Column(
+        "emptied_at",
+        DateTime(timezone=True),
+        comment="when rows of it were last deleted, or looked at; once it was thrown away",
+    ),
+    Column("emptied_to", Integer, comment="ordinal up to which its renders were deleted"),
     UniqueConstraint("tenant", "name"),
     Index("ix_datasets_untidy", "untidy_since", postgresql_where=text("untidy_since IS NOT NULL")),
+    Index("ix_datasets_deleted", "emptied_at", postgresql_where=text("deleted_at IS NOT NULL")),
     Index("ix_datasets_busy", "id", postgresql_where=text("phase IN ('checking', 'inserting')")),
 )
 

@@ -51,6 +51,8 @@ ROWS = {
     "post /v1/datasets/{name}/resume": Row(Scope.CANCEL, 200),
     "post /v1/datasets/{name}/retry-failed": Row(Scope.SUBMIT, 200),
     "post /v1/datasets/{name}/cancel": Row(Scope.CANCEL, 200),
+    # The last of its dataset, which is at rest by now.
+    "delete /v1/datasets/{name}": Row(Scope.CANCEL, 204),
     "post /v1/uploads": Row(Scope.SUBMIT, 201, {"size": 5}),
     "get /v1/models": Row(Scope.READ, 200),
     "get /v1/models/{model}": Row(Scope.READ, 200, fill={"model": "tiny"}),

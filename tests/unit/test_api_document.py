@@ -62,6 +62,7 @@ def test_the_routes_are_those_that_were_promised(document: dict[str, Any]) -> No
         "get /v1/datasets",
         "get /v1/datasets/{name}",
         "post /v1/datasets/{name}/cancel",
+        "delete /v1/datasets/{name}",
         "post /v1/datasets/{name}/pause",
         "post /v1/datasets/{name}/resume",
         "post /v1/datasets/{name}/retry-failed",

@@ -1,0 +1,35 @@
+"""Datasets that were thrown away by their users, and how far their rows are gone.
+
+Revision ID: 0019
+Revises: 0018
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0019"
+down_revision = "0018"
+branch_labels = None
+depends_on = None
+
+_TIME = sa.DateTime(timezone=True)
+
+
+def upgrade() -> None:
+    """Nothing is deleted so far; the release before goes on beside it."""
+    deleted = "when its user threw it away; its rows go by and by"
+    op.add_column("datasets", sa.Column("deleted_at", _TIME, nullable=True, comment=deleted))
+    when = "when rows of it were last deleted, or looked at; once it was thrown away"
+    op.add_column("datasets", sa.Column("emptied_at", _TIME, nullable=True, comment=when))
+    to = "ordinal up to which its renders were deleted"
+    op.add_column("datasets", sa.Column("emptied_to", sa.Integer(), nullable=True, comment=to))
+    gone = sa.text("deleted_at IS NOT NULL")
+    op.create_index("ix_datasets_deleted", "datasets", ["emptied_at"], postgresql_where=gone)
+
+
+def downgrade() -> None:
+    """What was thrown away is out of reach by its name, and its rows stay."""
+    op.drop_index("ix_datasets_deleted", table_name="datasets")
+    op.drop_column("datasets", "emptied_to")
+    op.drop_column("datasets", "emptied_at")
+    op.drop_column("datasets", "deleted_at")
