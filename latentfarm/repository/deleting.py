@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import text
 
 from latentfarm.errors import NotFound, NotSupported, SourceGone
+from latentfarm.repository import delivering
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -70,7 +71,7 @@ def mark_deleted(connection: Connection, job_id: UUID, *, tenant: str) -> bool:
         raise NotFound(f"no job {job_id}")
     if kind == "dataset":
         raise NotSupported("job_id", "the job of a dataset goes with that alone", "a job of another kind")
-    return bool(connection.execute(_MARK, {"id": job_id}).scalar_one())
+    return _mark(connection, job_id)
 
 
 def mark_dataset_deleted(connection: Connection, dataset_id: UUID, name: str, *, tenant: str) -> None:
@@ -92,9 +93,19 @@ def mark_dataset_deleted(connection: Connection, dataset_id: UUID, name: str, *,
     if live or found.phase == "checking":
         told = "is at work: cancel it, or wait for its end, and delete it then"
         raise SourceGone("not_ready", f"the dataset {name} {told}")
-    connection.execute(_MARK, {"id": dataset_id})
+    if live is None:
+        delivering.let_go(connection, dataset_id)  # its manifest was refused, and that was told
+    else:
+        _mark(connection, dataset_id)
     connection.execute(_MARK_SET, {"id": dataset_id})
     connection.execute(_DROP_BATCH, {"id": dataset_id})
+
+
+def _mark(connection: Connection, job_id: UUID) -> bool:
+    live = connection.execute(_MARK, {"id": job_id}).scalar_one()
+    # What its end has yet to be told of is told; what was told is kept no longer than the job.
+    delivering.let_go(connection, job_id)
+    return bool(live)
 
 
 def is_going(connection: Connection, name: str, *, tenant: str) -> bool:

@@ -103,6 +103,15 @@ _FORGET = text("""
         ORDER BY created_at LIMIT :limit FOR UPDATE SKIP LOCKED)
 """)
 
+_FORGET_LET_GO = text("""
+    DELETE FROM deliveries WHERE id IN (
+        SELECT id FROM deliveries WHERE let_go AND state <> 'due' ORDER BY id LIMIT :limit FOR UPDATE SKIP LOCKED)
+""")
+
+# Who makes deliveries of news deletes these first: either it is done, and what it has made is seen, or it finds out.
+_LOCK_NEWS = text("SELECT id FROM news WHERE job_id = :job ORDER BY id FOR UPDATE")
+_LET_GO = text("UPDATE deliveries SET let_go = true WHERE job_id = :job")
+
 _COUNT_DUE = text("""
     SELECT count(*), count(*) FILTER (WHERE due_at < now() - interval '60 s') FROM deliveries WHERE state = 'due'
 """)
@@ -181,9 +190,19 @@ def failing_s(connection: Connection, webhook_id: UUID) -> float:
     return float(connection.execute(_FAILING_S, {"id": webhook_id}).scalar() or 0.0)
 
 
+def let_go(connection: Connection, job_id: UUID) -> None:
+    """The rows of the deliveries of a job go, those that wait once they have come to their end.
+
+    Those of what is only written down so far, too: whoever makes them looks at the job.
+    """
+    connection.execute(_LOCK_NEWS, {"job": job_id})
+    connection.execute(_LET_GO, {"job": job_id})
+
+
 def forget(connection: Connection, *, keep_s: float, limit: int) -> int:
-    """Deletes the rows of deliveries that are older; returns how many."""
-    return connection.execute(_FORGET, {"keep_s": keep_s, "limit": limit}).rowcount
+    """Deletes the rows of deliveries that are older, or were let go; returns how many."""
+    gone = connection.execute(_FORGET_LET_GO, {"limit": limit}).rowcount
+    return gone + connection.execute(_FORGET, {"keep_s": keep_s, "limit": limit}).rowcount
 
 
 def count_due(connection: Connection) -> tuple[int, int]:

@@ -29,12 +29,13 @@ _TELL = text("SELECT tell(:id, :event)")
 
 _TAKE = text("""
     DELETE FROM news WHERE id IN (SELECT id FROM news ORDER BY id FOR UPDATE SKIP LOCKED LIMIT :limit)
-    RETURNING id, job_id, event, tenant, webhook, at, facts
+    RETURNING id, job_id, event, tenant, webhook, at, facts,
+        NOT EXISTS (SELECT FROM jobs j WHERE j.id = news.job_id AND j.deleted_at IS NULL) AS let_go
 """)
 
 # Datasets whose manifest was refused, and that have no job. Dry runs are nobody's news.
 _REFUSED = text("""
-    SELECT d.tenant, nullif(d.request -> 'webhook', 'null') AS webhook, now() AS at, jsonb_build_object(
+    SELECT d.tenant, nullif(d.request -> 'webhook', 'null') AS webhook, now() AS at, false AS let_go, jsonb_build_object(
         'id', d.id, 'kind', 'dataset', 'state', d.phase, 'model', NULL, 'lane', 'bulk', 'priority', NULL,
         'seed', d.seed, 'num_images', 0, 'failed', 0, 'metadata', coalesce(d.request -> 'metadata', '{}'),
         'dataset', d.name, 'created_at', d.created_at, 'started_at', NULL, 'finished_at', now()) AS facts
@@ -43,7 +44,7 @@ _REFUSED = text("""
 
 # Batches that have ended as they were made, and so have no dataset: to their clients they end as others do.
 _ENDED_AT_ONCE = text("""
-    SELECT b.tenant, NULL AS webhook, b.created_at AS at, jsonb_build_object(
+    SELECT b.tenant, NULL AS webhook, b.created_at AS at, false AS let_go, jsonb_build_object(
         'id', b.id, 'kind', 'dataset', 'state', CAST(:state AS text), 'model', NULL, 'lane', 'bulk', 'priority', NULL,
         'seed', NULL, 'num_images', 0, 'failed', 0, 'metadata', b.metadata, 'dataset', NULL,
         'created_at', b.created_at, 'started_at', NULL, 'finished_at', b.created_at) AS facts
@@ -62,8 +63,8 @@ _HEEDED = text("""
 """)
 
 _ADD = text("""
-    INSERT INTO deliveries (id, tenant, webhook_id, job_id, event, type, format, url, target, facts)
-    VALUES (:id, :tenant, :webhook_id, :job_id, :event, :type, :format, :url, :target, CAST(:facts AS jsonb))
+    INSERT INTO deliveries (id, tenant, webhook_id, job_id, event, type, format, url, target, let_go, facts)
+    VALUES (:id, :tenant, :webhook_id, :job_id, :event, :type, :format, :url, :target, :let_go, CAST(:facts AS jsonb))
 """)
 
 
@@ -145,6 +146,7 @@ def _row(job: Mapping[str, Any], event: str, name: str) -> dict[str, Any]:
     return {
         "id": told.id,
         "tenant": job["tenant"],
+        "let_go": job["let_go"],
         "event": event,
         "type": _type(name, told),
         "format": name,

@@ -1,6 +1,18 @@
 """Webhooks: who is told of the end of jobs, and what was sent to whom."""
 
-from sqlalchemy import BigInteger, Column, DateTime, Identity, Index, Integer, SmallInteger, Table, Text, text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Identity,
+    Index,
+    Integer,
+    SmallInteger,
+    Table,
+    Text,
+    text,
+)
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
 
 from latentfarm.tables.naming import created_at, metadata
@@ -73,8 +85,17 @@ deliveries = Table(
         comment="the last tries: at, status, error, ms",
     ),
     Column("ended_at", _TIME),
+    Column(
+        "let_go",
+        Boolean,
+        nullable=False,
+        server_default=text("false"),
+        comment="its job was thrown away: the row goes once it has ended",
+    ),
     # What is due, by whom and for whom. Only what waits is in it, however much was delivered.
     Index("ix_deliveries_due", "tenant", "target", "due_at", postgresql_where=text("state = 'due'")),
     Index("ix_deliveries_webhook", "webhook_id", "id"),
     Index("ix_deliveries_created_at", "created_at"),
+    Index("ix_deliveries_job_id", "job_id"),
+    Index("ix_deliveries_let_go", "id", postgresql_where=text("let_go AND state <> 'due'")),
 )

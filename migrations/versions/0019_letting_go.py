@@ -1,4 +1,4 @@
-"""Datasets that were thrown away by their users, and how far their rows are gone.
+"""Datasets that were thrown away by their users, how far their rows are gone, and deliveries that go with their jobs.
 
 Revision ID: 0019
 Revises: 0018
@@ -12,6 +12,7 @@ down_revision = "0018"
 branch_labels = None
 depends_on = None
 
+_LET_GO = "its job was thrown away: the row goes once it has ended"
 _TIME = sa.DateTime(timezone=True)
 
 
@@ -25,10 +26,20 @@ def upgrade() -> None:
     op.add_column("datasets", sa.Column("emptied_to", sa.Integer(), nullable=True, comment=to))
     gone = sa.text("deleted_at IS NOT NULL")
     op.create_index("ix_datasets_deleted", "datasets", ["emptied_at"], postgresql_where=gone)
+    op.add_column(
+        "deliveries",
+        sa.Column("let_go", sa.Boolean(), server_default=sa.text("false"), nullable=False, comment=_LET_GO),
+    )
+    op.create_index("ix_deliveries_job_id", "deliveries", ["job_id"])
+    ended = sa.text("let_go AND state <> 'due'")
+    op.create_index("ix_deliveries_let_go", "deliveries", ["id"], postgresql_where=ended)
 
 
 def downgrade() -> None:
     """What was thrown away is out of reach by its name, and its rows stay."""
+    op.drop_index("ix_deliveries_let_go", table_name="deliveries")
+    op.drop_index("ix_deliveries_job_id", table_name="deliveries")
+    op.drop_column("deliveries", "let_go")
     op.drop_index("ix_datasets_deleted", table_name="datasets")
     op.drop_column("datasets", "emptied_to")
     op.drop_column("datasets", "emptied_at")
