@@ -135,7 +135,8 @@ def _quota_shown(quota: Quota, used: Used | None) -> dict[str, Any]:
     shown |= {"cost_today": round(quota.cost_today, 3), "cost_resets_at": quota.resets_at}
     if used is not None:
         size = None if quota.max_storage_bytes is None else used.size
-        shown |= {"cost_in_flight": round(used.units, 3), "storage_bytes": size}
+        files = None if quota.max_files is None else used.files.count
+        shown |= {"cost_in_flight": round(used.units, 3), "storage_bytes": size, "files": files}
     return shown
 
 

@@ -45,7 +45,11 @@ class TenantSettings(BaseModel):
         None, description="Units (megapixel-steps) accepted in one day of UTC; null: no limit."
     )
     max_storage_bytes: Bytes | None = Field(
-        None, description="Bytes of images and files of datasets that are kept; null: no limit."
+        None,
+        description="Bytes of images, files of datasets and files of clients that are kept; null: no limit.",
+    )
+    max_files: Limit | None = Field(
+        None, description="Files of clients, and uploads, that are kept at once; null: no limit."
     )
     paused: bool = Field(False, description="Whether nothing more of it is sent to workers.")
 
@@ -79,6 +83,10 @@ class TenantView(View):
         None,
         description="Bytes kept, as last counted, and those that may come of what is accepted; null in lists, and"
         " without a limit.",
+    )
+    max_files: int | None = Field(None, description="Files that may be kept at once; null: no limit.")
+    files: int | None = Field(
+        None, description="Files of clients, and uploads, that are kept; null in lists, and without a limit."
     )
     used_s: float = Field(description="GPU-seconds that it has had in all.")
     deficit_s: float = Field(description="GPU-seconds that it is owed; negative: had too many.")

@@ -264,12 +264,16 @@ class ComplaintView(View):
 class QuotaView(View):
     """The quota that a request would pass."""
 
-    name: str = Field(description="`max_cost_in_flight`, `max_cost_per_day` or `max_storage_bytes`.")
-    unit: str = Field(description="`units` of cost, which quotes call megapixel-steps, or `bytes`.")
+    name: str = Field(
+        description="`max_cost_in_flight`, `max_cost_per_day`, `max_storage_bytes` or `max_files`."
+    )
+    unit: str = Field(description="`units` of cost, which quotes call megapixel-steps, `bytes` or `files`.")
     limit: float = Field(description="What the tenant may have.")
     used: float = Field(description="What of that is used.")
     asked: float = Field(description="What this would be besides.")
-    resets_at: datetime | None = Field(None, description="When the day ends, in UTC; null for other quotas.")
+    resets_at: datetime | None = Field(
+        None, description="When the day ends, or the next file goes; null for other quotas."
+    )
 
 
 class ProblemView(View):

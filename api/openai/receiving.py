@@ -9,10 +9,12 @@ from latentfarm.errors import InvalidInput, ServiceUnavailable
 from latentfarm.ids import new_id
 from latentfarm.keys import file_key
 from latentfarm.records import ObjectRef
-from latentfarm.repository import files
+from latentfarm.repository import files, quotas
 
 if TYPE_CHECKING:
     from uuid import UUID
+
+    from sqlalchemy import Connection
 
     from api.deps import Services
     from api.openai.forms import Form, Part
@@ -36,6 +38,7 @@ def receive(use: Services, form: Form, *, tenant: str) -> StoredFile:
 
     Raises:
         InvalidInput: fields are missing, unknown, twice or wrong.
+        OverQuota: the tenant keeps as many files, or bytes, as it may.
         TransientError: the object store does not answer.
     """
     parts = _parts(form)
@@ -44,9 +47,12 @@ def receive(use: Services, form: Form, *, tenant: str) -> StoredFile:
     if not 1 <= size <= MAX_FILE:
         raise InvalidInput("file", f"has {size} bytes", f"1 to {MAX_FILE}")
     file_id = new_id()
-    use.repository.transact(
-        lambda c: files.plan(c, file_id, tenant=tenant, purpose="batch", filename=name, size=size)
-    )
+
+    def plan(connection: Connection) -> None:
+        quotas.take_file(connection, tenant, size)
+        files.plan(connection, file_id, tenant=tenant, purpose="batch", filename=name, size=size)
+
+    use.repository.transact(plan)
     with tempfile.TemporaryFile(prefix="latentfarm-") as copy:
         digest = form.copy(file, copy)
         use.store.put_new(ObjectRef(file_key(file_id), digest, size), copy, _JSONL)

@@ -69,6 +69,9 @@ def set_(
     max_storage_bytes: Annotated[
         str | None, typer.Option(metavar="N|none", help="Bytes of images and files that are kept.")
     ] = None,
+    max_files: Annotated[
+        str | None, typer.Option(metavar="N|none", help="Files of clients, and uploads, kept at once.")
+    ] = None,
     api: Api = None,
     json_: Json = False,
 ) -> None:
@@ -78,6 +81,7 @@ def set_(
         "max_in_flight": max_in_flight,
         "max_queued": max_queued,
         "max_storage_bytes": max_storage_bytes,
+        "max_files": max_files,
     }
     costs = {"max_cost_in_flight": max_cost_in_flight, "max_cost_per_day": max_cost_per_day}
     given |= {field: _number(field, value) for field, value in counts.items() if value is not None}
@@ -134,6 +138,7 @@ def _quotas(tenant: TenantView) -> list[tuple[str, str]]:
         ("cost in flight", tenant.cost_in_flight, tenant.max_cost_in_flight, "megapixel-steps"),
         ("cost today", tenant.cost_today, tenant.max_cost_per_day, "megapixel-steps, until 00:00 UTC"),
         ("storage", tenant.storage_bytes, tenant.max_storage_bytes, "bytes"),
+        ("files", tenant.files, tenant.max_files, "kept"),
     )
     return [
         (name, f"{used or 0:.12g} of {most:.12g} {unit}")

@@ -11,7 +11,7 @@ from latentfarm.inputs.decoding import TURN_S, examine
 from latentfarm.inputs.resolving import keep
 from latentfarm.keys import upload_key
 from latentfarm.references import MAX_INPUT_BYTES, MAX_MANIFEST_BYTES
-from latentfarm.repository import kept_uploads, uploads
+from latentfarm.repository import kept_uploads, quotas, uploads
 
 _taken = threading.BoundedSemaphore(4)
 """Pictures of one process that are looked at together as they come in."""
@@ -49,13 +49,17 @@ class Uploads:
 
         Raises:
             InvalidInput: more bytes than such a file may have.
+            OverQuota: the tenant keeps as many files, or bytes, as it may.
         """
         if not 1 <= size <= MOST[purpose]:
             raise InvalidInput("size", f"{size} bytes of purpose {purpose}", f"1 to {MOST[purpose]}")
         upload_id = self.new_id()
-        ticket = self.repository.transact(
-            lambda c: uploads.add(c, upload_id, tenant=tenant, size=size, good_s=self.good_s)
-        )
+
+        def add(connection: Connection) -> UploadTicket:
+            quotas.take_file(connection, tenant, size)
+            return uploads.add(connection, upload_id, tenant=tenant, size=size, good_s=self.good_s)
+
+        ticket = self.repository.transact(add)
         return ticket, self.store.upload_link(upload_key(upload_id), size=size, seconds=self.good_s)
 
     def take(self, data: bytes, *, tenant: str, field: str) -> KeptUpload:
@@ -63,9 +67,12 @@ class Uploads:
 
         Raises:
             InvalidInput: it is no picture, or too large; names the field.
+            OverQuota: as of `offer`.
             ServiceUnavailable: too many others are being looked at.
             TransientError: the object store does not answer.
         """
+        # Before it is looked at, and kept by its content.
+        self.repository.transact(lambda c: quotas.take_file(c, tenant, len(data)))
         if not _taken.acquire(timeout=TURN_S):
             raise ServiceUnavailable("too many pictures are being looked at")
         try:
@@ -75,6 +82,7 @@ class Uploads:
         sha256, upload_id = keep(self.repository, self.store, data, shape), self.new_id()
 
         def add(connection: Connection) -> KeptUpload | None:
+            quotas.take_file(connection, tenant, len(data))
             uploads.add(connection, upload_id, tenant=tenant, size=len(data), good_s=self.good_s)
             uploads.mark_used(connection, upload_id, sha256)
             return kept_uploads.find(connection, upload_id, tenant=tenant)

@@ -23,15 +23,17 @@ COUNT_S = 2.0
 
 # Only what is named changes.
 _SET = text("""
-    INSERT INTO quotas AS q (tenant, max_cost_in_flight, max_cost_per_day, max_storage_bytes)
-    VALUES (:tenant, CAST(:max_cost_in_flight AS float8), CAST(:max_cost_per_day AS float8), CAST(:max_storage_bytes AS bigint))
+    INSERT INTO quotas AS q (tenant, max_cost_in_flight, max_cost_per_day, max_storage_bytes, max_files)
+    VALUES (:tenant, CAST(:max_cost_in_flight AS float8), CAST(:max_cost_per_day AS float8), CAST(:max_storage_bytes AS bigint),
+            CAST(:max_files AS int))
     ON CONFLICT (tenant) DO UPDATE SET
         max_cost_in_flight = CASE WHEN 'max_cost_in_flight' = ANY (CAST(:named AS text[]))
             THEN excluded.max_cost_in_flight ELSE q.max_cost_in_flight END,
         max_cost_per_day = CASE WHEN 'max_cost_per_day' = ANY (CAST(:named AS text[]))
             THEN excluded.max_cost_per_day ELSE q.max_cost_per_day END,
         max_storage_bytes = CASE WHEN 'max_storage_bytes' = ANY (CAST(:named AS text[]))
-            THEN excluded.max_storage_bytes ELSE q.max_storage_bytes END
+            THEN excluded.max_storage_bytes ELSE q.max_storage_bytes END,
+        max_files = CASE WHEN 'max_files' = ANY (CAST(:named AS text[])) THEN excluded.max_files ELSE q.max_files END
 """)
 
 _DUE = text("""

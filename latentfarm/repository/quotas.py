@@ -14,6 +14,7 @@ from sqlalchemy import text
 
 from latentfarm.errors import OverQuota
 from latentfarm.quotas import Ask
+from latentfarm.repository import kept_files
 from latentfarm.repository.tenancy import LEFT, SOONEST_S, check_room, wait_s
 
 if TYPE_CHECKING:
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from latentfarm.repository.kept_files import KeptFiles
 
-FIELDS = ("max_cost_in_flight", "max_cost_per_day", "max_storage_bytes")
+FIELDS = ("max_cost_in_flight", "max_cost_per_day", "max_storage_bytes", "max_files")
 UNITS = "units"
 
 # By the clock and not by the start of the transaction: whoever waited for the row past midnight counts for the new day.
@@ -33,7 +35,7 @@ _TODAY = "CAST(clock_timestamp() AT TIME ZONE 'UTC' AS date)"
 _SPENT = f"CASE WHEN day >= {_TODAY} THEN cost_today ELSE 0 END"
 
 _COLUMNS = f"""
-    tenant, max_cost_in_flight, max_cost_per_day, max_storage_bytes, {_SPENT} AS cost_today, storage_bytes,
+    tenant, max_cost_in_flight, max_cost_per_day, max_storage_bytes, max_files, {_SPENT} AS cost_today, storage_bytes,
     CAST(greatest(day, {_TODAY}) + 1 AS timestamp) AT TIME ZONE 'UTC' AS resets_at,
     CAST(EXTRACT(EPOCH FROM CAST(greatest(day, {_TODAY}) + 1 AS timestamp) AT TIME ZONE 'UTC' - clock_timestamp()) AS float)
         AS resets_in_s
@@ -82,6 +84,7 @@ class Quota:
     max_cost_in_flight: float | None
     max_cost_per_day: float | None
     max_storage_bytes: int | None
+    max_files: int | None
     cost_today: float
     counted_bytes: int
     resets_at: datetime
@@ -97,12 +100,14 @@ class Used:
         size: bytes that are kept, and those that may come.
         each: units of one of its open images, on the mean.
         starts: renders of it that began in the last minute, about.
+        files: those that it keeps; none where no quota is about them.
     """
 
     units: float
     size: int
     each: float
     starts: float
+    files: KeptFiles
 
 
 def get(connection: Connection, tenants: Sequence[str]) -> dict[str, Quota]:
@@ -114,14 +119,13 @@ def get(connection: Connection, tenants: Sequence[str]) -> dict[str, Quota]:
 def used(connection: Connection, quota: Quota) -> Used:
     """What counts now. Exact for whoever has locked the row."""
     row = connection.execute(_USED, {"tenant": quota.tenant}).one()
-    size = 0
+    size, files = 0, kept_files.NONE
+    if quota.max_storage_bytes is not None or quota.max_files is not None:
+        files = kept_files.count(connection, quota.tenant)
     if quota.max_storage_bytes is not None:
-        size = (
-            quota.counted_bytes
-            + row.size
-            + int(connection.execute(_ENDED, {"tenant": quota.tenant}).scalar_one())
-        )
-    return Used(row.units, size, row.units / row.images if row.images else 0.0, row.starts or 0.0)
+        ended = int(connection.execute(_ENDED, {"tenant": quota.tenant}).scalar_one())
+        size = quota.counted_bytes + row.size + ended + files.size
+    return Used(row.units, size, row.units / row.images if row.images else 0.0, row.starts or 0.0, files)
 
 
 def take(connection: Connection, tenant: str, job_id: UUID, ask: Ask) -> None:
@@ -136,6 +140,29 @@ def take(connection: Connection, tenant: str, job_id: UUID, ask: Ask) -> None:
     quota = _quota(row)
     refuse(quota, used(connection, quota), ask)
     spend(connection, tenant, job_id, ask)
+
+
+def take_file(connection: Connection, tenant: str, size: int) -> None:
+    """Finds whether a tenant may keep a further file; whoever asks stores it in this transaction.
+
+    Args:
+        size: bytes that it has, or may have.
+
+    Raises:
+        OverQuota: names the quota that it would pass; waiting for work to end does not help.
+    """
+    quota = lock(connection, tenant)
+    if quota is None or (quota.max_files is None and quota.max_storage_bytes is None):
+        return
+    now, most = used(connection, quota), quota.max_files
+    _refuse_storage(quota, now, size)
+    if most is not None and now.files.count >= most:
+        facts = _told("max_files", "files", most, now.files.count, 1)
+        told = f"{now.files.count} of {most} files are kept: one must be deleted first"
+        if now.files.next_goes_at is not None:
+            facts |= {"resets_at": now.files.next_goes_at.isoformat()}
+            told += f", or go by itself, the next at {now.files.next_goes_at.isoformat(timespec='seconds')}"
+        raise OverQuota(told, 0, facts)
 
 
 def spend(connection: Connection, tenant: str, job_id: UUID, ask: Ask) -> None:
@@ -178,10 +205,7 @@ def refuse(quota: Quota, now: Used, ask: Ask) -> None:
     Raises:
         OverQuota: with the seconds after which there should be room; 0: waiting does not help.
     """
-    storage = quota.max_storage_bytes
-    if storage is not None and _over(now.size, ask.size, storage):
-        told = f"{now.size} of {storage} bytes are taken, and this may take {ask.size} more: something must be deleted first"
-        raise OverQuota(told, 0, _told("max_storage_bytes", "bytes", storage, now.size, ask.size))
+    _refuse_storage(quota, now, ask.size)
     for name, limit, spent in (
         ("max_cost_per_day", quota.max_cost_per_day, quota.cost_today),
         ("max_cost_in_flight", quota.max_cost_in_flight, now.units),
@@ -200,6 +224,13 @@ def refuse(quota: Quota, now: Used, ask: Ask) -> None:
             )
         over = (spent + ask.units - limit) / now.each if now.each else 1.0
         raise OverQuota(f"{told}; there is room as images end", wait_s(ceil(over), now.starts), facts)
+
+
+def _refuse_storage(quota: Quota, now: Used, size: int) -> None:
+    storage = quota.max_storage_bytes
+    if storage is not None and _over(now.size, size, storage):
+        told = f"{now.size} of {storage} bytes are taken, and this may take {size} more: something must be deleted first"
+        raise OverQuota(told, 0, _told("max_storage_bytes", "bytes", storage, now.size, size))
 
 
 def room(quota: Quota, now: Used, more: int, each: Ask) -> tuple[int, str]:

@@ -72,6 +72,7 @@ uploads = Table(
     Column("expires_at", DateTime(timezone=True), nullable=False),
     Column("used_as", LargeBinary, comment="SHA-256 of what it was when a job first used it"),
     Index("ix_uploads_expires_at", "expires_at"),
+    Index("ix_uploads_tenant", "tenant"),
 )
 
 #: Pictures that jobs start from, one row for each content. `job_inputs` says who needs them.

@@ -48,6 +48,7 @@ quotas = Table(
     Column("max_cost_in_flight", DOUBLE_PRECISION, comment="units of images that are not final"),
     Column("max_cost_per_day", DOUBLE_PRECISION, comment="units accepted in one day of UTC"),
     Column("max_storage_bytes", BigInteger),
+    Column("max_files", Integer, comment="of clients, and uploads, that are kept at once"),
     Column("day", Date, nullable=False, server_default="1970-01-01", comment="in UTC"),
     _amount("cost_today", "0", "units accepted on that day"),
     Column("storage_bytes", BigInteger, nullable=False, server_default="0", comment="as last counted"),

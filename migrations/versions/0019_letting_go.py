@@ -1,5 +1,7 @@
 """Datasets that were thrown away by their users, how far their rows are gone, and deliveries that go with their jobs.
 
+And how many files a tenant may keep.
+
 Revision ID: 0019
 Revises: 0018
 """
@@ -12,6 +14,7 @@ down_revision = "0018"
 branch_labels = None
 depends_on = None
 
+_FILES = "of clients, and uploads, that are kept at once"
 _LET_GO = "its job was thrown away: the row goes once it has ended"
 _TIME = sa.DateTime(timezone=True)
 
@@ -33,10 +36,14 @@ def upgrade() -> None:
     op.create_index("ix_deliveries_job_id", "deliveries", ["job_id"])
     ended = sa.text("let_go AND state <> 'due'")
     op.create_index("ix_deliveries_let_go", "deliveries", ["id"], postgresql_where=ended)
+    op.add_column("quotas", sa.Column("max_files", sa.Integer(), nullable=True, comment=_FILES))
+    op.create_index("ix_uploads_tenant", "uploads", ["tenant"])
 
 
 def downgrade() -> None:
     """What was thrown away is out of reach by its name, and its rows stay."""
+    op.drop_index("ix_uploads_tenant", table_name="uploads")
+    op.drop_column("quotas", "max_files")
     op.drop_index("ix_deliveries_let_go", table_name="deliveries")
     op.drop_index("ix_deliveries_job_id", table_name="deliveries")
     op.drop_column("deliveries", "let_go")
