@@ -1,13 +1,13 @@
 """Functions that run as their owner look for their tables in the schema of the farm, and last of all in the caller's own.
 
 Revision ID: 0020
-Revises: 0018
+Revises: 0019
 """
 
 from alembic import op
 
 revision = "0020"
-down_revision = "0018"
+down_revision = "0019"
 branch_labels = None
 depends_on = None
 
