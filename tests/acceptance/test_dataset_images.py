@@ -10,7 +10,6 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
-import datasets
 import pytest
 from PIL import Image
 
@@ -72,6 +71,8 @@ def _read(
     place: Path, layout: Layout, cache: Path, see: Callable[[str, Image.Image], None]
 ) -> dict[str, str]:
     """The pixels' digest of each caption's image, as `load_dataset` finds them; no caption comes twice."""
+    import datasets
+
     found = datasets.load_dataset(
         layout.value, data_dir=str(place / "data"), split="train", cache_dir=str(cache)
     )

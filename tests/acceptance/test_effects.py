@@ -6,9 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from benchmarks.equality.painter import FarmPainter
 from latentfarm import Client
-from training.verdicts import EFFECTS, measured
 
 if TYPE_CHECKING:
     from tests.acceptance.farm import Farm
@@ -30,6 +28,10 @@ def studio(farm: Farm) -> Farm:
 @pytest.mark.long
 def test_every_effect_holds_through_both_queues(studio: Farm) -> None:
     """One farm for all of them: starting it costs more than an effect."""
+    # Here and not above: torch comes with them, and whoever only collects tests has no use for it.
+    from benchmarks.equality.painter import FarmPainter
+    from training.verdicts import EFFECTS, measured
+
     with Client(studio.url) as client:
         bounds = {name: measured(FarmPainter(client), name, SEEDS)[1] for name in EFFECTS}
     missed = {

@@ -6,9 +6,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from benchmarks.guide import judge, prepare, run
-from benchmarks.guidebook.page import PAGE, read
-
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -18,6 +15,9 @@ if TYPE_CHECKING:
 @pytest.fixture
 def guided(farm: Farm, tmp_path: Path) -> tuple[Farm, Path]:
     """A farm with the page's models and a worker for each queue, and the folder that the page is read in."""
+    # Here and not above: diffusers comes with it, and whoever only collects tests has no use for it.
+    from benchmarks.guide import prepare
+
     work = prepare(tmp_path / "guide")
     del farm.environment["LATENTFARM_MODELS"]
     farm.environment["LATENTFARM_ENGINE"] = "worker.assembly:load"
@@ -32,6 +32,9 @@ def guided(farm: Farm, tmp_path: Path) -> tuple[Farm, Path]:
 @pytest.mark.long
 def test_the_guides_examples_give_one_picture_in_both_columns(guided: tuple[Farm, Path]) -> None:
     """When only `old_sheets` is missed: python -m benchmarks guide --write."""
+    from benchmarks.guide import judge, run
+    from benchmarks.guidebook.page import PAGE, read
+
     farm, work = guided
     figures = judge(run(work, farm.url))
     assert figures["bounds"]["largest_difference"]["met"], figures["differences"]

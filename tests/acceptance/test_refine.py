@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from latentfarm import Client
@@ -18,15 +17,15 @@ from latentfarm.spec import RenderSpec
 from latentfarm.states import Stage
 from tests.acceptance.farm import ROOT
 from tests.acceptance.test_files import command
-from tests.rig import largest_difference
-from tests.stock_modes import refined_by_stock, stock_picture
-from worker.engine.model import LoadedModel, load_model
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import torch
+
     from latentfarm.views import JobView
     from tests.acceptance.farm import Farm
+    from worker.engine.model import LoadedModel
 
 SPEC: dict[str, Any] = {
     "prompt": "a red circle",
@@ -57,6 +56,11 @@ def separate(farm: Farm, tmp_path: Path) -> Farm:
 
 @pytest.fixture(scope="module")
 def tiny() -> LoadedModel:
+    # Here and not above: whoever only collects tests has no use for the libraries.
+    import torch
+
+    from worker.engine.model import load_model
+
     torch.set_num_threads(1)
     entry = load_registry(ROOT / "models" / "models.toml").get("tiny")
     return load_model(entry, [Stage.BASE, Stage.REFINE])
@@ -69,6 +73,8 @@ def files(client: Client, job: JobView) -> list[bytes]:
 
 
 def pixels(data: bytes) -> torch.Tensor:
+    import torch
+
     with Image.open(io.BytesIO(data)) as image:
         return torch.from_numpy(np.array(image.convert("RGB")))
 
@@ -76,6 +82,9 @@ def pixels(data: bytes) -> torch.Tensor:
 def test_latents_and_images_are_refined_as_by_stock_and_no_base_runs(
     separate: Farm, tiny: LoadedModel, tmp_path: Path
 ) -> None:
+    from tests.rig import largest_difference
+    from tests.stock_modes import refined_by_stock, stock_picture
+
     with Client(separate.url) as client:
         first = client.submit({**SPEC, "seed": 5, "num_images": 2, "refiner": AGAIN})
         before = files(client, first)
