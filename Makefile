@@ -72,7 +72,7 @@ $(TRIALS): $(STAMP)
 	@$(BIN)/python -m tests.chaos $(@:chaos-%=%) $(if $(SEED),--seed $(SEED))
 
 clean: ## Remove what was built here; a farm's data in .latentfarm/ stays
-	@rm -rf $(VENV) build dist demo tests/contract/node/node_modules ./*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) build dist demo tests/contract/stock/node/node_modules ./*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # torch goes first and alone, so that no other package picks a build of it.

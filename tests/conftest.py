@@ -28,6 +28,16 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """Tests that share a farm go to one process, which starts it once."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from tests.shares import Shares
+
+    return Shares(config, log)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _clean_environment() -> None:
     """What the shell sets must not reach the tests."""

@@ -16,19 +16,22 @@ import psutil
 from sqlalchemy import text
 
 from latentfarm.broker import Broker
+from latentfarm.database import connect
 from latentfarm.dispatch import dispatch
 from latentfarm.embedded.farm import for_workers
 from latentfarm.ids import new_id
 from latentfarm.registry import load_registry
+from latentfarm.repository.facade import Repository
 from latentfarm.spec import RenderSpec
 from latentfarm.validation import complete
 from tests.canaries import CANARY, PROMPT, hits, secrets
+from tests.own_farm import own_environment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from uuid import UUID
 
-    from latentfarm.repository.facade import Repository
+    from latentfarm.embedded.stack import Stack
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -129,11 +132,12 @@ class Farm:
         until("the API answers", answers)
         return process
 
-    def wait_ready(self, workers: int) -> None:
+    def wait_ready(self, workers: int, timeout_s: float = 60.0) -> None:
         """Until so many incarnations are ready."""
         until(
             "workers are ready",
             lambda: self.count("SELECT count(*) FROM workers WHERE ready AND ended_at IS NULL") >= workers,
+            timeout_s,
         )
 
     def submit(self, n: int = 1, *, send: bool = True, **fields: object) -> UUID:
@@ -178,6 +182,18 @@ class Farm:
         events = "SELECT count(*) FROM outbox WHERE type = 'job.succeeded'"
         assert self.count(events) == self.count(once) == self.count("SELECT count(*) FROM jobs")
         assert self.count("SELECT coalesce(sum(queued + remaining), 0) FROM jobs") == 0
+
+
+@contextlib.contextmanager
+def standing(stack: Stack, template: str, folder: Path) -> Iterator[Farm]:
+    """A farm for several tests, with a database of its own; a test that has one too takes Redis away from it."""
+    with own_environment(stack, template) as environment:
+        engine = connect(environment["LATENTFARM_DATABASE_URL"], pool=4, application="tests")
+        try:
+            with Farm(environment, Repository(engine), folder) as farm:
+                yield farm
+        finally:
+            engine.dispose()
 
 
 def family(pid: int) -> list[psutil.Process]:

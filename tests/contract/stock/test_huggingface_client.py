@@ -31,8 +31,8 @@ SCENE = Scene(Thing("circle", "red", "large", "middle"), None, "white", "filled"
 
 
 @pytest.fixture(scope="module")
-def client(stock_farm: Farm) -> Iterator[InferenceClient]:
-    with InferenceClient(base_url=f"{stock_farm.url}/huggingface/models/tiny", token="any") as client:
+def client(farm: Farm) -> Iterator[InferenceClient]:
+    with InferenceClient(base_url=f"{farm.url}/huggingface/models/tiny", token="any") as client:
         yield client
     close_session()
 
@@ -42,7 +42,7 @@ def shows(image: Image.Image, scene: Scene) -> dict[str, bool]:
 
 
 def test_a_picture_is_what_its_prompt_says_and_equal_to_the_native_one(
-    client: InferenceClient, stock_farm: Farm, tmp_path: Path
+    client: InferenceClient, farm: Farm, tmp_path: Path
 ) -> None:
     prompt = caption(SCENE)
     made = client.text_to_image(
@@ -57,7 +57,7 @@ def test_a_picture_is_what_its_prompt_says_and_equal_to_the_native_one(
     )
     assert (made.format, made.size) == ("PNG", (128, 128))
     assert all(shows(made, SCENE).values()), shows(made, SCENE)
-    with Native(stock_farm.url) as native:
+    with Native(farm.url) as native:
         like = {"seed": 101, "num_inference_steps": 20, "guidance_scale": 5.0, "reproducible": True}
         job = native.submit({"prompt": prompt, "width": 128, "height": 128, **like})
         native.wait(job, timeout=300)
@@ -121,21 +121,21 @@ def test_what_is_wrong_is_named(
     assert told in str(raised.value)
 
 
-def test_a_model_that_is_not_there_is_named(stock_farm: Farm) -> None:
+def test_a_model_that_is_not_there_is_named(farm: Farm) -> None:
     with (
-        InferenceClient(model=f"{stock_farm.url}/huggingface/models/none", token="any") as client,
+        InferenceClient(model=f"{farm.url}/huggingface/models/none", token="any") as client,
         pytest.raises(HfHubHTTPError, match="there are: sdxl, tiny"),
     ):
         client.text_to_image("a")
 
 
-def test_a_key_makes_one_job_of_two_requests(stock_farm: Farm) -> None:
+def test_a_key_makes_one_job_of_two_requests(farm: Farm) -> None:
     jobs = "SELECT count(*) FROM jobs"
-    before = stock_farm.count(jobs)
-    url = f"{stock_farm.url}/huggingface/models/tiny"
+    before = farm.count(jobs)
+    url = f"{farm.url}/huggingface/models/tiny"
     with InferenceClient(model=url, token="any", headers={"Idempotency-Key": "only-once"}) as client:
         made = [
             client.text_to_image("a red circle", height=64, width=64, num_inference_steps=2) for _ in range(2)
         ]
     assert np.array_equal(np.asarray(made[0]), np.asarray(made[1]))
-    assert stock_farm.count(jobs) == before + 1
+    assert farm.count(jobs) == before + 1

@@ -10,8 +10,8 @@ import openai
 import pytest
 from openai import OpenAI
 
-from tests.acceptance.farm import Farm, until
-from tests.contract.tiny_farm import scene, shows, tiny_farm
+from tests.acceptance.farm import until
+from tests.contract.stock.scenes import scene, shows
 from training.scene import caption
 
 if TYPE_CHECKING:
@@ -19,15 +19,9 @@ if TYPE_CHECKING:
 
     from openai.types import Batch
 
-    from latentfarm.embedded.stack import Stack
+    from tests.acceptance.farm import Farm
 
 ENDPOINT: Final = "/v1/images/generations"
-
-
-@pytest.fixture(scope="module")
-def farm(stack: Stack, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farm]:
-    with tiny_farm(stack, template, tmp_path_factory.mktemp("farm")) as farm:
-        yield farm
 
 
 @pytest.fixture(scope="module")

@@ -44,8 +44,8 @@ TINY = "latentfarm/tiny"
 
 
 @pytest.fixture(scope="module")
-def client(stock_farm: Farm) -> Iterator[Client]:
-    client = Client(api_token="any", base_url=f"{stock_farm.url}/replicate")
+def client(farm: Farm) -> Iterator[Client]:
+    client = Client(api_token="any", base_url=f"{farm.url}/replicate")
     with client._client:  # it has no way of its own to be closed
         yield client
 
@@ -65,13 +65,11 @@ def png(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def test_run_gives_what_the_prompt_says_bit_equal_to_the_native_picture(
-    client: Client, stock_farm: Farm
-) -> None:
+def test_run_gives_what_the_prompt_says_bit_equal_to_the_native_picture(client: Client, farm: Farm) -> None:
     prompt = caption(SCENE)
     (data,) = fetched(client.run(TINY, input={"prompt": prompt, "scheduler": "K_EULER", **LIKE_OURS}))
     assert all(shows(data, SCENE).values()), shows(data, SCENE)
-    with Native(stock_farm.url) as native:
+    with Native(farm.url) as native:
         job = native.submit({"prompt": prompt, **LIKE_OURS})
         ended = native.wait(job, timeout=300)
         assert ended.images[0].sha256 == hashlib.sha256(data).hexdigest()
@@ -176,9 +174,9 @@ def test_files_are_listed_read_and_deleted(client: Client) -> None:
         client.files.get(made.id)
 
 
-def test_the_asynchronous_client_does_the_same(stock_farm: Farm) -> None:
+def test_the_asynchronous_client_does_the_same(farm: Farm) -> None:
     async def run() -> Any:
-        client = Client(api_token="any", base_url=f"{stock_farm.url}/replicate")
+        client = Client(api_token="any", base_url=f"{farm.url}/replicate")
         async with client._async_client:
             return await client.async_run(TINY, input=SMALL)
 

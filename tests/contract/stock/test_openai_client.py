@@ -20,13 +20,9 @@ from openai import OpenAI
 from PIL import Image
 
 from latentfarm import Client
-from latentfarm.database import connect
 from latentfarm.pixels import open_picture
 from latentfarm.provenance import read_provenance
 from latentfarm.repository import tenants
-from latentfarm.repository.facade import Repository
-from tests.acceptance.farm import Farm
-from tests.own_farm import own_environment
 from training.judge import confirms, look
 from training.picture import plan_scene, render
 from training.scene import Scene, Thing, caption
@@ -34,25 +30,10 @@ from training.scene import Scene, Thing, caption
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from latentfarm.embedded.stack import Stack
+    from tests.acceptance.farm import Farm
 
 SCENE = Scene(Thing("circle", "red", "large", "middle"), None, "white", "filled")
 LIKE_OURS: dict[str, Any] = {"seed": 101, "num_inference_steps": 20, "reproducible": True}
-
-
-@pytest.fixture(scope="module")
-def farm(stack: Stack, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farm]:
-    """A farm with the real engine and the tiny model; one for all tests, since its start takes the longest."""
-    with own_environment(stack, template) as environment:
-        engine = connect(environment["LATENTFARM_DATABASE_URL"], pool=4, application="tests")
-        with Farm(environment, Repository(engine), tmp_path_factory.mktemp("farm")) as farm:
-            farm.environment["LATENTFARM_ENGINE"] = "worker.assembly:load"
-            farm.api()
-            farm.scheduler()
-            farm.worker()
-            farm.wait_ready(1)
-            yield farm
-        engine.dispose()
 
 
 @pytest.fixture(scope="module")
@@ -233,7 +214,7 @@ def test_a_key_makes_one_job_of_two_requests(client: OpenAI, farm: Farm) -> None
             prompt="a red circle",
             size="64x64",
             extra_body={"num_inference_steps": 2},
-            extra_headers={"Idempotency-Key": "only-once"},
+            extra_headers={"Idempotency-Key": "only-once-here"},
         )
         for _ in range(2)
     ]
