@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 TRIALS := chaos-single chaos-failpoints chaos-freeze chaos-poison chaos-spot chaos-soak
-.PHONY: help install demo up test full check bench parity chaos chaos-short chaos-mutants $(TRIALS) clean
+.PHONY: help install demo up test full check lint bench parity chaos chaos-short chaos-mutants $(TRIALS) clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -30,8 +30,11 @@ up: $(STAMP) ## Start a farm here with a database, a broker and an object store 
 
 # Processes share the cores, and pictures are compared: one torch thread each.
 test full: export OMP_NUM_THREADS := 1
-test: check ## Check, then run all tests against real services (about 22 minutes on 2 cores)
-	@$(PYTEST) $(SHARED) -m 'not long and not gpu and not clock' tests
+# Types are checked beside the tests: alone they leave a core idle for a minute.
+test: lint ## Check, and run all tests against real services (about 22 minutes on 2 cores)
+	@$(BIN)/mypy & types=$$!; \
+	$(PYTEST) $(SHARED) -m 'not long and not gpu and not clock' tests; tests=$$?; \
+	wait $$types && exit $$tests
 	@$(PYTEST) $(PAIRED) -m 'clock and not long' tests/acceptance
 	@$(PYTEST) -m 'clock and not long' tests/chaos
 
@@ -39,10 +42,12 @@ full: check ## As test, with the whole sets
 	@$(PYTEST) $(SHARED) -m 'not gpu and not clock' tests
 	@$(PYTEST) -m clock tests/acceptance tests/chaos
 
-check: $(STAMP) ## Lint, formatting, types, who may import whom
+check: lint ## Lint, formatting, types, who may import whom
+	@$(BIN)/mypy
+
+lint: $(STAMP)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 
 bench: $(STAMP) ## Measure speed against rivals, all that needs no GPU; writes docs/benchmarks.md
