@@ -23,13 +23,15 @@ pytestmark = pytest.mark.clock
 
 
 @pytest.fixture
-def up(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], dict[str, str]]]:
-    """A farm with the real engine, and its settings."""
+def up(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[tuple[subprocess.Popen[str], dict[str, str]]]:
+    """A farm with the real engine unless a test gives other variables, and its settings."""
     command = [sys.executable, "-m", "latentfarm.cli.app", "up", "--json", "--folder", str(tmp_path / "farm")]
     process = subprocess.Popen(
         [*command, "--port", "0", "--devices", "cpu"],
         cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": "1", **getattr(request, "param", {})},
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -71,6 +73,9 @@ def test_it_renders_and_stops_without_a_trace(up: tuple[subprocess.Popen[str], d
     assert gone(running)
 
 
+@pytest.mark.parametrize(
+    "up", [{"LATENTFARM_ENGINE": "tests.synthetic:load"}], indirect=True, ids=["synthetic"]
+)
 def test_nothing_outlives_a_killed_supervisor(up: tuple[subprocess.Popen[str], dict[str, str]]) -> None:
     process, _ = up
     running = members(process)
