@@ -3,13 +3,13 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 TRIALS := chaos-single chaos-failpoints chaos-freeze chaos-poison chaos-spot chaos-soak
-.PHONY: help install demo up test full check lint bench parity chaos chaos-short chaos-mutants $(TRIALS) clean
+.PHONY: help install demo up test full check lint lock audit sbom bench parity chaos chaos-short chaos-mutants $(TRIALS) clean
 
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # One line per download in place of pip's hundreds.
-PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-input --constraint constraints.txt
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-input
 BRIEF := awk '/^ *(Downloading|Installing|Processing)/ { print "    " substr($$0, 1, 100); fflush() }'
 PYTEST := $(BIN)/python -m pytest
 # Processes with services of their own; the large files come first. What has limits in seconds runs afterwards, with
@@ -50,6 +50,20 @@ lint: $(STAMP)
 	@$(BIN)/ruff format --check .
 	@$(BIN)/lint-imports --no-logo
 
+# Needs no installation to be up to date: that needs a lock that fits.
+lock: ## Write requirements.lock anew by pyproject.toml; pins that still fit stay, but for UPGRADE="name ..."
+	@test -x $(BIN)/pip-compile || $(MAKE) install
+	@$(BIN)/python -m tests.locking --quiet $(UPGRADE:%=--upgrade-package %) pyproject.toml
+
+audit: $(STAMP) ## Hold all pins against known advisories; fails when they cannot be had
+	@$(BIN)/python -m tests.audit
+
+# A test holds it against the schema, in a tenth of a second; the tool itself takes half a minute.
+sbom: $(STAMP) ## Write dist/sbom.cdx.json: all that is installed here, as CycloneDX
+	@mkdir -p dist
+	@$(BIN)/cyclonedx-py environment --spec-version 1.6 --no-validate --output-reproducible --pyproject pyproject.toml \
+	  --output-file dist/sbom.cdx.json $(BIN)/python
+
 bench: $(STAMP) ## Measure speed against rivals, all that needs no GPU; writes docs/benchmarks.md
 	@$(BIN)/python -m benchmarks speed --write
 
@@ -80,12 +94,15 @@ clean: ## Remove what was built here; a farm's data in .latentfarm/ stays
 	@rm -rf $(VENV) build dist demo tests/contract/stock/node/node_modules ./*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# torch goes first and alone, so that no other package picks a build of it.
-$(STAMP): pyproject.toml constraints.txt | $(VENV)/pyvenv.cfg
+# Wheels only: a source package runs code of its own, and fetches what builds it without any hash. Nothing is resolved,
+# so that nothing comes that is not named. torch comes by version, see torch.txt.
+$(STAMP): pyproject.toml requirements.lock torch.txt | $(VENV)/pyvenv.cfg
+	@echo "==> installing what requirements.lock names, each file held against its hash"
+	@set -o pipefail; $(PIP) --require-hashes --no-deps --only-binary :all: --requirement requirements.lock | $(BRIEF)
 	@echo "==> installing torch (the largest download)"
-	@set -o pipefail; $(PIP) setuptools torch | $(BRIEF)
-	@echo "==> installing the rest"
-	@set -o pipefail; $(PIP) --no-build-isolation --editable '.[all,dev]' | $(BRIEF)
+	@set -o pipefail; $(PIP) --requirement torch.txt | $(BRIEF)
+	@set -o pipefail; $(PIP) --no-deps --no-build-isolation --editable . | $(BRIEF)
+	@$(BIN)/python -m pip check --disable-pip-version-check
 	@touch $@
 
 $(VENV)/pyvenv.cfg:
