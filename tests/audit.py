@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-NODE = ROOT / "tests" / "contract" / "node"
+NODE = ROOT / "tests" / "contract" / "stock" / "node"
 
 
 @dataclass(frozen=True)
