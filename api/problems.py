@@ -218,7 +218,13 @@ def _database(request: Request, error: Exception) -> JSONResponse:
 
 def _unexpected(request: Request, error: Exception) -> JSONResponse:
     request_id = request.scope.get(request_ids.NAME, "")
-    get_logger().error("request_failed", path=request.url.path, request_id=request_id, exc_info=error)
+    get_logger().error("request_failed", path=_path(request), request_id=request_id, exc_info=error)
     problem = ProblemError(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "the API failed; its log says why")
     problem.headers[request_ids.HEADER] = request_id
     return answer(request, problem)
+
+
+def _path(request: Request) -> str:
+    """Where a request went, without the leave that a signed link is: whoever reads logs must not get it."""
+    token = request.scope.get("path_params", {}).get("token")
+    return request.url.path if token is None else request.url.path.replace(token, "{token}")

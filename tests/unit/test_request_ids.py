@@ -10,6 +10,7 @@ import structlog
 from starlette.testclient import TestClient
 
 from api.app import create_app
+from api.replicate import routes_outputs
 from api.request_ids import HEADER, RequestIds
 from latentfarm.settings import Settings
 
@@ -46,6 +47,16 @@ def test_what_nobody_foresaw_is_named_in_its_answer_and_in_the_log() -> None:
         answer = TestClient(app, base_url="http://localhost", raise_server_exceptions=False).get("/broken")
     assert answer.status_code == 500
     assert [line["request_id"] for line in lines] == [answer.headers[HEADER]]
+
+
+def test_a_link_that_is_leave_enough_is_not_in_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = create_app(NOWHERE)
+    monkeypatch.setattr(routes_outputs, "signer_of", lambda _: 1 // 0)
+    client = TestClient(app, base_url="http://localhost", raise_server_exceptions=False)
+    with structlog.testing.capture_logs() as lines:
+        assert client.get("/replicate/v1/outputs/secret-leave/0.png").status_code == 500
+    assert [line["path"] for line in lines] == ["/replicate/v1/outputs/{token}/0.png"]
+    assert "secret-leave" not in str(lines)
 
 
 def test_what_is_logged_meanwhile_has_it_too_also_in_a_thread() -> None:
