@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
+import trustme
 from pydantic import SecretStr
 
 from latentfarm import listening, progress
@@ -55,6 +56,17 @@ def _clean_environment() -> None:
     """What the shell sets must not reach the tests."""
     for name in [name for name in os.environ if name.startswith("LATENTFARM_")]:
         del os.environ[name]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _trust(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """One authority that has signed nothing, in place of the machine's hundreds.
+
+    Every API and every client reads them when it is made, for 40 ms, and a test that asks somebody far away is wrong.
+    """
+    file = tmp_path_factory.mktemp("trust") / "nobody.pem"
+    trustme.CA().cert_pem.write_to_path(str(file))
+    os.environ["SSL_CERT_FILE"] = str(file)
 
 
 @pytest.fixture(scope="session", autouse=True)
