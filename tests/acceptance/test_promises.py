@@ -47,7 +47,8 @@ def farm(stack: Stack, template: str, tmp_path_factory: pytest.TempPathFactory) 
 def store(farm: Farm) -> S3Store:
     """The one of this farm: that of every test flushes Redis."""
     names = ("endpoint_url", "bucket", "region", "access_key_id", "secret_access_key")
-    return S3Store(**{name: farm.environment[f"LATENTFARM_S3_{name.upper()}"] for name in names})
+    given: dict[str, Any] = {name: farm.environment[f"LATENTFARM_S3_{name.upper()}"] for name in names}
+    return S3Store(**given)
 
 
 def different_jobs() -> list[dict[str, Any]]:
