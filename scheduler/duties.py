@@ -88,7 +88,7 @@ class Duties:
             Duty("mend", 21, 5 * every_s, self.mend),
             Duty("assign", 30, every_s, self.assign),
             Duty("expire_batches", 40, 10 * every_s, self.expire_batches),
-            Duty("forget_deliveries", 40, 10 * every_s, self.forget_deliveries),
+            Duty("forget_deliveries", 44, 10 * every_s, self.forget_deliveries),
             Duty("rotate", 8, HOUR_S, self.rotate),
         ]
         messages = [Duty("republish", 2, every_s, self.republish)]
