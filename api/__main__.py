@@ -15,7 +15,7 @@ from latentfarm.errors import LatentfarmError
 from latentfarm.logs import configure
 from latentfarm.settings import Settings
 
-_GRACE_S = 10
+GRACE_S = 10
 
 
 class _Server(uvicorn.Server):
@@ -49,7 +49,7 @@ def main() -> int:
         http=PromptHeads,
         access_log=False,
         log_config=None,
-        timeout_graceful_shutdown=_GRACE_S,
+        timeout_graceful_shutdown=GRACE_S,
         server_header=False,
     )
     _Server(config).run(sockets=[listening])

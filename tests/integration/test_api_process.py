@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
+from api.__main__ import GRACE_S
 from latentfarm.client import Client
 from tests.integration.serving import Puppet
 
@@ -59,7 +60,8 @@ def test_an_open_stream_does_not_delay_the_stop(api: subprocess.Popen[str], numb
         api.send_signal(number)
         assert list(lines) == [""]
     assert api.wait(20) == 0
-    assert time.monotonic() - started < 5
+    # Less than the server would wait for it.
+    assert time.monotonic() - started < GRACE_S
 
 
 def test_answers_do_not_wait_for_acknowledgements(api: subprocess.Popen[str]) -> None:
