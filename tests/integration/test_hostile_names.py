@@ -57,7 +57,10 @@ HOSTILE = [word + end for word in _WORDS for end in _ENDS]
 """200 strings."""
 IMAGE = re.compile(r"v1/images/[1-9]\d*/[1-9]\d*\.png")
 DISPOSITION = re.compile(r'inline; filename="[0-9a-f-]{36}-\d{4}\.png"')
-HEADERS = {"date", "server", "content-type", "content-length", "content-disposition", "etag", "cache-control"}
+HEADERS = {
+    *("date", "server", "content-type", "content-length", "content-disposition", "etag", "cache-control"),
+    *("x-content-type-options", "x-request-id"),
+}
 
 
 def fours() -> list[list[str]]:
