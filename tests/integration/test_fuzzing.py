@@ -61,6 +61,6 @@ def test_a_thousand_requests_find_nothing(asked: Callable[..., Findings]) -> Non
 
 @pytest.mark.long
 def test_twenty_thousand_requests_find_nothing(asked: Callable[..., Findings]) -> None:
-    found = asked(examples=200, limit_s=7_200.0)
+    found = asked(examples=240, limit_s=7_200.0)
     assert found.requests >= 20_000
     assert_sound(found)
