@@ -13,9 +13,12 @@ from starlette.datastructures import MutableHeaders
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+HEADER = "X-Content-Type-Options"
+AS_TYPED = "nosniff"
+
 
 class AsTyped:
-    """ASGI middleware: `X-Content-Type-Options: nosniff` on every answer."""
+    """ASGI middleware: the header on every answer but those to what nobody foresaw, which pass by all middleware."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -25,7 +28,7 @@ class AsTyped:
 
         async def told(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message)["X-Content-Type-Options"] = "nosniff"
+                MutableHeaders(scope=message)[HEADER] = AS_TYPED
             await send(message)
 
         await self._app(scope, receive, told)

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
-from api import request_ids
+from api import as_typed, request_ids
 from api.huggingface import errors as huggingface_errors
 from api.openai import errors as openai_errors
 from api.replicate import errors as replicate_errors
@@ -220,7 +220,8 @@ def _unexpected(request: Request, error: Exception) -> JSONResponse:
     request_id = request.scope.get(request_ids.NAME, "")
     get_logger().error("request_failed", path=_path(request), request_id=request_id, exc_info=error)
     problem = ProblemError(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "the API failed; its log says why")
-    problem.headers[request_ids.HEADER] = request_id
+    # What middleware would add: this answer is given outside of it.
+    problem.headers |= {request_ids.HEADER: request_id, as_typed.HEADER: as_typed.AS_TYPED}
     return answer(request, problem)
 
 

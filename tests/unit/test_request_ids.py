@@ -47,6 +47,7 @@ def test_what_nobody_foresaw_is_named_in_its_answer_and_in_the_log() -> None:
         answer = TestClient(app, base_url="http://localhost", raise_server_exceptions=False).get("/broken")
     assert answer.status_code == 500
     assert [line["request_id"] for line in lines] == [answer.headers[HEADER]]
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
 
 def test_a_link_that_is_leave_enough_is_not_in_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
