@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import io
+from typing import TYPE_CHECKING
+
 from latentfarm.pixels import open_picture
 from training.judge import confirms, look
 from training.scene import Scene, Thing
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 SHAPES = ("circle", "square", "triangle")
 COLOURS = ("red", "blue", "green", "yellow")
@@ -19,3 +25,10 @@ def scene(number: int) -> Scene:
 def shows(data: bytes, wanted: Scene) -> dict[str, bool]:
     """For each fact that a scene tells: is it so in a file's picture?"""
     return confirms(look(open_picture(data)), wanted)
+
+
+def png(image: Image.Image) -> bytes:
+    """A picture as a client sends it."""
+    buffer = io.BytesIO()
+    image.save(buffer, "png")
+    return buffer.getvalue()

@@ -5,7 +5,6 @@ The pictures are judged: an answer of the right shape around the wrong picture w
 
 from __future__ import annotations
 
-import io
 import random
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from PIL import Image
 
 from latentfarm import Client as Native
 from latentfarm.pixels import open_picture
+from tests.contract.stock.scenes import png
 from training.judge import confirms, look
 from training.picture import plan_scene, render
 from training.scene import Scene, Thing, caption
@@ -81,10 +81,8 @@ def test_parameters_and_fields_of_a_spec_have_an_effect(client: InferenceClient)
 
 def test_a_picture_stays_near_itself(client: InferenceClient) -> None:
     drawn = render(plan_scene(SCENE, random.Random(100)))
-    buffer = io.BytesIO()
-    drawn.save(buffer, "png")
     made = client.image_to_image(
-        buffer.getvalue(), prompt=caption(SCENE), num_inference_steps=12, strength=0.25, seed=1
+        png(drawn), prompt=caption(SCENE), num_inference_steps=12, strength=0.25, seed=1
     )
     assert made.size == drawn.size
     assert shows(made, SCENE)["colour"]
@@ -94,12 +92,10 @@ def test_a_picture_stays_near_itself(client: InferenceClient) -> None:
 def test_a_picture_may_be_a_photograph_of_several_megabytes(client: InferenceClient) -> None:
     drawn = render(plan_scene(SCENE, random.Random(100))).resize((1024, 1024))
     grain = np.random.default_rng(1).integers(-6, 7, (1024, 1024, 3))
-    photo = Image.fromarray(np.clip(np.asarray(drawn, int) + grain, 0, 255).astype(np.uint8))
-    buffer = io.BytesIO()
-    photo.save(buffer, "png")
-    assert len(buffer.getvalue()) > 2**20
+    photo = png(Image.fromarray(np.clip(np.asarray(drawn, int) + grain, 0, 255).astype(np.uint8)))
+    assert len(photo) > 2**20
     asked: dict[str, Any] = {"prompt": caption(SCENE), "num_inference_steps": 12, "strength": 0.25, "seed": 1}
-    made = client.image_to_image(buffer.getvalue(), target_size=ImageToImageTargetSize(128, 128), **asked)
+    made = client.image_to_image(photo, target_size=ImageToImageTargetSize(128, 128), **asked)
     assert made.size == (128, 128)
     assert shows(made, SCENE)["colour"]
 

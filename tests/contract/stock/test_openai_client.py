@@ -23,7 +23,8 @@ from latentfarm import Client
 from latentfarm.pixels import open_picture
 from latentfarm.provenance import read_provenance
 from latentfarm.repository import tenants
-from training.judge import confirms, look
+from tests.contract.stock.scenes import png, shows
+from training.judge import look
 from training.picture import plan_scene, render
 from training.scene import Scene, Thing, caption
 
@@ -44,16 +45,6 @@ def client(farm: Farm) -> Iterator[OpenAI]:
 
 def file_of(image: Any) -> bytes:
     return base64.b64decode(image.b64_json, validate=True)
-
-
-def shows(data: bytes, scene: Scene) -> dict[str, bool]:
-    return confirms(look(open_picture(data)), scene)
-
-
-def png(image: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, "png")
-    return buffer.getvalue()
 
 
 def test_the_models_are_those_of_the_registry(client: OpenAI) -> None:

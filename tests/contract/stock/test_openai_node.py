@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
 import random
 import subprocess
@@ -15,7 +14,7 @@ import pytest
 from PIL import Image
 
 from latentfarm.pixels import open_picture
-from tests.contract.stock.scenes import scene, shows
+from tests.contract.stock.scenes import png, scene, shows
 from training.judge import look
 from training.picture import plan_scene, render
 from training.scene import Scene, Thing, caption
@@ -42,9 +41,7 @@ def package() -> Path:
 
 
 def in_base64(image: Image.Image) -> str:
-    buffer = io.BytesIO()
-    image.save(buffer, "png")
-    return base64.b64encode(buffer.getvalue()).decode()
+    return base64.b64encode(png(image)).decode()
 
 
 def line(number: int, **body: Any) -> dict[str, Any]:

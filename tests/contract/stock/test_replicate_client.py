@@ -21,7 +21,8 @@ from replicate.exceptions import ReplicateError
 
 from latentfarm import Client as Native
 from latentfarm.pixels import open_picture
-from training.judge import confirms, look
+from tests.contract.stock.scenes import png, shows
+from training.judge import look
 from training.picture import plan_scene, render
 from training.scene import Scene, Thing, caption
 
@@ -53,16 +54,6 @@ def client(farm: Farm) -> Iterator[Client]:
 def fetched(output: Any) -> list[bytes]:
     """Over http the client leaves URLs as they are; they need no key."""
     return [httpx.get(url).raise_for_status().content for url in output]
-
-
-def shows(data: bytes, scene: Scene) -> dict[str, bool]:
-    return confirms(look(open_picture(data)), scene)
-
-
-def png(image: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, "png")
-    return buffer.getvalue()
 
 
 def test_run_gives_what_the_prompt_says_bit_equal_to_the_native_picture(client: Client, farm: Farm) -> None:
