@@ -73,11 +73,12 @@ class Claimed:
 
     Attributes:
         fence: the one that every further write must carry.
-        picture: the stored part of the spec, see `RenderSpec.picture`.
+        picture: the stored part of the spec, see `RenderSpec.picture`; shared by those of one claim that have it.
         key: where the object of this claim goes; it is planned in SQL already.
         latents: what the base stage left; only for the refine stage.
         inputs: the pictures that the spec names and that are still kept, by SHA-256.
         alone: it was in flight when a process died, so nothing may run beside it.
+        spec_id: of the row that `picture` is from; 0 of a shard, which has none.
         checkpoint: the newest state of this stage that another incarnation has left, if any.
     """
 
@@ -91,6 +92,7 @@ class Claimed:
     seed: int
     key: str
     alone: bool
+    spec_id: int
     latents: ObjectRef | None = None
     inputs: dict[bytes, ObjectRef] = field(default_factory=dict)
     checkpoint: ObjectRef | None = None

@@ -24,6 +24,7 @@ from latentfarm.settings import Settings
 from latentfarm.states import Stage, parse_stages
 from latentfarm.storage import S3Store
 from worker.assembly import Assembled, factory
+from worker.claimer import Claimer
 from worker.committer import AWAY_S, Committer
 from worker.consumer import Consumer
 from worker.exits import BROKEN, REASSIGNED
@@ -70,7 +71,7 @@ class Child:
         )
         self.repository = Repository(database)
         self.holdings = Holdings()
-        self.committer = Committer(self.repository, worker)
+        self.committer = Committer(self.repository)
         self.progress = ProgressPublisher(redis.Redis.from_url(settings.redis_url, **SOCKET))
         store = S3Store.from_settings(settings)
         self.saver = Saver(self.holdings, self.committer, store)
@@ -118,8 +119,9 @@ class Child:
 
     def _around(
         self, store: S3Store, assembled: Assembled
-    ) -> tuple[Inbox, Holdings, Committer, S3Store, Assembled, Callable[[], None]]:
-        return self.inbox, self.holdings, self.committer, store, assembled, self._retire
+    ) -> tuple[Inbox, Holdings, Claimer, Committer, S3Store, Assembled, Callable[[], None]]:
+        claimer = Claimer(self.repository, self.worker)
+        return self.inbox, self.holdings, claimer, self.committer, store, assembled, self._retire
 
     def _retire(self) -> None:
         """No more claims, and all that is held goes back: what is the machine's trouble, or a change of models, is nobody's fault."""

@@ -1,4 +1,4 @@
-"""The one thread of a child that writes to SQL for renders: many claims and ends in one commit.
+"""The one thread of a child that writes to SQL what becomes of renders: many ends in one commit.
 
 A commit costs 5 to 15 ms on an ordinary disk. Five per render would cap a farm near 80 renders/s, so
 whatever has gathered while one commit was under way goes into the next.
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from latentfarm.database import is_away
 from latentfarm.logs import get_logger
 from latentfarm.records import Release
-from latentfarm.repository import checkpointing, claiming, failing, finishing, redrawing, sealing
+from latentfarm.repository import checkpointing, failing, finishing, redrawing, sealing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from latentfarm.messages import Pair
-    from latentfarm.records import Claimed, Done, Failure, Saved
+    from latentfarm.records import Done, Failure, Saved
     from latentfarm.redraws import Redraw
     from latentfarm.repository.facade import Repository
     from latentfarm.repository.sealing import Packed
@@ -47,7 +47,7 @@ class _Operation:
 class Committer(threading.Thread):
     """Gathers operations and commits them together; each has a future that tells what became of it."""
 
-    def __init__(self, repository: Repository, worker: int) -> None:
+    def __init__(self, repository: Repository) -> None:
         super().__init__(name="committer", daemon=True)
         self._repository = repository
         self._waiting: queue.SimpleQueue[_Operation | None] = queue.SimpleQueue()
@@ -61,17 +61,7 @@ class Committer(threading.Thread):
             "redraw": redrawing.redraw,
             "fail": failing.fail,
             "release": failing.give_back,
-            "claim": lambda connection, pairs: claiming.claim(connection, worker, pairs),
-            "look": claiming.still_to_be_had,
         }
-
-    def claim(self, pairs: Sequence[Pair]) -> Future[list[Claimed]]:
-        """Takes renders; the future has those that were still to be had."""
-        return self._put("claim", set(pairs), list(pairs))
-
-    def look(self, pairs: Sequence[Pair]) -> Future[set[Pair]]:
-        """Writes nothing; the future has those that a claim would still find."""
-        return self._put("look", set(pairs), list(pairs))
 
     def finish(self, done: Done) -> Future[set[Pair]]:
         """Ends a render as succeeded; the future is empty when it was superseded."""
@@ -181,11 +171,7 @@ class Committer(threading.Thread):
 def _own(operation: _Operation, found: dict[str, Any]) -> Any:
     """The part of a common answer that belongs to one operation."""
     # Absent when nothing was asked for.
-    answer = found.get(operation.kind, [])
-    if operation.kind == "claim":
-        ids = {render_id for render_id, _ in operation.pairs}
-        return [claimed for claimed in answer if claimed.render_id in ids]
-    return operation.pairs.intersection(answer)
+    return operation.pairs.intersection(found.get(operation.kind, ()))
 
 
 def _tell_refused(operation: _Operation, answer: Any) -> None:
@@ -193,8 +179,6 @@ def _tell_refused(operation: _Operation, answer: Any) -> None:
 
     It does so before the answer is given, so that no line can be missing.
     """
-    if operation.kind in {"claim", "look"}:
-        return  # Hints come twice, and late: a claim that finds nothing writes nothing.
     for render_id, fence in sorted(operation.pairs - answer):
         if operation.kind in RESULTS:
             get_logger().info("result_refused", kind=operation.kind, render=render_id, fence=fence)

@@ -98,11 +98,15 @@ class Inbox:
         would wait for long are left to other workers, and one that is fast has enough until they come again.
         """
         with self.changed:
-            waiting = len(self._lanes[Lane.BULK]) + len(self._alone)
             self._pace += (self._taken - self._pace) / SMOOTH
             self._taken = 0
-            least = max(1, self.capacity // 2, AHEAD * self._pace)
-            return waiting < least and held < 2 * self.capacity
+            return self.is_low() and held < 2 * self.capacity
+
+    def is_low(self) -> bool:
+        """Whether fewer bulk hints are left than should be at hand, so that more are wanted of Redis and of the scheduler."""
+        with self.changed:
+            waiting = len(self._lanes[Lane.BULK]) + len(self._alone)
+            return waiting < max(1, self.capacity // 2, AHEAD * self._pace)
 
     def is_empty(self) -> bool:
         """Whether no hint waits."""

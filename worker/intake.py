@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from concurrent.futures import CancelledError, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
@@ -23,12 +23,12 @@ from latentfarm.errors import (
 from latentfarm.logs import get_logger
 from latentfarm.modes import first_stage, needs_inputs
 from latentfarm.records import Failure
-from latentfarm.spec import RenderSpec
 from latentfarm.states import Stage
 from worker import checkpoints, latents
 from worker.engine.order import Order
 from worker.patience import Interrupted, patiently
 from worker.pictures import Pictures
+from worker.specs import Specs
 from worker.wording import loggable
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from latentfarm.records import Claimed, ObjectRef
     from latentfarm.storage import ObjectStore
     from worker.assembly import Assembled
+    from worker.claimer import Claimer
     from worker.committer import Committer
     from worker.engine.order import Checkpoint
     from worker.holdings import Holdings
@@ -65,6 +66,7 @@ class Intake(threading.Thread):
         self,
         inbox: Inbox,
         holdings: Holdings,
+        claimer: Claimer,
         committer: Committer,
         store: ObjectStore,
         assembled: Assembled,
@@ -73,6 +75,7 @@ class Intake(threading.Thread):
         super().__init__(name="intake", daemon=True)
         self._inbox = inbox
         self._holdings = holdings
+        self._claimer = claimer
         self._committer = committer
         self._store = store
         self._engine = assembled.engine
@@ -80,6 +83,7 @@ class Intake(threading.Thread):
         self._framework = assembled.framework
         self._sick = sick
         self._pictures = Pictures(self._fetch)
+        self._specs = Specs()
         self._fetchers = ThreadPoolExecutor(FETCHERS, thread_name_prefix="fetch")
         self._stopping = threading.Event()
         self._looked_at = -LOOK_S
@@ -113,15 +117,15 @@ class Intake(threading.Thread):
         if not waiting:
             return
         try:
-            found = self._committer.look(waiting).result()
-        except (CancelledError, SQLAlchemyError):
-            return  # The worker drains; or it went into the log, and the claim will tell.
+            found = self._claimer.look(waiting)
+        except (Interrupted, SQLAlchemyError):
+            return  # The worker drains; or the claim will tell.
         self._inbox.forget(set(waiting) - found)
 
     def _claim(self, pairs: list[tuple[int, int]]) -> None:
         try:
-            claimed = self._committer.claim(pairs).result()
-        except CancelledError:
+            claimed = self._claimer.claim(pairs, is_low=self._inbox.is_low())
+        except Interrupted:
             return
         except Exception as error:  # noqa: BLE001 - one refused claim must not end the thread
             # What was claimed all the same, if anything, is found by the watch and given back.
@@ -153,7 +157,7 @@ class Intake(threading.Thread):
 
     def _order(self, claimed: Claimed) -> Order:
         try:
-            spec = RenderSpec(**claimed.picture)
+            spec = self._specs.of(claimed)
         except ValidationError as error:
             raise SpecError(f"the stored spec cannot be read: {error.error_count()} errors") from error
         if spec.model in self._unusable:
@@ -201,6 +205,7 @@ class Intake(threading.Thread):
     def stop(self) -> None:
         """No more claims; returns when the last one was handled. What is still fetched is given back unstarted."""
         self._stopping.set()
+        self._claimer.stop()
         self._inbox.clear()
         if self.is_alive():
             self.join()

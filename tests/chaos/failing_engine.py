@@ -15,10 +15,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from latentfarm.repository import claiming
 from latentfarm.repository.facade import Repository
 from latentfarm.storage import S3Store
 from tests.chaos import engine
 from tests.chaos.traps import FOLDER, Traps
+from worker.claimer import Claimer
 from worker.committer import Committer
 
 if TYPE_CHECKING:
@@ -31,12 +33,12 @@ if TYPE_CHECKING:
     from worker.holdings import Holdings
 
 PUTS = {"v1/images/": "image", "v1/latents/": "latents", "v1/checkpoints/": "checkpoint"}
-KINDS = ("claim", "plan", "show", "hand_over", "finish")
-"""Of writes to SQL, in the order of a render's life."""
+KINDS = ("plan", "show", "hand_over", "finish")
+"""Of the committer's writes, in the order of a render's life."""
 POINTS = (
     "step",
     "claim asked",
-    *(f"{kind} {how}" for kind in KINDS for how in ("written", "committed")),
+    *(f"{kind} {how}" for kind in ("claim", *KINDS) for how in ("written", "committed")),
     *(f"{name} {how}" for name in PUTS.values() for how in ("made", "put")),
 )
 
@@ -86,32 +88,42 @@ def load(
     return engine.load(entries, stages, listener=stepper, **options)
 
 
-def _wrap(owner: type, name: str, around: Callable[..., Any]) -> None:
+def _wrap(owner: Any, name: str, around: Callable[..., Any]) -> None:
     original = getattr(owner, name)
-    setattr(owner, name, lambda self, *given: around(original, self, *given))
+    setattr(owner, name, lambda *given, **named: around(original, *given, **named))
 
 
 def _watch_claims(points: Points) -> None:
-    def claim(original: Any, self: Committer, pairs: Any) -> Any:
+    def claim(original: Any, *given: Any, **named: Any) -> Any:
         points.reach("claim asked")
-        return original(self, pairs)
+        found = original(*given, **named)
+        if found:
+            points.reach("claim committed", found)
+        return found
 
-    _wrap(Committer, "claim", claim)
+    def write(original: Any, *given: Any, **named: Any) -> Any:
+        found = original(*given, **named)
+        if found:
+            points.reach("claim written", found)
+        return found
+
+    _wrap(Claimer, "claim", claim)
+    _wrap(claiming, "claim", write)
 
 
 def _watch_writes(points: Points) -> None:
     def tell(found: dict[str, Any], how: str) -> None:
         for kind in KINDS:
             if found.get(kind):
-                points.reach(f"{kind} {how}", found.get("claim", ()))
+                points.reach(f"{kind} {how}")
 
     def write(original: Any, self: Committer, *given: Any) -> Any:
         found = original(self, *given)
         tell(found, "written")
         return found
 
-    def transact(original: Any, self: Repository, *given: Any) -> Any:
-        found = original(self, *given)
+    def transact(original: Any, self: Repository, *given: Any, **named: Any) -> Any:
+        found = original(self, *given, **named)
         if isinstance(found, dict):
             tell(found, "committed")
         return found

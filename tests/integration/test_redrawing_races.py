@@ -150,7 +150,7 @@ def test_the_committer_of_a_worker_writes_it(ground: Redrawers) -> None:
     ground.create(5, quality=AGAIN)
     ground.render(image=image)
     claimed, wanted = ground.wanted()
-    committer = Committer(ground.repository, worker=1)
+    committer = Committer(ground.repository)
     committer.start()
     try:
         assert committer.redraw(wanted).result(60) == {(claimed.render_id, claimed.fence)}

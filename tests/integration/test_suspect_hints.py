@@ -13,6 +13,7 @@ from latentfarm.states import Lane
 from tests.integration.device import Device, column, run, submit
 from worker import intake as module
 from worker.assembly import Assembled
+from worker.claimer import Claimer
 from worker.committer import Committer
 from worker.holdings import Holdings
 from worker.inbox import Inbox
@@ -63,9 +64,10 @@ def bench(repository: Repository, store: S3Store, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(module, "LOOK_S", 0.1)
     device = Device(repository, "cuda:0")
     inbox, holdings, engine = Inbox(8), Holdings(), NeverDone()
-    committer = Committer(repository, device.worker)
+    claimer, committer = Claimer(repository, device.worker), Committer(repository)
     committer.start()
-    intake = Intake(inbox, holdings, committer, store, Assembled(cast("Any", engine)), sick=lambda: None)
+    assembled = Assembled(cast("Any", engine))
+    intake = Intake(inbox, holdings, claimer, committer, store, assembled, sick=lambda: None)
     intake.start()
     yield Bench(inbox, engine, holdings)
     intake.stop()

@@ -13,9 +13,8 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from structlog.testing import capture_logs
 
 from latentfarm.errors import ErrorClass
-from latentfarm.records import Claimed, Done, Failure, ObjectRef, Saved
-from latentfarm.repository import checkpointing, claiming, failing, finishing
-from tests.unit.test_worker_holdings import claimed
+from latentfarm.records import Done, Failure, ObjectRef, Saved
+from latentfarm.repository import checkpointing, failing, finishing
 from worker import committer as module
 from worker.committer import Committer
 
@@ -69,9 +68,6 @@ class Database:
 
         return write
 
-    def claim(self, written: list[tuple[str, int]], worker: int, pairs: list[Pair]) -> list[Claimed]:
-        return [claimed(pair[0], pair[1] + 1) for pair in pairs if self._take("claim", pair[0], written)]
-
     def _take(self, kind: str, render_id: int, written: list[tuple[str, int]]) -> bool:
         if render_id in self.bad:
             raise IntegrityError("UPDATE", {}, psycopg.errors.CheckViolation("bad row"))
@@ -90,14 +86,13 @@ def database(monkeypatch: pytest.MonkeyPatch) -> Database:
     monkeypatch.setattr(finishing, "hand_over", database.settle("hand_over"))
     monkeypatch.setattr(failing, "fail", database.settle("fail"))
     monkeypatch.setattr(failing, "give_back", database.settle("release"))
-    monkeypatch.setattr(claiming, "claim", database.claim)
     monkeypatch.setattr(module, "AWAY_S", 0.0)
     return database
 
 
 @pytest.fixture
 def committer(database: Database) -> Iterator[Committer]:
-    committer = Committer(cast("Repository", database), worker=1)
+    committer = Committer(cast("Repository", database))
     committer.start()
     yield committer
     database.open.set()
@@ -121,14 +116,12 @@ def test_what_gathers_during_a_commit_goes_into_one(committer: Committer, databa
 
 def test_every_kind_of_operation_gets_its_own_answer(committer: Committer, database: Database) -> None:
     _hold(committer, database)
-    claims = [committer.claim([(1, 0), (2, 0)]), committer.claim([(3, 0)])]
     handed = committer.hand_over(done(4))
     failed = committer.fail(Failure(5, 1, ErrorClass.MODEL, "cut short"))
     released = committer.release([(6, 1), (7, 1)])
     planned, shown = committer.plan(Saved(8, 1, 3, 3)), committer.show(Saved(9, 1, 3, 3, REF))
-    database.gone = {2, 7, 9}
+    database.gone = {7, 9}
     database.open.set()
-    assert [[item.render_id for item in answer.result(WAIT_S)] for answer in claims] == [[1], [3]]
     assert (handed.result(WAIT_S), failed.result(WAIT_S)) == ({(4, 1)}, {(5, 1)})
     assert released.result(WAIT_S) == {(6, 1)}
     assert (planned.result(WAIT_S), shown.result(WAIT_S)) == ({(8, 1)}, set())
@@ -153,23 +146,12 @@ def test_every_refused_write_is_logged(committer: Committer, database: Database)
             committer.release([(1, 1), (2, 1)]),
             committer.plan(saved),
             committer.show(saved),
-            committer.claim([(1, 0)]),
         ):
             answer.result(WAIT_S)
     told = [(line["event"], line["kind"], line["render"], line["fence"]) for line in lines]
     kinds = ("fail", "release", "plan", "show")
     results = [("result_refused", kind, 1, 1) for kind in ("finish", "hand_over")]
     assert told == results + [("write_refused", kind, 1, 1) for kind in kinds]
-
-
-def test_what_ends_goes_before_what_begins(committer: Committer, database: Database) -> None:
-    """In one transaction a worker frees its room first."""
-    _hold(committer, database)
-    claims, finished = committer.claim([(1, 0)]), committer.finish(done(2))
-    database.open.set()
-    assert claims.result(WAIT_S)
-    assert finished.result(WAIT_S)
-    assert database.commits[1] == [("finish", 2), ("claim", 1)]
 
 
 def test_one_bad_operation_does_not_take_its_neighbours_along(

@@ -22,6 +22,7 @@ def claimed(render_id: int, fence: int) -> Claimed:
         seed=1,
         key="v1/latents/1/1.safetensors",
         alone=False,
+        spec_id=1,
     )
 
 

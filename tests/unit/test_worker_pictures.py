@@ -37,7 +37,9 @@ class Bucket:
 def claimed(*files: bytes) -> Claimed:
     digests = [hashlib.sha256(data).digest() for data in files]
     refs = {sha256: ObjectRef(input_key(sha256), sha256, 1) for sha256 in digests}
-    return Claimed(1, 1, UUID(int=1), 0, Stage.BASE, Lane.BULK, {}, 0, "k", alone=False, inputs=refs)
+    return Claimed(
+        1, 1, UUID(int=1), 0, Stage.BASE, Lane.BULK, {}, 0, "k", alone=False, spec_id=1, inputs=refs
+    )
 
 
 def spec(image: bytes | None, mask: bytes | None = None) -> RenderSpec:

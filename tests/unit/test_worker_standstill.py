@@ -24,6 +24,7 @@ CLAIMED = Claimed(
     seed=1,
     key="v1/latents/1/1.safetensors",
     alone=False,
+    spec_id=1,
 )
 
 

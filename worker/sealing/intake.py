@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from latentfarm.records import Claimed
     from latentfarm.storage import ObjectStore
     from worker.assembly import Assembled
+    from worker.claimer import Claimer
     from worker.committer import Committer
     from worker.holdings import Holdings
     from worker.inbox import Inbox
@@ -26,6 +27,7 @@ class SealIntake(Intake):
         self,
         inbox: Inbox,
         holdings: Holdings,
+        claimer: Claimer,
         committer: Committer,
         store: ObjectStore,
         assembled: Assembled,
@@ -33,7 +35,7 @@ class SealIntake(Intake):
         *,
         engine: SealEngine,
     ) -> None:
-        super().__init__(inbox, holdings, committer, store, assembled, sick)
+        super().__init__(inbox, holdings, claimer, committer, store, assembled, sick)
         self._sealing = engine
 
     def _start(self, claimed: Claimed) -> None:
