@@ -1,5 +1,6 @@
 """Sends what was just accepted, without letting the answer wait for Redis."""
 
+import dataclasses
 import queue
 import threading
 from collections.abc import Callable, Sequence
@@ -61,5 +62,5 @@ def joined(told: Sequence[int | Picked]) -> list[int | Picked]:
         if isinstance(one, Picked):
             before = picked.get(one.queue.id)
             picks = one.picks if before is None else before.picks + one.picks
-            picked[one.queue.id] = Picked(one.queue, picks, one.workers)
+            picked[one.queue.id] = dataclasses.replace(one, picks=picks)
     return [*picked.values(), *dict.fromkeys(one for one in told if not isinstance(one, Picked))]

@@ -109,8 +109,8 @@ def taken(repository: Repository, queue: Queue, worker: int) -> tuple[float, flo
     Both are taken back: a thousand jobs of one render would run out.
     """
     with repository.engine.connect() as connection:
-        (picks, _), pick_ms = timed(lambda: picking.fill(connection, queue, least=24))
-        pairs = [(pick.render_id, pick.fence) for pick in picks]
+        picked, pick_ms = timed(lambda: picking.fill(connection, queue, least=24))
+        pairs = [(pick.render_id, pick.fence) for pick in picked.picks]
         claimed, claim_ms = timed(lambda: claiming.claim(connection, worker, pairs))
         connection.rollback()
     if len(claimed) != 24:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
@@ -135,17 +136,27 @@ def _has_news(socket: int) -> bool:
     return bool(poll.poll(0))
 
 
-def transact(engine: Engine, work: Callable[[Connection], T]) -> T:
-    """Runs `work` in one transaction; again when it was the victim of a deadlock."""
+def transact(engine: Engine, work: Callable[[Connection], T], *, single: bool = False) -> T:
+    """Runs `work` in one transaction; again when it was the victim of a deadlock.
+
+    Args:
+        single: it is one statement, and that a transaction of its own: one round trip in place of three.
+    """
+    begin = partial(_single, engine) if single else engine.begin
     for repeat in range(REPEATS):
         try:
-            with engine.begin() as connection:
+            with begin() as connection:
                 return work(connection)
         except OperationalError as error:
             retryable = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
             if not isinstance(error.orig, retryable) or repeat == REPEATS - 1:
                 raise
     raise AssertionError("unreachable")
+
+
+def _single(engine: Engine) -> Connection:
+    # The pool takes it back as it was.
+    return engine.connect().execution_options(isolation_level="AUTOCOMMIT")
 
 
 def is_away(error: BaseException) -> bool:

@@ -18,7 +18,7 @@ WINDOW_CHUNKS = 3
 WINDOW = WINDOW_CHUNKS * CHUNK
 """Renders, the same."""
 FEW = 16
-"""Messages that each worker gets before they hold more than `CHUNK` renders."""
+"""Messages that hold as much as a worker, where that is so much that they may hold more than `CHUNK` renders."""
 LOST_AFTER_S = 5.0
 """Least age at which a message may count as lost."""
 PATIENT_S = 60.0
@@ -28,7 +28,7 @@ PATIENT_S = 60.0
 class Records(Protocol):
     """What dispatch needs of SQL; `repository.facade.Repository` has it."""
 
-    def pick(self, queue: Queue, *, window_per_worker: int) -> tuple[list[Pick], int]:
+    def pick(self, queue: Queue, *, window_per_worker: int) -> Picked:
         """Marks due renders as dispatched while there is room; commits."""
 
     def take_lost(self, queue: Queue, *, after_s: float, room: int) -> list[Pick]:
@@ -38,10 +38,14 @@ class Records(Protocol):
         """How many renders have a message out."""
 
 
-def chunk_size(due: int, workers: int) -> int:
-    """Renders per message: at most `CHUNK`, and small enough that every worker gets two; or `FEW`, then at most `MOST`."""
-    share = due // max(1, workers)
-    return max(1, min(CHUNK, share // 2), min(MOST, share // FEW))
+def chunk_size(picked: Picked) -> int:
+    """Renders per message: so few that every worker gets two; at most `CHUNK`, or a part of what a worker holds.
+
+    A message is all of one worker's: a large one leaves others idle while its renders wait for room.
+    """
+    workers = max(1, picked.workers)
+    share = len(picked.picks) // workers // 2
+    return max(1, min(share, CHUNK), min(share, MOST, picked.capacity // workers // FEW))
 
 
 def dispatch(records: Records, sender: Sender, queue: Queue) -> int:
@@ -53,10 +57,9 @@ def dispatch(records: Records, sender: Sender, queue: Queue) -> int:
     Raises:
         ServiceUnavailable: Redis took no messages. The renders stay dispatched and are sent again.
     """
-    picks, workers = records.pick(queue, window_per_worker=WINDOW)
-    if picks:
-        sender.send(queue.name, picks, chunk=chunk_size(len(picks), workers))
-    return len(picks)
+    picked = records.pick(queue, window_per_worker=WINDOW)
+    send(sender, picked)
+    return len(picked.picks)
 
 
 def send(sender: Sender, picked: Picked) -> None:
@@ -66,7 +69,7 @@ def send(sender: Sender, picked: Picked) -> None:
         ServiceUnavailable: as `dispatch`.
     """
     if picked.picks:
-        sender.send(picked.queue.name, picked.picks, chunk=chunk_size(len(picked.picks), picked.workers))
+        sender.send(picked.queue.name, picked.picks, chunk=chunk_size(picked))
 
 
 def republish(records: Records, sender: Sender, queue: Queue, *, flushed: bool) -> int:

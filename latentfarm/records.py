@@ -175,11 +175,18 @@ class Queue:
 
 @dataclass(frozen=True, slots=True)
 class Picked:
-    """What was taken out of a queue's backlog and is to be sent, and how many live workers serve it."""
+    """What was taken out of a queue's backlog and is to be sent.
+
+    Attributes:
+        picks: in the order in which they should be sent.
+        workers: live incarnations that serve the queue.
+        capacity: renders that these hold at once, as far as they have said.
+    """
 
     queue: Queue
     picks: tuple[Pick, ...]
     workers: int
+    capacity: int
 
 
 @dataclass(frozen=True, slots=True)

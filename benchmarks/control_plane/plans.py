@@ -9,7 +9,7 @@ from sqlalchemy import TextClause, text
 from benchmarks.control_plane import rows
 from benchmarks.measuring import page
 from latentfarm.ids import new_id
-from latentfarm.repository import claiming, dispatching, submitting, waiting
+from latentfarm.repository import accepting, claiming, dispatching, waiting
 from latentfarm.states import RenderState
 
 if TYPE_CHECKING:
@@ -38,8 +38,8 @@ def of(engine: Engine, queue: int) -> dict[str, str]:
         }
         values = _some(connection, queue)
         found["claim"] = _plan(connection, claiming._CLAIM, **values)  # noqa: SLF001
-        whole = submitting._whole(new_id(), rows.a_spec(1000), "")  # noqa: SLF001
-        found["submit, of 1,000 images"] = _plan(connection, submitting._WHOLE_JOB, **whole)  # noqa: SLF001
+        whole = accepting._values(new_id(), rows.a_spec(1000), "", None, alone=False)  # noqa: SLF001
+        found["submit, of 1,000 images"] = _plan(connection, accepting._HELD, **whole)  # noqa: SLF001
         connection.rollback()
     return found
 

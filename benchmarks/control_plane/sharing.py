@@ -111,7 +111,7 @@ class Workers:
             if done:
                 self.repository.transact(lambda c, done=done: finishing.finish(c, done))  # type: ignore[misc]
             self.held[worker] = [(end, item) for end, item in self.held[worker] if end > now]
-            self.offered += self.repository.pick(queue, window_per_worker=24)[0]
+            self.offered += self.repository.pick(queue, window_per_worker=24).picks
             room = self.slots - len(self.held[worker])
             taken, self.offered = self.offered[:room], self.offered[room:]
             pairs = [(pick.render_id, pick.fence) for pick in taken]

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
-from latentfarm.records import Pick, Picked, Queue
+from latentfarm.records import Pick, Queue
 from latentfarm.states import Lane, RenderState, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any
     from uuid import UUID
 
     from sqlalchemy import Connection, RowMapping
@@ -42,46 +41,28 @@ class Room:
 
 _QUEUES = text("SELECT id, name, stage, model, lane, wait_s FROM queues ORDER BY id")
 
+_WAITING = text("""
+    SELECT id, name, stage, model, lane, wait_s FROM queues q
+    WHERE EXISTS (SELECT FROM renders r WHERE r.queue_id = q.id AND r.state = 0) ORDER BY id
+""")
+
 # The class keeps this lock apart from other advisory locks of the farm. The limit is set first: one round trip.
 _LOCK = text("SELECT set_config('lock_timeout', '2s', true), pg_advisory_xact_lock(4711, :queue)")
 
 _COUNT = text("SELECT count(*) FROM renders WHERE queue_id = :queue AND state = :dispatched")
 
-# What a worker has room for, it says once it is ready.
-_ROOM = text("""
+# Of a queue, for a statement that names it. What a worker has room for, it says once it is ready.
+ROOM = """
     SELECT count(*) AS workers,
            coalesce(sum(GREATEST(:least, 2 * coalesce((info ->> 'capacity')::int, 0))), 0) AS window,
            coalesce(sum((info ->> 'capacity')::int), 0) AS capacity,
-           (SELECT count(*) FROM renders WHERE queue_id = :queue AND state = :dispatched) AS dispatched,
-           EXISTS (SELECT FROM queues WHERE id = :queue AND drained_at IS NOT NULL) AS drained
+           (SELECT count(*) FROM renders WHERE queue_id = {queue} AND state = 1) AS dispatched,
+           EXISTS (SELECT FROM queues WHERE id = {queue} AND drained_at IS NOT NULL) AS drained
     FROM workers
     WHERE ended_at IS NULL AND lease_until > now() AND :stage = ANY (stages) AND :model = ANY (assigned_models)
       AND NOT EXISTS (SELECT FROM drains d WHERE d.host = workers.host AND d.device = workers.device)
-""")
-
-# What has just been stored, in one round trip. Only its own rows are locked: a submit must not wait for the jobs of others. The
-# count may miss what another dispatcher has committed since the statement began; then the window holds that much
-# more, for once.
-_OWN = text(f"""
-    WITH room AS MATERIALIZED (
-        SELECT pg_try_advisory_xact_lock(4711, :queue) AS mine, r.*,
-               EXISTS (SELECT FROM renders WHERE queue_id = :queue AND state = :queued AND job_id <> :job)
-               OR EXISTS (SELECT FROM tenants WHERE name = :tenant AND (paused_at IS NOT NULL OR max_in_flight IS NOT NULL))
-               OR r.drained AS others
-        FROM ({_ROOM.text}) AS r),
-    due AS (
-        SELECT id FROM renders WHERE job_id = :job AND state = :queued ORDER BY id LIMIT (
-            SELECT CASE WHEN mine AND NOT others THEN GREATEST(0, GREATEST(:least, r.window) - dispatched) ELSE 0 END
-            FROM room AS r) FOR UPDATE),
-    picked AS (
-        UPDATE renders r SET state = :dispatched, sent_at = now(), sends = 1
-        FROM due WHERE r.id = due.id RETURNING r.id, r.fence, r.suspect),
-    counted AS (
-        UPDATE jobs SET queued = queued - (SELECT count(*) FROM picked)
-        WHERE id = :job AND EXISTS (SELECT FROM picked))
-    SELECT r.mine AND NOT r.others AS mine, r.workers, p.id, p.fence, p.suspect
-    FROM room AS r LEFT JOIN picked AS p ON true ORDER BY p.id
-""")  # noqa: S608 - no input in it
+"""
+_ROOM = text(ROOM.format(queue=":queue"))
 
 # Of each job the lowest ordinals that are due: what comes back from a failure goes before what has not begun. The
 # counters of jobs and tenants go along, locked in order as everywhere. Rows are named by arrays: a join would be planned
@@ -151,6 +132,11 @@ def queues(connection: Connection) -> list[Queue]:
     return [_queue(row) for row in connection.execute(_QUEUES).mappings()]
 
 
+def waiting_queues(connection: Connection) -> list[Queue]:
+    """Those in which a render is queued. One statement: nothing else needs to be asked of a farm that rests."""
+    return [_queue(row) for row in connection.execute(_WAITING).mappings()]
+
+
 def _queue(row: RowMapping) -> Queue:
     return Queue(row["id"], row["name"], Stage(row["stage"]), row["model"], Lane(row["lane"]), row["wait_s"])
 
@@ -175,34 +161,12 @@ def room(connection: Connection, queue: Queue, *, least: int) -> Room:
     Args:
         least: of the window, for each of them; more where it can hold many, and for one while there is none.
     """
-    found = connection.execute(_ROOM, _of(queue, least)).one()
+    values = {"queue": queue.id, "stage": int(queue.stage), "model": queue.model, "least": least}
+    found = connection.execute(_ROOM, values).one()
     window = max(least, int(found.window))
     # Whoever asks for the latents that another queue may make asks for its window all the same.
     left = 0 if found.drained else window - int(found.dispatched)
     return Room(int(found.workers), window, left, int(found.capacity))
-
-
-def pick_own(connection: Connection, queue: Queue, job: UUID, *, tenant: str, least: int) -> Picked | None:
-    """Marks renders of a job that this transaction has stored as dispatched, while there is room.
-
-    Args:
-        least: as in `room`.
-
-    Returns:
-        None when others wait in the queue, another dispatcher is at it, the queue is drained, or the tenant has a limit
-        or is paused: then it is for `pick` to choose.
-    """
-    values = _of(queue, least) | {"job": job, "tenant": tenant, "queued": int(RenderState.QUEUED)}
-    rows = connection.execute(_OWN, values).all()
-    if not rows[0].mine:
-        return None
-    picks = tuple(Pick(row.id, row.fence, row.suspect) for row in rows if row.id is not None)
-    return Picked(queue, picks, int(rows[0].workers))
-
-
-def _of(queue: Queue, least: int) -> dict[str, Any]:
-    states = {"queue": queue.id, "dispatched": int(RenderState.DISPATCHED)}
-    return states | {"stage": int(queue.stage), "model": queue.model, "least": least}
 
 
 def take(connection: Connection, queue: int, takes: Sequence[Take]) -> dict[UUID, list[Pick]]:

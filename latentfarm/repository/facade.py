@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import psycopg.errors
@@ -11,10 +12,8 @@ from sqlalchemy.exc import OperationalError
 
 from latentfarm.database import CHANNEL_WORK, notify, transact
 from latentfarm.errors import Conflict
-from latentfarm.messages import queue_name
-from latentfarm.modes import first_stage
-from latentfarm.records import Queue
 from latentfarm.repository import (
+    accepting,
     cancelling,
     deleting,
     dispatching,
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
 
     from latentfarm.messages import Pair
     from latentfarm.quotas import Ask
-    from latentfarm.records import Event, Image, Job, Pick, Picked, Refinement, Shape, Source
+    from latentfarm.records import Event, Image, Job, Pick, Picked, Queue, Refinement, Shape, Source
     from latentfarm.spec import RenderSpec
     from latentfarm.states import RenderState, Stage
 
@@ -62,9 +61,9 @@ class Repository:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
 
-    def transact(self, work: Callable[[Connection], T]) -> T:
-        """Runs several statements in one transaction."""
-        return transact(self.engine, work)
+    def transact(self, work: Callable[[Connection], T], *, single: bool = False) -> T:
+        """Runs several statements in one transaction; or a `single` one, which needs no other round trips."""
+        return transact(self.engine, work, single=single)
 
     def add_job(
         self,
@@ -91,16 +90,18 @@ class Repository:
         Raises:
             Conflict: a request with the same key is still at it after 2 s.
         """
+        if key is None and accepting.is_plain(spec):
+            alone = partial(
+                accepting.store_alone, job_id=job_id, spec=spec, tenant=tenant, least=window_per_worker
+            )
+            stored = self.transact(alone, single=True)
+            if stored is not None:
+                return stored, None
 
         def add(connection: Connection) -> int | Picked:
-            queue_id = submitting.add_job(connection, job_id, spec, tenant=tenant, asks=asks)
-            if window_per_worker is None:
-                return queue_id
-            stage = first_stage(spec)
-            name = queue_name(stage, spec.model, spec.lane)
-            queue = Queue(queue_id, name, stage, spec.model, spec.lane)
-            sent = dispatching.pick_own(connection, queue, job_id, tenant=tenant, least=window_per_worker)
-            return sent or queue_id
+            return accepting.store(
+                connection, job_id, spec, tenant=tenant, least=window_per_worker, asks=asks
+            )
 
         return self._once(add, job_id, tenant, key, fingerprint)
 
@@ -228,7 +229,7 @@ class Repository:
         """See `dispatching.queues`."""
         return self.transact(dispatching.queues)
 
-    def pick(self, queue: Queue, *, window_per_worker: int) -> tuple[list[Pick], int]:
+    def pick(self, queue: Queue, *, window_per_worker: int) -> Picked:
         """See `picking.fill`."""
         with _lock_timeout(f"another dispatcher holds {queue.name}"):
             return self.transact(lambda c: picking.fill(c, queue, least=window_per_worker))

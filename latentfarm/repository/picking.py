@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from latentfarm.fairness import Credits, decide
 from latentfarm.fairness.limits import LATENTS_MOST, interactive_room, latents_room
-from latentfarm.records import Queue
+from latentfarm.records import Picked, Queue
 from latentfarm.repository import dispatching, waiting
 from latentfarm.states import Lane, Stage
 
@@ -38,16 +38,13 @@ _IN_FLIGHT = text("""
 _BULK_OWED = text("SELECT deficit_s FROM queues WHERE stage = :stage AND model = :model AND lane = 'bulk'")
 
 
-def fill(connection: Connection, queue: Queue, *, least: int) -> tuple[list[Pick], int]:
+def fill(connection: Connection, queue: Queue, *, least: int) -> Picked:
     """Takes renders out of the backlog while there is room in the queue's window, and commits nothing.
 
     Waits 2 s at most for another dispatcher; then PostgreSQL raises LockNotAvailable.
 
     Args:
         least: renders of the window for each worker, see `dispatching.room`.
-
-    Returns:
-        The picks in the order in which they should be sent, and how many live workers serve the queue.
     """
     dispatching.lock_queue(connection, queue.id)
     room = dispatching.room(connection, queue, least=least)
@@ -70,7 +67,7 @@ def fill(connection: Connection, queue: Queue, *, least: int) -> tuple[list[Pick
             latents -= sum(len(found) for job, found in taken.items() if job in heavy)
         if not new or (len(new) == sum(one.count for one in takes) and not seen.is_cut):
             break
-    return picks, room.workers
+    return Picked(queue, tuple(picks), room.workers, room.capacity)
 
 
 def _left(connection: Connection, queue: Queue, room: Room) -> int:

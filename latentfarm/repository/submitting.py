@@ -6,23 +6,17 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
-from latentfarm.database import CHANNEL_WORK
 from latentfarm.messages import queue_name
-from latentfarm.modes import first_stage
-from latentfarm.references import digests
-from latentfarm.repository import inputs, quotas
-from latentfarm.repository.tenancy import check_cap
 from latentfarm.spec import digest
 from latentfarm.states import JobState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from typing import Any
     from uuid import UUID
 
     from sqlalchemy import Connection
 
-    from latentfarm.quotas import Ask
     from latentfarm.spec import RenderSpec
     from latentfarm.states import Lane, Stage
 
@@ -51,38 +45,14 @@ _QUEUE = text("""
     SELECT id FROM added UNION ALL SELECT id FROM queues WHERE name = :name
 """)
 
-_INSERT_JOB = """
+INSERT_JOB = """
     INSERT INTO jobs (id, tenant, kind, spec_id, lane, priority, state, seed, num_images, remaining, queued,
                       keep_latents, retain_days, user_metadata, webhook, source_job_id, source, model)
-    SELECT CAST(:id AS uuid), :tenant, :kind, {spec}, :lane, :priority, :state, :seed, :n, :n, :n,
+    SELECT CAST(:id AS uuid), :tenant, :kind, {spec}, :lane, :priority, :state, :seed, :n, :n, {queued},
            :keep_latents, CAST(:retain_days AS double precision), CAST(:metadata AS jsonb),
            CAST(:webhook AS jsonb), CAST(:source_job_id AS uuid), :source, :model
 """
-_JOB = text(_INSERT_JOB.format(spec="CAST(:spec_id AS bigint)"))
-
-# All of it in one round trip. What a racing transaction is adding, spec or queue, this statement does not see once it has
-# waited for it: then it adds nothing, and is asked again.
-_WHOLE_JOB = text(f"""
-    WITH new_spec AS (
-        INSERT INTO specs (digest, body) VALUES (:digest, CAST(:body AS jsonb))
-        ON CONFLICT (digest) DO NOTHING RETURNING id),
-    new_queue AS (
-        INSERT INTO queues (name, stage, model, lane) VALUES (:name, :stage, :model, :lane)
-        ON CONFLICT (name) DO NOTHING RETURNING id),
-    found AS (
-        SELECT coalesce((SELECT id FROM new_spec), (SELECT id FROM specs WHERE digest = :digest)) AS spec,
-               coalesce((SELECT id FROM new_queue), (SELECT id FROM queues WHERE name = :name)) AS queue),
-    place AS MATERIALIZED (SELECT * FROM found WHERE spec IS NOT NULL AND queue IS NOT NULL),
-    job AS ({_INSERT_JOB.format(spec="spec")} FROM place),
-    made AS (
-        INSERT INTO renders (job_id, spec_id, seed, ordinal, queue_id, stage, priority)
-        SELECT :id, spec, (CAST(:seed AS numeric) + i) % 9007199254740992, i, queue, :stage, :priority
-        FROM place, generate_series(0, :n - 1) AS i)
-    SELECT queue, (SELECT max_queued FROM tenants WHERE name = :tenant) AS cap,
-           EXISTS (SELECT FROM quotas WHERE tenant = :tenant) AS has_quotas,
-           CASE WHEN CAST(:lane AS text) <> 'interactive' THEN pg_notify(:channel, CAST(queue AS text)) END
-    FROM place
-""")  # noqa: S608 - no input in it
+_JOB = text(INSERT_JOB.format(spec="CAST(:spec_id AS bigint)", queued=":n"))
 
 _KEY = text("""
     INSERT INTO idempotency (tenant, key, fingerprint, job_id) VALUES (:tenant, :key, :fingerprint, :job_id)
@@ -126,52 +96,6 @@ def queue_id(connection: Connection, stage: Stage, model: str, lane: Lane) -> in
     return int(found[0])
 
 
-def add_job(
-    connection: Connection,
-    job_id: UUID,
-    spec: RenderSpec,
-    *,
-    tenant: str,
-    asks: Callable[[], Ask] | None = None,
-) -> int:
-    """Stores a job and its renders, all queued for the first stage of the spec.
-
-    Args:
-        spec: complete, with a seed, its pictures resolved.
-        asks: what it counts; only asked where the tenant has quotas.
-
-    Returns:
-        The id of the queue that they wait in.
-
-    Raises:
-        InvalidInput: a picture that the spec names is no longer kept.
-        TooMuchQueued: the tenant has as many renders waiting as it may; of kind `OverQuota`: or as much as its quotas.
-    """
-    values = _whole(job_id, spec, tenant)
-    # Interactive jobs are dispatched by whoever stores them; the scheduler finds what is left should it die.
-    found = connection.execute(_WHOLE_JOB, values).first() or connection.execute(_WHOLE_JOB, values).one()
-    if found.cap is not None:
-        check_cap(connection, tenant, spec.num_images, found.cap)
-    inputs.use(connection, job_id, digests(spec))
-    if found.has_quotas and asks is not None:
-        # Last: the tenant's row is locked from here to the commit.
-        quotas.take(connection, tenant, job_id, asks())
-    return int(found.queue)
-
-
-def _whole(job_id: UUID, spec: RenderSpec, tenant: str) -> dict[str, Any]:
-    """What a job, its picture and the place where its renders wait are stored from."""
-    stage, picture = first_stage(spec), spec.picture()
-    return _record(job_id, spec, tenant, None) | {
-        "name": queue_name(stage, spec.model, spec.lane),
-        "stage": int(stage),
-        "model": spec.model,
-        "digest": digest(picture),
-        "body": _json(picture),
-        "channel": CHANNEL_WORK,
-    }
-
-
 def add_record(
     connection: Connection,
     job_id: UUID,
@@ -187,10 +111,11 @@ def add_record(
         spec: complete, with a seed.
         refined: the job that it is made from, and from its `latents` or its `image`s.
     """
-    connection.execute(_JOB, _record(job_id, spec, tenant, refined) | {"spec_id": spec_id})
+    connection.execute(_JOB, record(job_id, spec, tenant, refined) | {"spec_id": spec_id})
 
 
-def _record(job_id: UUID, spec: RenderSpec, tenant: str, refined: tuple[UUID, str] | None) -> dict[str, Any]:
+def record(job_id: UUID, spec: RenderSpec, tenant: str, refined: tuple[UUID, str] | None) -> dict[str, Any]:
+    """What a row of `jobs` is made of; arguments as of `add_record`."""
     source_job_id, source = refined or (None, None)
     return {
         "id": job_id,

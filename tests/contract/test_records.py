@@ -64,11 +64,11 @@ def test_each_model_and_lane_waits_in_a_queue_of_its_own(records: JobRecords) ->
 def test_a_pick_is_bounded_by_the_window_and_picked_once(records: JobRecords) -> None:
     add(records)
     queue = records.queues()[0]
-    first, workers = records.pick(queue, window_per_worker=12)
-    assert (len(first), workers) == (12, 0)
-    assert records.pick(queue, window_per_worker=12)[0] == []
-    second, _ = records.pick(queue, window_per_worker=100)
-    assert len({pick.render_id for pick in [*first, *second]}) == 20
+    first = records.pick(queue, window_per_worker=12)
+    assert (first.queue, len(first.picks), first.workers, first.capacity) == (queue, 12, 0, 0)
+    assert records.pick(queue, window_per_worker=12).picks == ()
+    second = records.pick(queue, window_per_worker=100)
+    assert len({pick.render_id for pick in [*first.picks, *second.picks]}) == 20
     assert records.count_dispatched(queue) == 20
 
 
@@ -83,15 +83,14 @@ def test_a_job_leaves_the_backlog_with_the_transaction_that_stores_it(records: J
     stored = add_at_once(records, least=100)
     assert (stored.queue.name, len(stored.picks), stored.workers) == ("base.tiny.interactive", 20, 0)
     assert records.count_dispatched(stored.queue) == 20
-    assert records.pick(stored.queue, window_per_worker=100)[0] == []
+    assert records.pick(stored.queue, window_per_worker=100).picks == ()
 
 
 def test_no_more_leaves_the_backlog_than_the_window_takes(records: JobRecords) -> None:
     stored = add_at_once(records, least=12)
     assert len(stored.picks) == 12
     assert [pick.render_id for pick in stored.picks] == sorted(pick.render_id for pick in stored.picks)
-    rest, _ = records.pick(stored.queue, window_per_worker=100)
-    assert len(rest) == 8
+    assert len(records.pick(stored.queue, window_per_worker=100).picks) == 8
     assert add_at_once(records, least=20).picks == ()
 
 
@@ -101,7 +100,7 @@ def test_a_job_does_not_overtake_what_waits_in_its_queue(records: JobRecords) ->
     (queue,) = records.queues()
     assert stored == queue.id
     assert records.count_dispatched(queue) == 0
-    assert len(records.pick(queue, window_per_worker=100)[0]) == 40
+    assert len(records.pick(queue, window_per_worker=100).picks) == 40
 
 
 def test_a_job_does_not_wait_for_another_dispatcher(repository: Repository) -> None:
@@ -132,7 +131,7 @@ def test_a_cancelled_job_is_over_at_once_and_once(records: JobRecords) -> None:
     job = records.get_job(job_id, tenant="t")
     assert job is not None
     assert (job.state, job.remaining) == (JobState.CANCELLED, 0)
-    assert records.pick(records.queues()[0], window_per_worker=100)[0] == []
+    assert records.pick(records.queues()[0], window_per_worker=100).picks == ()
 
 
 def test_of_racing_requests_with_one_key_one_makes_the_job(records: JobRecords) -> None:

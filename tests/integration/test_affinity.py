@@ -58,7 +58,7 @@ def do(repository: Repository, sql: str, **values: Any) -> Any:
 
 def dispatch_all(repository: Repository) -> list[tuple[int, int]]:
     picks = [
-        pick for queue in repository.queues() for pick in repository.pick(queue, window_per_worker=24)[0]
+        pick for queue in repository.queues() for pick in repository.pick(queue, window_per_worker=24).picks
     ]
     return [(pick.render_id, pick.fence) for pick in picks]
 

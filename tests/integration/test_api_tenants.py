@@ -48,13 +48,13 @@ def test_what_is_named_changes_and_the_rest_stays(http: httpx.Client, repository
 def test_settings_count_from_the_next_pick_on(http: httpx.Client, repository: Repository) -> None:
     add(repository, 20, "a")
     http.patch("/v1/tenants/a", json={"max_in_flight": 3})
-    assert len(repository.pick(bulk(repository), window_per_worker=10)[0]) == 3
+    assert len(repository.pick(bulk(repository), window_per_worker=10).picks) == 3
     http.patch("/v1/tenants/a", json={"max_in_flight": 5})
-    assert len(repository.pick(bulk(repository), window_per_worker=10)[0]) == 2
+    assert len(repository.pick(bulk(repository), window_per_worker=10).picks) == 2
     shown = http.get("/v1/tenants/a").json()
     assert (shown["in_flight"], shown["queued"]) == (5, 15)
     http.patch("/v1/tenants/a", json={"max_in_flight": None, "paused": True})
-    assert repository.pick(bulk(repository), window_per_worker=10)[0] == []
+    assert repository.pick(bulk(repository), window_per_worker=10).picks == ()
 
 
 REFUSED: list[tuple[dict[str, Any], str]] = [

@@ -13,11 +13,13 @@ from tests.integration.test_fair_dispatch import add, bulk, do, pick, tenants_of
 from tests.integration.test_repository import one, register
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from latentfarm.records import Pick
     from latentfarm.repository.facade import Repository
 
 
-def run(repository: Repository, worker: int, picks: list[Pick]) -> None:
+def run(repository: Repository, worker: int, picks: Sequence[Pick]) -> None:
     pairs = [(one.render_id, one.fence) for one in picks]
     repository.transact(lambda c: claiming.claim(c, worker, pairs))
 
@@ -81,14 +83,14 @@ def test_bulk_that_was_kept_waiting_is_left_a_place(repository: Repository) -> N
     charge(repository, 9.0)
     owed = "SELECT deficit_s FROM queues WHERE name = 'base.tiny.bulk'"
     assert one(repository, owed) == pytest.approx(1.0, abs=0.2)
-    assert len(repository.pick(bulk(repository, interactive), window_per_worker=24)[0]) == 24
+    assert len(repository.pick(bulk(repository, interactive), window_per_worker=24).picks) == 24
     do(repository, "UPDATE renders SET state = 0 WHERE state = 1")
     do(
         repository,
         "UPDATE jobs SET queued = (SELECT count(*) FROM renders WHERE job_id = jobs.id AND state = 0)",
     )
     do(repository, "UPDATE queues SET deficit_s = 100 WHERE lane = 'bulk'")
-    assert len(repository.pick(bulk(repository, interactive), window_per_worker=24)[0]) == 2
+    assert len(repository.pick(bulk(repository, interactive), window_per_worker=24).picks) == 2
 
 
 HELD_BACK = {
@@ -116,7 +118,7 @@ def test_what_cannot_be_served_is_owed_nothing(repository: Repository, how: str)
     assert one(repository, owed) == 0.0
     assert one(repository, "SELECT coalesce(sum(deficit_s), 0) FROM tenants WHERE name = 'b'") == 0.0
     repository.mark_ready(worker, {"capacity": 10})
-    assert len(repository.pick(bulk(repository, interactive), window_per_worker=24)[0]) == 24
+    assert len(repository.pick(bulk(repository, interactive), window_per_worker=24).picks) == 24
 
 
 @pytest.mark.parametrize("model", ["tiny", waiting.SEVERAL])

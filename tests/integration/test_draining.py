@@ -52,7 +52,7 @@ def queue_of(repository: Repository, name: str = BULK) -> Queue:
 
 
 def pick(repository: Repository, name: str = BULK) -> int:
-    return len(repository.pick(queue_of(repository, name), window_per_worker=WINDOW)[0])
+    return len(repository.pick(queue_of(repository, name), window_per_worker=WINDOW).picks)
 
 
 def test_out_of_a_drained_queue_nothing_more_is_sent(

@@ -17,6 +17,7 @@ from latentfarm.states import Lane
 from tests.integration.test_repository import one, register
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from uuid import UUID
 
     from latentfarm.records import Pick
@@ -39,14 +40,14 @@ def bulk(repository: Repository, name: str = "base.tiny.bulk") -> Queue:
     return queue
 
 
-def pick(repository: Repository, room: int, name: str = "base.tiny.bulk") -> list[Pick]:
+def pick(repository: Repository, room: int, name: str = "base.tiny.bulk") -> Sequence[Pick]:
     """So many more than are out already."""
     queue = bulk(repository, name)
     out = repository.count_dispatched(queue)
-    return repository.pick(queue, window_per_worker=out + room)[0]
+    return repository.pick(queue, window_per_worker=out + room).picks
 
 
-def places(repository: Repository, picks: list[Pick]) -> list[tuple[UUID, int]]:
+def places(repository: Repository, picks: Sequence[Pick]) -> list[tuple[UUID, int]]:
     found = text("SELECT id, job_id, ordinal FROM renders")
     rows = {
         row.id: (row.job_id, row.ordinal) for row in repository.transact(lambda c: c.execute(found).all())
@@ -54,7 +55,7 @@ def places(repository: Repository, picks: list[Pick]) -> list[tuple[UUID, int]]:
     return [rows[one.render_id] for one in picks]
 
 
-def tenants_of(repository: Repository, picks: list[Pick]) -> Counter[str]:
+def tenants_of(repository: Repository, picks: Sequence[Pick]) -> Counter[str]:
     found = text("SELECT r.id, j.tenant FROM renders r JOIN jobs j ON j.id = r.job_id")
     rows = {row.id: row.tenant for row in repository.transact(lambda c: c.execute(found).all())}
     return Counter(rows[one.render_id] for one in picks)
@@ -161,7 +162,7 @@ def test_a_limit_holds_for_what_is_sent_at_once_too(repository: Repository, colu
     assert isinstance(stored("a"), int)
 
 
-def finish_base(repository: Repository, worker: int, picks: list[Pick]) -> None:
+def finish_base(repository: Repository, worker: int, picks: Sequence[Pick]) -> None:
     pairs = [(one.render_id, one.fence) for one in picks]
     ref = ObjectRef("v1/x", b"\0" * 32, 7)
     claimed = repository.transact(lambda c: claiming.claim(c, worker, pairs))
@@ -173,15 +174,15 @@ def test_the_base_stage_waits_while_latents_pile_up(repository: Repository) -> N
     worker = register(repository)
     add(repository, 200, refiner=RefinerSpec())
     # As large a window as latents may pile up for: 2 of 10 each.
-    finish_base(repository, worker, repository.pick(bulk(repository), window_per_worker=10)[0])
-    finish_base(repository, worker, repository.pick(bulk(repository), window_per_worker=10)[0])
+    finish_base(repository, worker, repository.pick(bulk(repository), window_per_worker=10).picks)
+    finish_base(repository, worker, repository.pick(bulk(repository), window_per_worker=10).picks)
     assert one(repository, "SELECT count(*) FROM renders WHERE state = 0 AND stage = 1") == 10 * PILE
-    assert repository.pick(bulk(repository), window_per_worker=10)[0] == []
+    assert repository.pick(bulk(repository), window_per_worker=10).picks == ()
     alone = add(repository, 5)
-    found = repository.pick(bulk(repository), window_per_worker=10)[0]
+    found = repository.pick(bulk(repository), window_per_worker=10).picks
     assert [job for job, _ in places(repository, found)] == [alone] * 5
     repository.pick(bulk(repository, "refine.tiny.bulk"), window_per_worker=3)
-    assert len(repository.pick(bulk(repository), window_per_worker=10)[0]) == 3
+    assert len(repository.pick(bulk(repository), window_per_worker=10).picks) == 3
 
 
 def test_without_a_refiner_base_goes_on_until_latents_are_too_many(
@@ -205,7 +206,7 @@ def test_a_job_without_a_model_or_with_a_wrong_count_has_its_turn_again(reposito
     nameless, forgotten = add(repository, 3), add(repository, 4)
     do(repository, "UPDATE jobs SET model = '' WHERE id = :id", id=nameless)
     do(repository, "UPDATE jobs SET queued = 0 WHERE id = :id", id=forgotten)
-    assert pick(repository, 9) == []
+    assert pick(repository, 9) == ()
     assert repository.transact(mending.name_models) == 1
     assert repository.transact(lambda c: mending.count_again(c, mending.START)) == (1, mending.START)
     assert repository.transact(lambda c: mending.count_again(c, mending.START)) == (0, mending.START)
@@ -250,4 +251,4 @@ def test_room_for_latents_is_kept_over_several_looks(
         add(repository, 1, refiner=RefinerSpec())
     # The window of the refiner is as large as this one, and one waits for it.
     monkeypatch.setattr("latentfarm.fairness.limits.PILE", 1)
-    assert len(repository.pick(bulk(repository), window_per_worker=30)[0]) == 29
+    assert len(repository.pick(bulk(repository), window_per_worker=30).picks) == 29

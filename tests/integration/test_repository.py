@@ -49,7 +49,7 @@ def dispatch_all(repository: Repository) -> list[Pair]:
     return [
         (pick.render_id, pick.fence)
         for queue in repository.queues()
-        for pick in repository.pick(queue, window_per_worker=10_000)[0]
+        for pick in repository.pick(queue, window_per_worker=10_000).picks
     ]
 
 
@@ -216,10 +216,10 @@ def test_the_window_bounds_what_is_dispatched(repository: Repository) -> None:
     submit(repository, 50)
     queue = repository.queues()[0]
     register(repository)
-    assert len(repository.pick(queue, window_per_worker=24)[0]) == 24
-    assert repository.pick(queue, window_per_worker=24)[0] == []
+    assert len(repository.pick(queue, window_per_worker=24).picks) == 24
+    assert repository.pick(queue, window_per_worker=24).picks == ()
     register(repository)
-    assert len(repository.pick(queue, window_per_worker=24)[0]) == 24
+    assert len(repository.pick(queue, window_per_worker=24).picks) == 24
 
 
 def test_the_window_is_wider_for_a_worker_that_holds_many(repository: Repository) -> None:
@@ -227,9 +227,9 @@ def test_the_window_is_wider_for_a_worker_that_holds_many(repository: Repository
     worker = register(repository)
     repository.mark_ready(worker, {"capacity": 40})
     (queue,) = repository.queues()
-    assert len(repository.pick(queue, window_per_worker=24)[0]) == 80
+    assert len(repository.pick(queue, window_per_worker=24).picks) == 80
     repository.mark_ready(worker, {"capacity": 4})
-    assert repository.pick(queue, window_per_worker=24)[0] == []
+    assert repository.pick(queue, window_per_worker=24).picks == ()
 
 
 def test_picks_are_counted_off_each_job(repository: Repository) -> None:
@@ -246,7 +246,7 @@ def test_priority_goes_first_within_a_lane(repository: Repository) -> None:
     submit(repository, 2)
     urgent = submit(repository, 1, priority=5)
     queue = repository.queues()[0]
-    first = repository.pick(queue, window_per_worker=1)[0][0].render_id
+    first = repository.pick(queue, window_per_worker=1).picks[0].render_id
     assert one(repository, "SELECT job_id FROM renders WHERE id = :id", id=first) == urgent
 
 

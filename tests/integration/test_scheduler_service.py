@@ -178,7 +178,7 @@ def test_two_schedulers_take_back_each_render_once(
     workers = [register(repository) for _ in range(20)]
     pairs = [
         (pick.render_id, pick.fence)
-        for pick in repository.pick(repository.queues()[0], window_per_worker=4)[0]
+        for pick in repository.pick(repository.queues()[0], window_per_worker=4).picks
     ]
     for number, worker in enumerate(workers):
         claim(repository, worker, pairs[4 * number : 4 * number + 4])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import text
 
 from latentfarm.ids import new_id
-from latentfarm.repository import submitting
+from latentfarm.repository import accepting, submitting
 from latentfarm.spec import RenderSpec
 from latentfarm.states import Lane
 from tests.acceptance.farm import until
@@ -33,7 +33,7 @@ def asked(repository: Repository, statement: Any, **values: Any) -> Any:
 def test_two_first_jobs_of_a_picture_share_it(repository: Repository) -> None:
     first, second = new_id(), new_id()
     with repository.engine.begin() as connection:
-        submitting.add_job(connection, first, SPEC, tenant="")
+        accepting.store(connection, first, SPEC, tenant="")
         # Waits for the picture and the queue that nobody else can see yet.
         thread = threading.Thread(target=repository.add_job, args=(second, SPEC), kwargs={"tenant": ""})
         thread.start()

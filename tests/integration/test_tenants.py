@@ -99,9 +99,9 @@ def test_a_paused_job_waits_until_it_is_resumed(http: httpx.Client, repository: 
     job = submit(http, A, 4).json()["id"]
     (queue,) = repository.queues()
     assert http.post(f"/v1/jobs/{job}/pause", headers=A).json()["paused_at"] is not None
-    assert repository.pick(queue, window_per_worker=10)[0] == []
+    assert repository.pick(queue, window_per_worker=10).picks == ()
     assert http.post(f"/v1/jobs/{job}/resume", headers=A).json()["paused_at"] is None
-    assert len(repository.pick(queue, window_per_worker=10)[0]) == 4
+    assert len(repository.pick(queue, window_per_worker=10).picks) == 4
 
 
 def test_a_paused_tenant_waits_and_can_still_cancel(http: httpx.Client, repository: Repository) -> None:
@@ -109,10 +109,10 @@ def test_a_paused_tenant_waits_and_can_still_cancel(http: httpx.Client, reposito
     repository.transact(lambda c: tenants.change(c, "a", {"paused": True}))
     later = submit(http, A, 2, lane="interactive").json()["id"]
     (queue,) = repository.queues()
-    assert repository.pick(queue, window_per_worker=10)[0] == []
+    assert repository.pick(queue, window_per_worker=10).picks == ()
     assert http.post(f"/v1/jobs/{job}/cancel", headers=A).json()["state"] == "cancelled"
     repository.transact(lambda c: tenants.change(c, "a", {"paused": False}))
-    found = repository.pick(queue, window_per_worker=10)[0]
+    found = repository.pick(queue, window_per_worker=10).picks
     assert repository.transact(lambda c: of(c, [one.render_id for one in found])) == {later: 2}
 
 

@@ -12,13 +12,20 @@ from hypothesis import strategies as st
 from latentfarm.dispatch import LOST_AFTER_S, PATIENT_S, chunk_size, dispatch, republish
 from latentfarm.errors import ServiceUnavailable
 from latentfarm.messages import CHUNK, MOST
-from latentfarm.records import Pick, Queue
+from latentfarm.records import Pick, Picked, Queue
 from latentfarm.states import Lane, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 QUEUE = Queue(1, "base.tiny.bulk", Stage.BASE, "tiny", Lane.BULK, wait_s=1.0)
+
+
+def picked(due: int, workers: int, capacity: int = 0) -> Picked:
+    """So many renders for workers that hold so many together."""
+    return Picked(
+        QUEUE, tuple(Pick(number, 0, alone=False) for number in range(1, due + 1)), workers, capacity
+    )
 
 
 @dataclass
@@ -30,11 +37,11 @@ class Records:
     workers: int = 1
     asked: list[tuple[float, int]] = field(default_factory=list)
 
-    def pick(self, queue: Queue, *, window_per_worker: int) -> tuple[list[Pick], int]:
+    def pick(self, queue: Queue, *, window_per_worker: int) -> Picked:
         room = window_per_worker * max(1, self.workers) - self.dispatched
         count = max(0, min(room, self.due))
         self.due, self.dispatched = self.due - count, self.dispatched + count
-        return [Pick(number, 0, alone=False) for number in range(1, count + 1)], self.workers
+        return picked(count, self.workers)
 
     def take_lost(self, queue: Queue, *, after_s: float, room: int) -> list[Pick]:
         self.asked.append((after_s, room))
@@ -58,16 +65,23 @@ class Sent:
         return self.waiting
 
 
-@given(st.integers(0, 1_000_000), st.integers(0, 500))
-def test_chunks_are_bounded_and_leave_two_for_every_worker(due: int, workers: int) -> None:
-    size = chunk_size(due, workers)
+@given(st.integers(0, 3000), st.integers(0, 50), st.integers(0, 20_000))
+def test_chunks_are_bounded_and_leave_two_for_every_worker(due: int, workers: int, capacity: int) -> None:
+    size = chunk_size(picked(due, workers, capacity))
     assert 1 <= size <= MOST
     if size > 1:
-        assert due // size >= (2 if size <= CHUNK else 16) * max(1, workers)
+        assert due // size >= 2 * max(1, workers)
+    if size > CHUNK:
+        assert size * 16 <= capacity // max(1, workers)
+
+
+def test_a_small_dispatch_has_small_messages() -> None:
+    assert [chunk_size(picked(due, 2)) for due in (1, 8, 48, 2000)] == [1, 2, 8, 8]
 
 
 def test_workers_that_hold_hundreds_get_larger_messages() -> None:
-    assert [chunk_size(due, 2) for due in (1, 8, 48, 288, 400, 768, 10_000)] == [1, 2, 8, 9, 12, 24, 24]
+    sizes = [chunk_size(picked(200, 2, capacity)) for capacity in (0, 24, 256, 400, 768, 10_000)]
+    assert sizes == [8, 8, 8, 12, 24, 24]
 
 
 def test_a_dispatch_fills_the_window_and_no_more() -> None:

@@ -12,7 +12,7 @@ QUEUES = [Queue(number, f"queue{number}", Stage.BASE, "tiny", Lane.INTERACTIVE) 
 
 
 def picked(number: int, *renders: int) -> Picked:
-    return Picked(QUEUES[number - 1], tuple(Pick(render, 0, alone=False) for render in renders), 1)
+    return Picked(QUEUES[number - 1], tuple(Pick(render, 0, alone=False) for render in renders), 1, 12)
 
 
 def test_what_goes_to_one_queue_goes_together_and_in_order() -> None:

@@ -54,7 +54,7 @@ class Records:
         self.jobs[job_id] = (tenant, spec)
         if window_per_worker is None or self.elsewhere:
             return 2, None
-        return Picked(self.queues()[1], (Pick(1, 0, alone=False),), 1), None
+        return Picked(self.queues()[1], (Pick(1, 0, alone=False),), 1, 12), None
 
     def known_key(self, tenant: str, key: str) -> tuple[bytes, UUID] | None:
         return self.keys.get((tenant, key))
@@ -62,11 +62,11 @@ class Records:
     def queues(self) -> list[Queue]:
         return [Queue(number, f"queue{number}", Stage.BASE, "tiny", Lane.INTERACTIVE) for number in (1, 2, 3)]
 
-    def pick(self, queue: Queue, *, window_per_worker: int) -> tuple[list[Pick], int]:
+    def pick(self, queue: Queue, *, window_per_worker: int) -> Picked:
         if self.locked:
             raise Conflict("another dispatcher holds the queue")
         self.picked.append(queue.id)
-        return [Pick(1, 0, alone=False)], 1
+        return Picked(queue, (Pick(1, 0, alone=False),), 1, 12)
 
     def take_lost(self, queue: Queue, *, after_s: float, room: int) -> list[Pick]:
         raise AssertionError("only the scheduler repeats")

@@ -39,11 +39,11 @@ class Mortal(Repository):
         self.stored: Callable[[UUID], object] = lambda _: None
         self.buried: Callable[[], object] = lambda: None
 
-    def transact(self, work: Callable[[Connection], T]) -> T:
+    def transact(self, work: Callable[[Connection], T], *, single: bool = False) -> T:
         """One call to the outside."""
         then, self._then = self._then, None
         moment = self._fuse.burn()
-        if moment == "before":
+        if moment == "before" or (moment == "inside" and single):
             raise Crash
 
         def torn(connection: Connection) -> T:
@@ -52,7 +52,7 @@ class Mortal(Repository):
                 raise Crash
             return result
 
-        result = super().transact(torn)
+        result = super().transact(torn, single=single)
         if then is not None:
             then(result)
         if moment is not None:
@@ -77,15 +77,19 @@ class Mortal(Repository):
     ) -> tuple[int | Picked | None, tuple[bytes, UUID] | None]:
         """A job comes in; an interactive one leaves the backlog at once unless something waits in its queue."""
 
-        def added(answer: tuple[int | Picked | None, tuple[bytes, UUID] | None]) -> None:
+        def added(
+            answer: int | Picked | tuple[int | Picked | None, tuple[bytes, UUID] | None] | None,
+        ) -> None:
+            # Nobody races here, and no tenant has limits: by one statement it is always stored.
+            stored = answer[0] if isinstance(answer, tuple) else answer
             name = queue_name(first_stage(spec), spec.model, spec.lane)
             renders = self._model.renders.values()
             others = any(render.queue == name and render.state is RenderState.QUEUED for render in renders)
             self.stored(job_id)
             at_once = window_per_worker is not None and not others
-            assert isinstance(answer[0], Picked) == at_once
-            if isinstance(answer[0], Picked):
-                self._picked(answer[0].queue, answer[0].picks)
+            assert isinstance(stored, Picked) == at_once
+            if isinstance(stored, Picked):
+                self._picked(stored.queue, stored.picks)
 
         self._then = added
         return super().add_job(
@@ -103,9 +107,9 @@ class Mortal(Repository):
         assert {pick.render_id for pick in picks} == {r.id for r in self._model.due(queue.name)}
         self._model.dispatched((pick.render_id, pick.fence) for pick in picks)
 
-    def pick(self, queue: Queue, *, window_per_worker: int) -> tuple[list[Pick], int]:
+    def pick(self, queue: Queue, *, window_per_worker: int) -> Picked:
         """Dispatch takes what is due."""
-        self._then = lambda answer: self._picked(queue, answer[0])
+        self._then = lambda answer: self._picked(queue, answer.picks)
         return super().pick(queue, window_per_worker=window_per_worker)
 
     def mark_cancelled(self, job_id: UUID, *, tenant: str) -> bool:
