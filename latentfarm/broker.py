@@ -5,7 +5,7 @@ Redis carries hints. Nothing here may be needed for a job to end.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from latentfarm.errors import ServiceUnavailable
 from latentfarm.messages import CHUNK, TASK, Message
@@ -81,32 +81,32 @@ class Broker:
     def __init__(self, redis_url: str) -> None:
         import redis
 
+        from latentfarm.envelope import Envelope
+
         self.redis: Redis = redis.Redis.from_url(redis_url, **SOCKET)
-        self.app = celery_app(redis_url)
+        self._envelope = Envelope(TASK)
 
     def send(self, queue: str, picks: Sequence[Pick], *, chunk: int = CHUNK) -> None:
         """See `Sender.send`. Suspects travel alone, so that a worker knows before it claims them."""
-        import kombu.exceptions
         import redis.exceptions
 
         together = [pick for pick in picks if not pick.alone]
         groups = [together[start : start + chunk] for start in range(0, len(together), chunk)]
         groups += [[pick] for pick in picks if pick.alone]
+        if not groups:
+            return
         try:
-            # All of them in one round trip.
-            with self.app.producer_pool.acquire(block=True, timeout=5) as producer, producer.batch():
-                for group in groups:
-                    self._publish(producer, queue, group)
-        except (kombu.exceptions.KombuError, redis.exceptions.RedisError, OSError) as error:
+            # All of them in one round trip; a worker reads from the other end.
+            self.redis.lpush(queue, *(self._message(queue, group) for group in groups))
+        except (redis.exceptions.RedisError, OSError) as error:
             raise ServiceUnavailable(f"Redis took no messages for {queue}: {error}") from error
 
-    def _publish(self, producer: Any, queue: str, group: Sequence[Pick]) -> None:
+    def _message(self, queue: str, group: Sequence[Pick]) -> str:
         message = Message(tuple((pick.render_id, pick.fence) for pick in group), alone=group[0].alone)
-        self.app.send_task(TASK, args=[message.encode()], queue=queue, producer=producer, retry=False)
+        return self._envelope.around(message.encode(), queue)
 
     def close(self) -> None:
         """Closes its connections."""
-        self.app.close()
         self.redis.close()
 
     def length(self, queue: str) -> int:

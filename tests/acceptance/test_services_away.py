@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from latentfarm.envelope import Envelope
+from latentfarm.messages import TASK
 from latentfarm.spec import RefinerSpec
 from tests.acceptance.farm import child_of, until
 
@@ -105,7 +107,7 @@ def test_ruined_messages_do_not_stop_a_worker(farm: Farm, broker: Broker) -> Non
         broker.redis.lpush("base.tiny.interactive", text)
         broker.redis.lpush("refine.tiny.interactive", text)
     for payload in (None, {}, {"v": 99, "renders": [[1, 1]]}, {"v": 1, "renders": [[1, 0]] * 9}, {"v": 1}):
-        broker.app.send_task("latentfarm.deliver", args=[payload], queue="base.tiny.interactive")
+        broker.redis.lpush("base.tiny.interactive", Envelope(TASK).around(payload, "base.tiny.interactive"))
     farm.submit(4, send=False, refiner=RefinerSpec())
     farm.wait_done(90)
     farm.assert_sound(4)

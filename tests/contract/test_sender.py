@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from latentfarm.broker import Broker
+from latentfarm.broker import Broker, celery_app
 from latentfarm.errors import ServiceUnavailable
 from latentfarm.messages import TASK, Message, decode
 from latentfarm.records import Pick
@@ -42,6 +42,40 @@ def received(broker: Broker) -> list[Message]:
         arguments, _, _ = json.loads(base64.b64decode(envelope["body"]))
         found.append(decode(arguments[0]))
     return found
+
+
+def lone(broker: Broker) -> dict[str, Any]:
+    """The one message in the queue, but for what is each message's own."""
+    raw = broker.redis.rpop(QUEUE)
+    assert isinstance(raw, bytes)
+    assert not broker.redis.exists(QUEUE)
+    found: dict[str, Any] = json.loads(raw)
+    headers, properties = found["headers"], found["properties"]
+    ids = {headers.pop("id"), headers.pop("root_id"), properties.pop("correlation_id")}
+    assert len(ids) == 1
+    assert properties.pop("delivery_tag")
+    # Whose answers nobody sends, and what is only shown in logs.
+    del headers["origin"], properties["reply_to"], headers["argsrepr"], headers["kwargsrepr"]
+    found["body"] = json.loads(base64.b64decode(found["body"]))
+    return found
+
+
+def test_a_message_is_what_celery_itself_would_have_put_there(
+    sender: Sender, broker: Broker, environment: dict[str, str]
+) -> None:
+    sender.send(QUEUE, picks(2), chunk=8)
+    ours = lone(broker)
+    app = celery_app(environment["LATENTFARM_REDIS_URL"])
+    app.send_task(TASK, args=[Message(((1, 101), (2, 102))).encode()], queue=QUEUE)
+    app.close()
+    assert ours == lone(broker)
+
+
+def test_no_two_messages_have_the_same_id(sender: Sender, broker: Broker) -> None:
+    sender.send(QUEUE, picks(20), chunk=1)
+    found = [json.loads(raw) for raw in broker.redis.lrange(QUEUE, 0, -1)]
+    assert len({one["headers"]["id"] for one in found}) == 20
+    assert len({one["properties"]["delivery_tag"] for one in found}) == 20
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,8 @@ from kombu.entity import Queue
 from kombu.messaging import Consumer
 
 from latentfarm.broker import celery_app
+from latentfarm.envelope import Envelope
+from latentfarm.messages import TASK
 from latentfarm.transport import BRPOP_S
 
 if TYPE_CHECKING:
@@ -63,8 +65,9 @@ def reader(broker: Broker, environment: dict[str, str]) -> Iterator[Reader]:
 
 
 def send(broker: Broker, count: int) -> None:
+    envelope = Envelope(TASK)
     for _ in range(count):
-        broker.app.send_task("latentfarm.deliver", args=[{}], queue=QUEUE)
+        broker.redis.lpush(QUEUE, envelope.around({}, QUEUE))
 
 
 def test_acknowledging_asks_nobody(broker: Broker, reader: Reader, stack: Stack) -> None:
