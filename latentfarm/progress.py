@@ -124,7 +124,8 @@ class ProgressPublisher(threading.Thread):
         """Sends until `stop`. Redis may come and go."""
         import redis.exceptions
 
-        while not self._stopping.wait(_TURN_S):
+        # While nobody listens there is nothing to send, and looking for listeners is all there is to do.
+        while not self._stopping.wait(_TURN_S if self._heard or self._wishes else LOOK_S):
             try:
                 self._turn(time.monotonic())
             except redis.exceptions.RedisError as error:

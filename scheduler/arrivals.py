@@ -86,7 +86,8 @@ class Arrivals:
         """A turn for each; whether there is more to do at once."""
         moved, after = False, phases.FIRST
         while not self._stopping.is_set():
-            found = self._repository.transact(partial(phases.in_phase, phase="inserting", after=after))
+            look = partial(phases.in_phase, phase="inserting", after=after)
+            found = self._repository.transact(look, single=True)
             # Whatever is wrong with some, or keeps them waiting, must not keep the others from their turn.
             for dataset in found:
                 moved |= self._turn("inserting", self.insert, dataset)
@@ -97,7 +98,8 @@ class Arrivals:
 
     def _check_one(self) -> bool:
         """A turn for the first that may have one and comes to an end; whether there was one."""
-        for dataset in self._turns.in_order(self._repository.transact(lambda c: phases.busy(c, "checking"))):
+        busy = self._repository.transact(lambda c: phases.busy(c, "checking"), single=True)
+        for dataset in self._turns.in_order(busy):
             with self._turns.held(dataset) as mine:
                 if mine and self._turn("checking", self.check, dataset):
                     return True

@@ -13,6 +13,7 @@ from latentfarm.database import CHANNEL_WORK, was_unreachable
 from latentfarm.dispatch import dispatch
 from latentfarm.listening import Listener
 from latentfarm.logs import get_logger
+from latentfarm.repository import dispatching
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,7 +66,7 @@ class Dispatcher(threading.Thread):
     def _round(self, *, everything: bool) -> None:
         self._wake.clear()
         named, self._named = self._named, set()
-        for queue in self._repository.queues():
+        for queue in self._repository.transact(dispatching.waiting_queues, single=True):
             if everything or "" in named or str(queue.id) in named:
                 self._fill(queue)
 
