@@ -129,7 +129,9 @@ def store(
     # What comes interactively is dispatched by whoever stores it; the scheduler finds what is left should it die.
     rows = connection.execute(statement, values).all() or connection.execute(statement, values).all()
     if rows[0].cap is not None:
-        check_cap(connection, tenant, spec.num_images, rows[0].cap)
+        # As if none had been sent: those would have waited too, had there been no room.
+        sent = sum(row.id is not None for row in rows)
+        check_cap(connection, tenant, spec.num_images, rows[0].cap, stored=spec.num_images - sent)
     inputs.use(connection, job_id, digests(spec))
     if rows[0].has_quotas and asks is not None:
         # Last: the tenant's row is locked from here to the commit.

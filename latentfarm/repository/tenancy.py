@@ -77,9 +77,9 @@ def dataset_room(connection: Connection, tenant: str, more: int, *, own: int = 0
     return room, ""
 
 
-def check_cap(connection: Connection, tenant: str, more: int, cap: int) -> None:
-    """The same where the limit is known, and the renders are stored by this transaction already."""
-    _compare(connection, tenant, more, cap, stored=more)
+def check_cap(connection: Connection, tenant: str, more: int, cap: int, *, stored: int) -> None:
+    """The same where the limit is known, and `stored` of the renders wait by this transaction already."""
+    _compare(connection, tenant, more, cap, stored=stored)
 
 
 def _compare(connection: Connection, tenant: str, more: int, cap: int, *, stored: int) -> None:

@@ -95,6 +95,14 @@ def test_jobs_of_several_models_count_too(http: httpx.Client, repository: Reposi
     assert submit(http, A, 3).status_code == 429
 
 
+def test_what_could_start_at_once_counts_before_it_has(http: httpx.Client, repository: Repository) -> None:
+    repository.transact(lambda c: tenants.change(c, "a", {"max_queued": 2}))
+    assert submit(http, A, 3, lane="interactive").status_code == 429
+    assert submit(http, A, 2, lane="interactive").status_code == 202
+    # Those wait no more: their queue has room.
+    assert submit(http, A, 2, lane="interactive").status_code == 202
+
+
 def test_a_paused_job_waits_until_it_is_resumed(http: httpx.Client, repository: Repository) -> None:
     job = submit(http, A, 4).json()["id"]
     (queue,) = repository.queues()
