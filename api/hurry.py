@@ -5,8 +5,6 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from latentfarm.logs import get_logger
 from latentfarm.records import Picked
 
@@ -50,7 +48,8 @@ class Hurry(threading.Thread):
     def _try(self, one: int | Picked) -> None:
         try:
             self._send(one)
-        except SQLAlchemyError as error:
+        except Exception as error:  # noqa: BLE001 - nobody would start the thread again
+            # The end of the process closes connections under a send that a stuck Redis holds up: any error may follow.
             queue_id = one.queue.id if isinstance(one, Picked) else one
             get_logger().warning("not_dispatched", queue=queue_id, error=type(error).__name__)
 
