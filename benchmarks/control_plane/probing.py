@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 POLL_S = 0.005
 LIMIT_S = 60.0
 
-# A row of `attempts` tells how long its message had waited just before the claim was committed.
+# A row of `attempts` tells how long its message had waited when the statement that claims was done, before its commit.
 _CLAIMS = """
     SELECT 1000 * EXTRACT(EPOCH FROM r.sent_at - j.created_at)::float + 1000 * a.waited_s
     FROM jobs j JOIN renders r ON r.job_id = j.id JOIN attempts a ON a.render_id = r.id WHERE j.id = ANY (%s::uuid[])

@@ -94,7 +94,7 @@ def store_alone(
     """As `store`, of a plain job, by a statement that is a transaction of its own: one round trip in all.
 
     Returns:
-        None, and nothing is stored: the tenant has limits, or somebody else is adding the same spec.
+        None, and no job is stored: the tenant has limits, or somebody else is adding the same spec.
     """
     rows = connection.execute(_statement(least), _values(job_id, spec, tenant, least, alone=True)).all()
     return _stored(rows, spec, least) if rows else None

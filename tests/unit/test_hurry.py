@@ -30,3 +30,21 @@ def test_what_was_told_before_the_end_is_sent() -> None:
     hurry.stop()
     assert not hurry.is_alive()
     assert sent == [picked(1, 5), 2]
+
+
+def test_no_error_ends_it() -> None:
+    told: queue.SimpleQueue[int | Picked | None] = queue.SimpleQueue()
+    sent: list[int | Picked] = []
+
+    def send(one: int | Picked) -> None:
+        if one == 2:
+            # What a client of Redis raises whose connection is closed by another thread.
+            raise ValueError("I/O operation on closed file")
+        sent.append(one)
+
+    hurry = Hurry(told, send)
+    for one in (2, 3):
+        told.put(one)
+    hurry.start()
+    hurry.stop()
+    assert sent == [3]
