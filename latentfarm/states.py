@@ -87,6 +87,12 @@ class JobState(StrEnum):
 
 S = RenderState
 
+#: State in which a render is stored -> by whom, and when.
+BEGINNINGS: dict[RenderState, str] = {
+    S.QUEUED: "API, or scheduler for a dataset: it waits for its turn",
+    S.DISPATCHED: "API: it is interactive, nothing else waits in its queue, and the window has room",
+}
+
 #: (from, to) -> who does it, and why.
 TRANSITIONS: dict[tuple[RenderState, RenderState], str] = {
     (S.QUEUED, S.DISPATCHED): "dispatch: there is room in the queue's window",

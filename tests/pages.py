@@ -80,13 +80,13 @@ def _default(field: FieldInfo) -> str:
 
 def states_section() -> str:
     """Diagram and tables of docs/states.md, between its markers."""
-    moves = [(before.label, after.label, why) for (before, after), why in states.TRANSITIONS.items()]
+    moves = [("[*]", state.label, why) for state, why in states.BEGINNINGS.items()]
+    moves += [(before.label, after.label, why) for (before, after), why in states.TRANSITIONS.items()]
     letters = [chr(ord("A") + index) for index in range(len(moves))]
     final = [state.label for state in sorted(states.FINAL)]
     diagram = [
         "```mermaid",
         "stateDiagram-v2",
-        f"    [*] --> {states.RenderState.QUEUED.label}",
         *(f"    {a} --> {b}: {letter}" for letter, (a, b, _) in zip(letters, moves, strict=True)),
         *(f"    {state} --> [*]" for state in final),
         "```",

@@ -8,7 +8,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from latentfarm.retry import MAX_STARTS, MAX_TRIES
-from latentfarm.states import FINAL_JOB, LIVE, RenderState, may_follow
+from latentfarm.states import BEGINNINGS, FINAL_JOB, LIVE, RenderState, may_follow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +42,7 @@ def state_graph(evidence: Evidence) -> list[str]:
         if state is None:
             found.append(f"render {render} was deleted")
         elif was is None:
-            if state != RenderState.QUEUED:
+            if RenderState(state) not in BEGINNINGS:
                 found.append(f"render {render} began as {RenderState(state).label}")
         elif was != state and not _may_follow(RenderState(was), RenderState(state)):
             found.append(f"render {render}: {RenderState(was).label} -> {RenderState(state).label}")
