@@ -11,7 +11,7 @@ import pytest
 
 from latentfarm.errors import ErrorClass
 from latentfarm.settings import Settings
-from latentfarm.states import TRANSITIONS, RenderState
+from latentfarm.states import BEGINNINGS, FINAL, TRANSITIONS, RenderState
 from tests.pages import env_example, operations_page, routes_page, states_page
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,7 +48,7 @@ def test_states_page_is_drawn_from_the_transition_table() -> None:
     """To write it anew: python -m tests.pages."""
     page = (ROOT / "docs" / "states.md").read_text()
     assert page == states_page(page)
-    assert page.count(" --> ") == len(TRANSITIONS) + 1 + 3
+    assert page.count(" --> ") == len(BEGINNINGS) + len(TRANSITIONS) + len(FINAL)
     for state in RenderState:
         assert f"| {state.label} | " in page
 
