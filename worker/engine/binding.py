@@ -9,7 +9,6 @@ from latentfarm.errors import SpecError
 from latentfarm.modes import Mode, mode_of
 from latentfarm.states import Stage
 from worker.engine.encoder import Encoder
-from worker.engine.sampler import build
 
 if TYPE_CHECKING:
     from worker.engine.model import LoadedModel
@@ -28,7 +27,7 @@ def bind(order: Order, model: LoadedModel) -> Any:
     if channels != 4 and not (channels == 9 and mode is Mode.INPAINT):
         raise SpecError(f"a UNet with {channels} input channels does not do {mode}")
     pipe = _as(stock, _class_of(mode, order.stage))
-    pipe.scheduler = build(order.spec, stock.scheduler.config, order.seed)
+    pipe.scheduler = model.samplers.build(order.spec, stock.scheduler.config, order.seed)
     if mode is not Mode.TEXT:
         pipe.vae = Encoder(stock.vae)
     return pipe

@@ -17,6 +17,7 @@ from worker.engine.embeddings import Embeddings, load_embeddings
 from worker.engine.graphs import Graphs
 from worker.engine.pipelines import load_pipeline
 from worker.engine.prompts import PromptMemory
+from worker.engine.sampler import Samplers
 from worker.engine.sources import Digests, source_of
 from worker.engine.speed import apply_speed, check_speed, least_rows, notes_of_speed
 
@@ -40,6 +41,7 @@ class LoadedModel:
         adapters: the LoRAs.
         embeddings: the textual inversions.
         prompts: what was encoded last.
+        samplers: makes those of all stages.
         graphs: recorded forwards of the UNets.
         speed_notes: what provenance says of options that change bits.
         least_rows: of a forward on a GPU; 2 with a compiler, which takes one row for a case of its own and would
@@ -59,6 +61,7 @@ class LoadedModel:
     adapters: Adapters = field(default_factory=Adapters)
     embeddings: Embeddings = field(default_factory=Embeddings)
     prompts: PromptMemory = field(default_factory=PromptMemory)
+    samplers: Samplers = field(default_factory=Samplers)
     graphs: Graphs = field(default_factory=Graphs)
     speed_notes: dict[str, str] = field(default_factory=dict)
     least_rows: int = 1
