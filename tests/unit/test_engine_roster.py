@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -13,7 +14,7 @@ from latentfarm.errors import DeviceError, DeviceMemoryError, LatentsError, Spec
 from latentfarm.states import Lane, Stage
 from worker.engine.desk import Desk
 from worker.engine.order import Counters, Order
-from worker.engine.roster import Entry, Phase, Roster, next_to_admit
+from worker.engine.roster import GATHER_S, Entry, Phase, Roster, gathers_s, next_to_admit
 
 BULK, INTERACTIVE = Lane.BULK, Lane.INTERACTIVE
 
@@ -160,3 +161,66 @@ def test_a_lost_device_is_not_one_orders_error() -> None:
     assert isinstance(desk.all_failed(lost), DeviceError)
     assert ear.heard == [("failed", DeviceError)]
     assert [entry.order for entry in roster.clear()] == [waiting]
+
+
+def asking(render_id: int, model: str, lane: Lane = BULK, stage: Stage = Stage.BASE, **more: Any) -> Order:
+    return Order(render_id, 1, stage, cast("Any", SimpleNamespace(model=model)), 0, lane, **more)
+
+
+def test_mates_are_those_that_wait_for_the_same() -> None:
+    roster = Roster(room=1)
+    roster.add(asking(1, "a"))
+    first = roster.admit()
+    assert first is not None
+    others = [
+        asking(2, "a"),
+        asking(3, "b"),
+        asking(4, "a", INTERACTIVE),
+        asking(5, "a", stage=Stage.REFINE),
+        asking(6, "a", alone=True),
+        asking(7, "a"),
+        asking(8, "a"),
+    ]
+    for one in others:
+        roster.add(one)
+    assert [one.render_id for one in roster.mates(first, 3)] == [1, 2, 7]
+    assert [one.render_id for one in roster.mates(first, 9)] == [1, 2, 7, 8]
+    roster.drop(2)
+    assert [one.render_id for one in roster.mates(first, 3)] == [1, 7, 8]
+
+
+@pytest.mark.parametrize(
+    ("first", "stepping", "waits"),
+    [
+        (order(1), 4, True),
+        (order(1), 3, False),  # too few: the next forward would not be full
+        (order(1, INTERACTIVE), 4, False),
+        (order(1, alone=True), 4, False),
+    ],
+    ids=["bulk", "idle", "interactive", "alone"],
+)
+def test_a_bulk_order_waits_for_mates_while_there_is_enough_to_do(
+    first: Order, stepping: int, *, waits: bool
+) -> None:
+    sample = cast("Any", object())
+    busy = [Entry(order(i), i, phase=Phase.ADMITTED, sample=sample) for i in range(stepping)]
+    unprepared = [Entry(order(i), i, phase=Phase.ADMITTED) for i in range(9)]
+    entry = Entry(first, 99)
+    left_s = gathers_s(entry, [*busy, *unprepared, entry], 4)
+    assert (0 < left_s <= GATHER_S) if waits else left_s == 0
+    entry.came_at -= GATHER_S
+    assert gathers_s(entry, [*busy, entry], 4) <= 0
+
+
+def test_who_waits_for_mates_is_let_in_in_the_end() -> None:
+    roster = Roster(room=4)
+    for number in range(2):
+        roster.add(order(number))
+        entry = roster.admit()
+        assert entry is not None
+        roster.activate(entry, cast("Any", SimpleNamespace(arrival=0)))
+    roster.add(order(2))
+    entry = roster.admit()  # by the clock: nothing else happens any more
+    assert entry is not None
+    assert entry.order.render_id == 2
+    assert time.monotonic() >= entry.came_at + GATHER_S

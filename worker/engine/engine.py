@@ -10,6 +10,7 @@ import torch
 
 from latentfarm.errors import ModelError
 from worker.engine.checkpoint import snapshot
+from worker.engine.company import TOGETHER, read_together
 from worker.engine.decodable import Decodable
 from worker.engine.decode import decode_together, finish
 from worker.engine.desk import Desk
@@ -116,7 +117,9 @@ class StepEngine:
     def _prepare_all(self) -> None:
         while (entry := self._roster.admit()) is not None:
             try:
-                sample = prepare(entry.order, self._model_of(entry.order))
+                model = self._model_of(entry.order)
+                read_together(model, self._roster.mates(entry, TOGETHER))
+                sample = prepare(entry.order, model)
             except Exception as error:  # noqa: BLE001 - it went wrong for this order alone
                 self._desk.failed(entry.order, error)
             else:

@@ -42,14 +42,21 @@ class PromptMemory:
     def of(self, key: Hashable, encode: Callable[[], Any]) -> Any:
         """What is known under a key, or else what `encode` gives: a tuple of tensors and None."""
         if key not in self._known:
-            found = encode()
-            self.encoded += 1
-            self._known[key] = found
-            self._held += _bytes(found)
-            while self._held > self._limit and len(self._known) > 1:
-                self._held -= _bytes(self._known.popitem(last=False)[1])
+            self.put(key, encode())
         self._known.move_to_end(key)
         return self._known[key]
+
+    def knows(self, key: Hashable) -> bool:
+        """Whether nothing needs to be encoded for a key."""
+        return key in self._known
+
+    def put(self, key: Hashable, found: tuple[torch.Tensor | None, ...]) -> None:
+        """Remembers what was not known; what was wanted longest ago goes where there is no room."""
+        self.encoded += 1
+        self._known[key] = found
+        self._held += _bytes(found)
+        while self._held > self._limit and len(self._known) > 1:
+            self._held -= _bytes(self._known.popitem(last=False)[1])
 
 
 def encode(
@@ -89,21 +96,31 @@ def _branch(
     reader = _reader(pipe, spec, wanted)
 
     def read(text: str, second: str | None, skip: int | None) -> Any:
-        return model.prompts.of((*reader, text, second or text, skip), lambda: plain(text, second, skip))
-
-    def plain(text: str, second: str | None, skip: int | None) -> Any:
-        with _set_up(pipe, model, spec, wanted):
-            embeds, _, pooled, _ = pipe.encode_prompt(
-                prompt=text,
-                prompt_2=second,
-                device=model.device,
-                num_images_per_prompt=1,
-                do_classifier_free_guidance=False,
-                clip_skip=skip,
-            )
-        return embeds, pooled
+        key = (*reader, text, second or text, skip)
+        return model.prompts.of(key, lambda: plain(pipe, model, spec, wanted, [(text, second or text)], skip))
 
     return read
+
+
+def plain(
+    pipe: Any,
+    model: LoadedModel,
+    spec: RenderSpec,
+    wanted: AdapterSet,
+    texts: Sequence[tuple[str, str]],
+    skip: int | None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Reads texts without weights, each for both encoders: `[texts, tokens, width]` and `[texts, width]`."""
+    with _set_up(pipe, model, spec, wanted):
+        embeds, _, pooled, _ = pipe.encode_prompt(
+            prompt=[text for text, _ in texts],
+            prompt_2=[second for _, second in texts],
+            device=model.device,
+            num_images_per_prompt=1,
+            do_classifier_free_guidance=False,
+            clip_skip=skip,
+        )
+    return embeds, pooled
 
 
 def _weighted(
@@ -119,9 +136,17 @@ def _weighted(
         return encode_branches(pipe, model, spec, branches, guided=guided)
 
 
+def positive_key(pipe: Any, spec: RenderSpec, wanted: AdapterSet) -> tuple[Hashable, ...]:
+    """Under which the prompt of a spec without weights is remembered."""
+    return (*_reader(pipe, spec, wanted), spec.prompt, spec.prompt_2 or spec.prompt, spec.clip_skip)
+
+
 def _reader(pipe: Any, spec: RenderSpec, wanted: AdapterSet) -> tuple[Hashable, ...]:
-    """Who reads, and with what on: the encoders themselves, since a network is equal to itself alone."""
-    return pipe.text_encoder, pipe.text_encoder_2, wanted, spec.embeddings
+    """Who reads, and with what on: the encoders themselves, since a network is equal to itself alone.
+
+    What was read in company, in another shape, is not for the reproducible.
+    """
+    return pipe.text_encoder, pipe.text_encoder_2, wanted, spec.embeddings, spec.reproducible
 
 
 @contextlib.contextmanager

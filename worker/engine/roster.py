@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,10 @@ if TYPE_CHECKING:
 
     from worker.engine.order import Order
     from worker.engine.sample import Sample
+
+
+GATHER_S = 0.02
+"""How long a bulk order waits for others that come with it, while there are steps to take: their prompts are read together."""
 
 
 class Phase(IntEnum):
@@ -31,12 +37,14 @@ class Entry:
     Attributes:
         arrival: order of submission.
         sample: once it is prepared.
+        came_at: monotonic seconds.
     """
 
     order: Order
     arrival: int
     phase: Phase = Phase.WAITING
     sample: Sample | None = None
+    came_at: float = field(default_factory=time.monotonic)
 
 
 def next_to_admit(entries: Iterable[Entry], room: int) -> Entry | None:
@@ -58,6 +66,17 @@ def next_to_admit(entries: Iterable[Entry], room: int) -> Entry | None:
     bulk = [entry.phase for entry in inside if entry.order.lane is not Lane.INTERACTIVE]
     full = bulk.count(Phase.ADMITTED) >= room or bulk.count(Phase.FINISHING) >= room
     return None if full else first
+
+
+def gathers_s(entry: Entry, entries: Iterable[Entry], enough: int) -> float:
+    """Seconds that the entry, which may be prepared, should wait all the same for others to be prepared with it.
+
+    None of an interactive order, nor while fewer than `enough` samples take steps.
+    """
+    if entry.order.alone or entry.order.lane is Lane.INTERACTIVE:
+        return 0.0
+    stepping = sum(1 for one in entries if one.phase is Phase.ADMITTED and one.sample is not None)
+    return entry.came_at + GATHER_S - time.monotonic() if stepping >= enough else 0.0
 
 
 class Roster:
@@ -86,11 +105,22 @@ class Roster:
         with self._changed:
             while not self._closed:
                 entry = next_to_admit(self._entries.values(), self._room)
-                if entry is not None:
+                # A full forward of guided samples has half as many as it has rows.
+                wait_s = gathers_s(entry, self._entries.values(), self._room // 4) if entry else None
+                if entry is not None and wait_s is not None and wait_s <= 0:
                     entry.phase = Phase.ADMITTED
                     return entry
-                self._changed.wait()
+                self._changed.wait(wait_s)
             return None
+
+    def mates(self, entry: Entry, count: int) -> list[Order]:
+        """An entry's order, then those that wait and have its model, stage and lane; up to `count`, oldest first."""
+        order = entry.order
+        kind = (order.spec.model, order.stage, order.lane)
+        with self._changed:
+            waiting = (e.order for e in self._entries.values() if e.phase is Phase.WAITING)
+            alike = (o for o in waiting if not o.alone and (o.spec.model, o.stage, o.lane) == kind)
+            return [order, *itertools.islice(alike, count - 1)]
 
     def activate(self, entry: Entry, sample: Sample) -> None:
         """The order is prepared: from now on its sample takes steps."""
