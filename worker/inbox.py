@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 CLAIM = 512
 """Most renders of one claim. As many as there is room for, else: a commit costs the same for one as for many."""
+TOGETHER = 4
+"""Bulk renders that a worker with enough to do has room for before it claims again: one claim costs a worker, the database and
+the scheduler as much as a claim of four, and prompts that come together are read together."""
 AHEAD = 3
 """So many looks ahead a fast worker has hints: until the next one, while a BRPOP without the bulk queues ends, and for luck."""
 SMOOTH = 4
@@ -74,11 +77,15 @@ class Inbox:
                 return ([self._alone.popleft()], True) if held == 0 else ([], True)
             for lane, limit in ((Lane.INTERACTIVE, 4 * self.capacity), (Lane.BULK, self.capacity)):
                 hints, room = self._lanes[lane], limit - held
-                if hints and room > 0:
+                if hints and room >= (1 if lane is Lane.INTERACTIVE else self._least(len(hints))):
                     count = min(room, CLAIM, len(hints))
                     self._taken += count
                     return [hints.popleft() for _ in range(count)], False
             return [], False
+
+    def _least(self, waiting: int) -> int:
+        """Room for which bulk hints are claimed; those that are fewer than usual wait for their own room alone."""
+        return min(waiting, max(1, min(TOGETHER, self.capacity // 4)))
 
     def alone(self) -> list[Pair]:
         """Suspects that wait until nothing is held."""

@@ -128,6 +128,28 @@ def test_as_many_are_claimed_at_once_as_there_is_room_for() -> None:
     assert _numbers(inbox.take(4)) == list(range(1, 61))
 
 
+@pytest.mark.parametrize(
+    ("waiting", "held", "taken"),
+    [(20, 15, 0), (20, 13, 0), (20, 12, 4), (20, 0, 16), (2, 15, 0), (2, 14, 2), (1, 15, 1), (1, 16, 0)],
+)
+def test_bulk_hints_are_claimed_several_at_a_time(waiting: int, held: int, taken: int) -> None:
+    inbox = Inbox(16)
+    _offer(inbox, waiting)
+    assert len(inbox.take(held)[0]) == taken
+
+
+def test_a_worker_that_holds_few_claims_one_by_one() -> None:
+    inbox = Inbox(3)
+    _offer(inbox, 9)
+    assert _numbers(inbox.take(2)) == [1]
+
+
+def test_an_interactive_hint_waits_for_no_other() -> None:
+    inbox = Inbox(16)
+    _offer(inbox, 9, Lane.INTERACTIVE)
+    assert _numbers(inbox.take(63)) == [1]
+
+
 def test_whoever_waits_for_a_hint_that_finds_room_hears_of_both() -> None:
     holdings = Holdings()
     inbox = Inbox(2, holdings.changed)
