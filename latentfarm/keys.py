@@ -27,6 +27,11 @@ def latents_key(render_id: int, fence: int) -> str:
     return f"{PREFIX}latents/{render_id}/{fence}.safetensors"
 
 
+def is_latents(key: str) -> bool:
+    """Whether it is one of `latents_key`."""
+    return key.startswith(f"{PREFIX}latents/")
+
+
 def image_key(render_id: int, fence: int, extension: str) -> str:
     """Where the image made under one claim lies. `extension` is one of the output formats."""
     return f"{PREFIX}images/{render_id}/{fence}.{extension}"

@@ -36,6 +36,7 @@ from worker.options import models_of
 from worker.outflow import Outflow
 from worker.pacer import Pacer
 from worker.pulse import Pulse
+from worker.recent import Recent
 from worker.saver import Saver
 from worker.watch import Watch
 
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from latentfarm.messages import Pair
     from latentfarm.records import Saved
     from latentfarm.registry import ModelEntry
+    from latentfarm.storage import ObjectStore
     from worker.engine.order import Errand
 
 SAVE_SHARE = 0.5
@@ -73,12 +75,13 @@ class Child:
         self.holdings = Holdings()
         self.committer = Committer(self.repository)
         self.progress = ProgressPublisher(redis.Redis.from_url(settings.redis_url, **SOCKET))
-        store = S3Store.from_settings(settings)
+        bucket = S3Store.from_settings(settings)
+        store = Recent(bucket) if {Stage.BASE, Stage.REFINE}.issubset(stages) else bucket
         self.saver = Saver(self.holdings, self.committer, store)
         self.outflow = Outflow(self.holdings, self.committer, store, self.progress, self.saver, self._retire)
         self.inbox = Inbox(capacity_for(entry.bucket for entry in models), self.holdings.changed)
         self.assembled, self.intake = (
-            self._seal(store) if Stage.SEAL in stages else self._render(store, device, stages, models)
+            self._seal(bucket) if Stage.SEAL in stages else self._render(store, device, stages, models)
         )
         self.engine = self.assembled.engine
         self.consumer = Consumer(settings.redis_url, f"worker{worker}", self.inbox, stages, models)
@@ -96,7 +99,7 @@ class Child:
         )
 
     def _render(
-        self, store: S3Store, device: str, stages: Sequence[Stage], models: Sequence[ModelEntry]
+        self, store: ObjectStore, device: str, stages: Sequence[Stage], models: Sequence[ModelEntry]
     ) -> tuple[Assembled, Intake]:
         """The engine that renders, with its models."""
         assembled = factory(self._settings.engine)(
@@ -118,8 +121,8 @@ class Child:
         return assembled, SealIntake(*self._around(store, assembled), engine=engine)
 
     def _around(
-        self, store: S3Store, assembled: Assembled
-    ) -> tuple[Inbox, Holdings, Claimer, Committer, S3Store, Assembled, Callable[[], None]]:
+        self, store: ObjectStore, assembled: Assembled
+    ) -> tuple[Inbox, Holdings, Claimer, Committer, ObjectStore, Assembled, Callable[[], None]]:
         claimer = Claimer(self.repository, self.worker)
         return self.inbox, self.holdings, claimer, self.committer, store, assembled, self._retire
 
