@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from latentfarm.states import Lane
 from worker.engine.forward import shape_of
-from worker.engine.group import COURTESY, PATIENCE, Group, choose, note_skipped
+from worker.engine.group import COURTESY, DEFERENCE, PATIENCE, Group, choose, note_skipped
 from worker.engine.seating import seat_of
 
 if TYPE_CHECKING:
@@ -58,6 +58,26 @@ def test_interactive_samples_come_first_whatever_their_shape() -> None:
     bulk = [Stub(arrival) for arrival in range(10)]
     assert pick([*bulk, Stub(11, lane=Lane.INTERACTIVE, key="wide")]) == [11]
     assert pick([*bulk, Stub(11, lane=Lane.INTERACTIVE)]) == [11, 0, 1, 2]
+
+
+def test_those_that_fill_a_forward_go_before_older_ones_that_do_not() -> None:
+    full = [Stub(arrival) for arrival in range(5, 9)]
+    older = [Stub(arrival, key="wide") for arrival in range(3)]
+    assert pick([*older, *full]) == [5, 6, 7, 8]
+    assert pick([*older, *full[:3]]) == [0, 1, 2], "nobody does"
+    assert pick([*older, Stub(3, key="wide"), *full]) == [0, 1, 2, 3], "both do"
+    assert pick([*full, Stub(1, key="wide", lane=Lane.INTERACTIVE)]) == [1], "an interactive one need not"
+
+
+def test_deference_ends_sooner_than_patience() -> None:
+    few, crowd = [Stub(0, key="wide"), Stub(1, key="wide")], [Stub(arrival) for arrival in range(2, 8)]
+    everybody = cast("list[Sample]", [*few, *crowd])
+    turns = []
+    for _ in range(3 * (DEFERENCE + 1)):
+        group = choose(everybody, lambda _: 8)
+        note_skipped(everybody, group)
+        turns.append([sample.arrival for sample in group.samples] == [0, 1])
+    assert turns == 3 * [*DEFERENCE * [False], True]
 
 
 def test_an_unguided_sample_takes_the_row_that_is_left() -> None:

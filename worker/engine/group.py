@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from latentfarm.states import Lane
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 PATIENCE = 16
 """Forwards that a sample is passed over before it may lead, whatever its lane."""
+DEFERENCE = 4
+"""Forwards in which bulk samples that cannot fill one let those go first that can: more of their kind may come by then."""
 COURTESY = 4
 """While interactive samples are in flight, at most every so many forwards one of these leads."""
 
@@ -51,8 +54,8 @@ def choose(
 ) -> Group:
     """Picks the leader, then fills its forward with samples of the same key, first come first served.
 
-    The leader is whoever was passed over too long, else an interactive sample, else the oldest.
-    Reproducible samples whose rows are taken wait for the next forward. Many that want the same rows are
+    The leader is whoever was passed over too long, else an interactive sample, else the oldest of those
+    that fill a forward, and with too few of them the oldest. Reproducible samples whose rows are taken wait for the next forward. Many that want the same rows are
     passed over too long by each other, and would lead for ever: so interactive samples go first in three
     forwards of four, however long others wait.
 
@@ -63,9 +66,10 @@ def choose(
     """
     hurried = any(sample.order.lane is Lane.INTERACTIVE for sample in active)
     courteous = hurried and since_patient < COURTESY
+    full = _full(active, limit_of)
 
-    def urgency(sample: Sample) -> tuple[int, int, int]:
-        return _urgency(sample, courteous=courteous)
+    def urgency(sample: Sample) -> tuple[int, int, bool, int]:
+        return _urgency(sample, courteous=courteous, defers=sample.key not in full)
 
     lead = min(active, key=urgency)
     patient = hurried and lead.order.lane is not Lane.INTERACTIVE
@@ -79,14 +83,23 @@ def choose(
     return Group(seating.samples, limit, len(mates), seating.rows(), patient)
 
 
-def _urgency(sample: Sample, *, courteous: bool) -> tuple[int, int, int]:
+def _full(active: Sequence[Sample], limit_of: Callable[[GroupKey], int]) -> set[GroupKey]:
+    """Keys whose samples have enough rows for a whole forward."""
+    rows: Counter[GroupKey] = Counter()
+    for sample in active:
+        rows[sample.key] += sample.rows
+    return {key for key, found in rows.items() if found >= limit_of(key)}
+
+
+def _urgency(sample: Sample, *, courteous: bool, defers: bool) -> tuple[int, int, bool, int]:
     interactive = sample.order.lane is Lane.INTERACTIVE
     if sample.skipped >= PATIENCE and (interactive or not courteous):
-        return (0, -sample.skipped, sample.arrival)
+        return (0, -sample.skipped, False, sample.arrival)
     if interactive:
-        return (1, 0, sample.arrival)
+        return (1, 0, False, sample.arrival)
     # Among themselves, whoever was passed over too long still goes first.
-    return (2, -max(0, sample.skipped - PATIENCE + 1), sample.arrival)
+    overdue = max(0, sample.skipped - PATIENCE + 1)
+    return (2, -overdue, defers and sample.skipped < DEFERENCE, sample.arrival)
 
 
 def note_skipped(active: Sequence[Sample], group: Group) -> None:
