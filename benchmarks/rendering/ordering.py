@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 SENDERS = 4
 """Requests under way at the same time."""
-_POLL_S = 0.05
+_POLL_S = 0.25
+"""Seldom: the question is answered by the database that is measured."""
 _REPORT_S = 2.5
 """A worker tells its counters every two seconds."""
 _OPEN = "SELECT count(*) FROM jobs WHERE state IN ('queued', 'running')"
