@@ -41,7 +41,8 @@ def read_together(model: LoadedModel, orders: Sequence[Order]) -> None:
     except Exception as error:
         if is_device(error):
             raise
-        _log.warning("%d prompts are read one by one: %r", len(readable), error)
+        # Without its words, which may be a prompt's.
+        _log.warning("%d prompts are read one by one: %s", len(readable), type(error).__name__)
 
 
 def _is_plain(order: Order) -> bool:
