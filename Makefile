@@ -31,7 +31,7 @@ up: $(STAMP) ## Start a farm here with a database, a broker and an object store 
 # Processes share the cores, and pictures are compared: one torch thread each.
 test full: export OMP_NUM_THREADS := 1
 # Types are checked beside the tests: alone they leave a core idle for a minute.
-test: lint ## Check, and run all tests against real services (about 22 minutes on 2 cores)
+test: lint ## Check, and run all tests against real services (20 to 40 minutes on 2 cores)
 	@$(BIN)/mypy & types=$$!; \
 	$(PYTEST) $(SHARED) -m 'not long and not gpu and not clock' tests; tests=$$?; \
 	wait $$types && exit $$tests
