@@ -55,8 +55,8 @@ def choose(
     """Picks the leader, then fills its forward with samples of the same key, first come first served.
 
     The leader is whoever was passed over too long, else an interactive sample, else the oldest of those
-    that fill a forward, and with too few of them the oldest. Reproducible samples whose rows are taken wait for the next forward. Many that want the same rows are
-    passed over too long by each other, and would lead for ever: so interactive samples go first in three
+    that fill a forward, and with too few of them the oldest. Reproducible samples whose rows are taken
+    wait for the next forward. Many that want the same rows are passed over too long by each other, and would lead for ever: so interactive samples go first in three
     forwards of four, however long others wait.
 
     Args:
