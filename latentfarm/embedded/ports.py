@@ -2,13 +2,69 @@
 
 import secrets
 import socket
-from collections.abc import Iterable
 
 HOST = "127.0.0.1"
 GRPC_OFFSET = 10_000  # SeaweedFS takes port + 10,000 as well, for gRPC
 # Below the range from which the kernel draws ports for outgoing connections (32,768 and up), also with
-# the offset: no client's connection can sit on a port of ours while its service restarts.
-LOWEST, HIGHEST = 11_000, 21_999
+# the offset: no client's connection can sit on a port of ours while its service restarts. Less than
+# the offset wide: no service's gRPC port is one that another may draw.
+LOWEST, HIGHEST = 11_000, 20_999
+
+
+class Ports:
+    """Ports that are kept for one owner, from the draw until `close` or the end of the process.
+
+    A port that is free stays so until the service listens, a second later. Of two stacks that start at the same time
+    one would find it taken, so each port has a mark that no other `Ports` of this machine can have: a socket in the
+    kernel's abstract namespace, which goes with its process and is as wide as the ports are, one network namespace.
+    """
+
+    def __init__(self) -> None:
+        self._marks: dict[int, socket.socket] = {}
+
+    def draw(self, *, grpc: bool = False) -> int:
+        """A random port that is free, and is kept; with `grpc` its offset port is free too.
+
+        Raises:
+            OSError: when a thousand draws found none.
+        """
+        for _ in range(1000):
+            port = LOWEST + secrets.randbelow(HIGHEST - LOWEST + 1)
+            if self.take(port, grpc=grpc):
+                return port
+        raise OSError(f"no free port between {LOWEST} and {HIGHEST}")
+
+    def take(self, port: int, *, grpc: bool = False) -> bool:
+        """Keep this port, if it is free and nobody keeps it, this owner neither."""
+        mark = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            mark.bind(f"\0latentfarm-port-{port}")
+        except OSError:
+            mark.close()
+            return False
+        if not fits(port, grpc=grpc):
+            mark.close()
+            return False
+        self._marks[port] = mark
+        return True
+
+    def assign(self, wanted: dict[str, bool], before: dict[str, int]) -> dict[str, int]:
+        """A port for each name in `wanted` (value: whether it has a gRPC port), as `before` where still free."""
+        found: dict[str, int] = {}
+        for name, grpc in wanted.items():
+            old = before.get(name)
+            if isinstance(old, int) and LOWEST <= old <= HIGHEST and self.take(old, grpc=grpc):
+                found[name] = old
+        for name, grpc in wanted.items():
+            if name not in found:
+                found[name] = self.draw(grpc=grpc)
+        return found
+
+    def close(self) -> None:
+        """Let others have them."""
+        for mark in self._marks.values():
+            mark.close()
+        self._marks.clear()
 
 
 def is_free(port: int) -> bool:
@@ -22,32 +78,6 @@ def is_free(port: int) -> bool:
     return True
 
 
-def choose(taken: Iterable[int], *, grpc: bool = False) -> int:
-    """A random free port that is not in `taken`; with `grpc` its offset port is free too.
-
-    Raises:
-        OSError: when a thousand draws found none.
-    """
-    avoid = set(taken)
-    for _ in range(1000):
-        port = LOWEST + secrets.randbelow(HIGHEST - LOWEST + 1)
-        if port not in avoid and fits(port, grpc=grpc):
-            return port
-    raise OSError(f"no free port between {LOWEST} and {HIGHEST}")
-
-
 def fits(port: int, *, grpc: bool) -> bool:
     """Whether the port, and its gRPC port where it has one, is free."""
     return is_free(port) and (not grpc or is_free(port + GRPC_OFFSET))
-
-
-def assign(wanted: dict[str, bool], before: dict[str, int]) -> dict[str, int]:
-    """A port for each name in `wanted` (value: whether it has a gRPC port), as `before` where still free."""
-    found: dict[str, int] = {}
-    for name, grpc in wanted.items():
-        old = before.get(name)
-        if isinstance(old, int) and LOWEST <= old <= HIGHEST and fits(old, grpc=grpc):
-            found[name] = old
-        else:
-            found[name] = choose({*found.values(), *before.values()}, grpc=grpc)
-    return found

@@ -5,9 +5,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from latentfarm.embedded import binaries, identity, ports
+from latentfarm.embedded import binaries, identity
 from latentfarm.embedded.folder import Folder
 from latentfarm.embedded.keeper import Keeper
+from latentfarm.embedded.ports import Ports
 from latentfarm.embedded.postgres import Postgres
 from latentfarm.embedded.program import Identity
 from latentfarm.embedded.seaweed import PARTS, REGION, Seaweed
@@ -20,12 +21,14 @@ BUCKET = "latentfarm"
 class Stack:
     """PostgreSQL, Valkey and SeaweedFS in one folder; what is in them is there at the next start.
 
-    `supervisor` is at hand for further programs; `stop` ends those first that come after the services.
+    `supervisor` is at hand for further programs; `stop` ends those first that come after the services. `ports` are
+    this stack's and theirs.
     """
 
     def __init__(self, folder: Path, supervisor: Supervisor | None = None) -> None:
         self.folder = Folder(folder)
         self.supervisor = supervisor or Supervisor()
+        self.ports = Ports()
         self._environment: dict[str, str] = {}
         self._copy: Path | None = None
         self._store: Seaweed | None = None
@@ -58,7 +61,7 @@ class Stack:
         self.folder.open()
         try:
             wanted = {"postgres": False, "redis": False, **{f"s3.{part}": True for part in PARTS}}
-            port = ports.assign(wanted, self.folder.recall("ports") or {})
+            port = self.ports.assign(wanted, self.folder.recall("ports") or {})
             self.folder.remember("ports", port)
             self._store = self._seaweed(port)
             services = self._postgres(port), self._valkey(port), self._store
@@ -76,6 +79,7 @@ class Stack:
             self._store.remove_sockets()
         if self._copy is not None:
             identity.remove_copy(self._copy)
+        self.ports.close()
         self.folder.close()
 
     def _postgres(self, port: dict[str, int]) -> Postgres:

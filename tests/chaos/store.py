@@ -46,7 +46,7 @@ class TellingStack(Stack):
 
     def __init__(self, folder: Path, supervisor: Supervisor) -> None:
         super().__init__(folder, supervisor)
-        self.figures = ports.choose(())
+        self.figures = self.ports.draw()
 
     def _seaweed(self, port: dict[str, int]) -> Seaweed:
         plain = super()._seaweed(port)

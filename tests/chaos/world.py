@@ -13,7 +13,6 @@ import psycopg
 from psycopg.rows import dict_row
 from sqlalchemy import create_engine
 
-from latentfarm.embedded import ports
 from latentfarm.embedded.farm import for_workers
 from tests.chaos import trace
 from tests.chaos.engine import FOLDER
@@ -47,7 +46,7 @@ class World(Place):
         self.roster = Workers(self)
         self._sql: psycopg.Connection[dict[str, Any]] | None = None
         self._sql_lock = threading.Lock()
-        self.api_port = ports.choose(())
+        self.api_port = self.stack.ports.draw()
         self.api_url = f"http://127.0.0.1:{self.api_port}"
 
     def start(self) -> None:

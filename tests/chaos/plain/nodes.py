@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from latentfarm.embedded import ports
+from latentfarm.embedded.ports import Ports
 from latentfarm.embedded.valkey import Valkey
 from tests.chaos.place import Place, until
 from tests.chaos.roster import Roster, Target
@@ -35,7 +35,8 @@ class Nodes(Place):
         self.busy.mkdir()
         data = folder / "redis"
         data.mkdir()
-        self._valkey = Valkey(data, folder / "redis.log", ports.choose(()), secrets.token_hex(16))
+        self._ports = Ports()
+        self._valkey = Valkey(data, folder / "redis.log", self._ports.draw(), secrets.token_hex(16))
         self.roster = Processes(self)
 
     def start(self) -> None:
