@@ -30,7 +30,7 @@ ASKED = (
 )
 SIZES = {
     "deepest": (1_000_000, "renders that wait at most"),
-    "seconds": (20.0, "of each look"),
+    "seconds": (40.0, "of each look"),
     "rows": (64, "of the worker's bucket"),
 }
 SLOWER, LARGER = 1.25, 1.10

@@ -47,7 +47,8 @@ threads 0.9 times; prefetching 64 in place of 8 messages changes nothing."""
 SIZES = {
     "renders": (10_000, "of each round"),
     "tasks": (3_000, "of plain Celery, of each round"),
-    "rounds": (3, "of all arms"),
+    # One round says 2.6 to 4.1 where the median says 3.3: the processor of a rented machine is not always whole.
+    "rounds": (7, "of all arms"),
     "rows": (256, "renders that the worker holds at once"),
 }
 
