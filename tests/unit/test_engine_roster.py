@@ -19,8 +19,9 @@ from worker.engine.roster import GATHER_S, Entry, Phase, Roster, gathers_s, next
 BULK, INTERACTIVE = Lane.BULK, Lane.INTERACTIVE
 
 
-def order(render_id: int = 1, lane: Lane = BULK, *, alone: bool = False) -> Order:
-    return Order(render_id, 1, Stage.BASE, cast("Any", None), 0, lane, alone=alone)
+def order(render_id: int = 1, lane: Lane = BULK, *, alone: bool = False, reproducible: bool = False) -> Order:
+    spec = cast("Any", SimpleNamespace(reproducible=reproducible))
+    return Order(render_id, 1, Stage.BASE, spec, 0, lane, alone=alone)
 
 
 def entries(*wishes: tuple[Lane, Phase] | tuple[Lane, Phase, bool]) -> list[Entry]:
@@ -164,7 +165,9 @@ def test_a_lost_device_is_not_one_orders_error() -> None:
 
 
 def asking(render_id: int, model: str, lane: Lane = BULK, stage: Stage = Stage.BASE, **more: Any) -> Order:
-    return Order(render_id, 1, stage, cast("Any", SimpleNamespace(model=model)), 0, lane, **more)
+    return Order(
+        render_id, 1, stage, cast("Any", SimpleNamespace(model=model, reproducible=False)), 0, lane, **more
+    )
 
 
 def test_mates_are_those_that_wait_for_the_same() -> None:
@@ -196,8 +199,9 @@ def test_mates_are_those_that_wait_for_the_same() -> None:
         (order(1), 3, False),  # too few: the next forward would not be full
         (order(1, INTERACTIVE), 4, False),
         (order(1, alone=True), 4, False),
+        (order(1, reproducible=True), 4, False),
     ],
-    ids=["bulk", "idle", "interactive", "alone"],
+    ids=["bulk", "idle", "interactive", "alone", "reproducible"],
 )
 def test_a_bulk_order_waits_for_mates_while_there_is_enough_to_do(
     first: Order, stepping: int, *, waits: bool

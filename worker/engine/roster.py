@@ -71,9 +71,11 @@ def next_to_admit(entries: Iterable[Entry], room: int) -> Entry | None:
 def gathers_s(entry: Entry, entries: Iterable[Entry], enough: int) -> float:
     """Seconds that the entry, which may be prepared, should wait all the same for others to be prepared with it.
 
-    None of an interactive order, nor while fewer than `enough` samples take steps.
+    None of an interactive order, of a reproducible one, whose prompt is read alone, nor while fewer than `enough` samples
+    take steps.
     """
-    if entry.order.alone or entry.order.lane is Lane.INTERACTIVE:
+    order = entry.order
+    if order.alone or order.lane is Lane.INTERACTIVE or order.spec.reproducible:
         return 0.0
     stepping = sum(1 for one in entries if one.phase is Phase.ADMITTED and one.sample is not None)
     return entry.came_at + GATHER_S - time.monotonic() if stepping >= enough else 0.0
