@@ -30,6 +30,8 @@ up: $(STAMP) ## Start a farm here with a database, a broker and an object store 
 
 # Processes share the cores, and pictures are compared: one torch thread each.
 test full: export OMP_NUM_THREADS := 1
+# Many shells of containers forbid it: then hundreds of processes would compile the farm's sources, each for itself.
+test full: export PYTHONDONTWRITEBYTECODE :=
 # Types are checked beside the tests: alone they leave a core idle for a minute.
 test: lint ## Check, and run all tests against real services (20 to 40 minutes on 2 cores)
 	@$(BIN)/mypy & types=$$!; \
