@@ -49,7 +49,7 @@ class Farm:
         self._workers = (*workers, *([] if SEAL in workers else [SEAL]))
         self._devices = devices
         self._started = 0.0
-        self.port = port if port and ports.is_free(port) else stack.ports.draw()
+        self.port = port if port and stack.ports.take(port) else stack.ports.draw()
         self.url = f"http://{ports.HOST}:{self.port}"
 
     def environment(self) -> dict[str, str]:

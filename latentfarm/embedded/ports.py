@@ -1,7 +1,10 @@
 """Free loopback ports, the same at each start where they are still free."""
 
+import errno
 import secrets
 import socket
+
+from latentfarm.embedded.errors import StackError
 
 HOST = "127.0.0.1"
 GRPC_OFFSET = 10_000  # SeaweedFS takes port + 10,000 as well, for gRPC
@@ -16,7 +19,8 @@ class Ports:
 
     A port that is free stays so until the service listens, a second later. Of two stacks that start at the same time
     one would find it taken, so each port has a mark that no other `Ports` of this machine can have: a socket in the
-    kernel's abstract namespace, which goes with its process and is as wide as the ports are, one network namespace.
+    kernel's abstract namespace, which goes with its process and is as wide as the ports are, one network namespace. A
+    system without such names does without marks. A forked child holds its parent's marks until it ends.
     """
 
     def __init__(self) -> None:
@@ -26,23 +30,20 @@ class Ports:
         """A random port that is free, and is kept; with `grpc` its offset port is free too.
 
         Raises:
-            OSError: when a thousand draws found none.
+            StackError: when a thousand draws found none.
         """
         for _ in range(1000):
             port = LOWEST + secrets.randbelow(HIGHEST - LOWEST + 1)
             if self.take(port, grpc=grpc):
                 return port
-        raise OSError(f"no free port between {LOWEST} and {HIGHEST}")
+        raise StackError(f"no free port between {LOWEST} and {HIGHEST}")
 
     def take(self, port: int, *, grpc: bool = False) -> bool:
         """Keep this port, if it is free and nobody keeps it, this owner neither."""
-        mark = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            mark.bind(f"\0latentfarm-port-{port}")
-        except OSError:
-            mark.close()
+        if port in self._marks:
             return False
-        if not fits(port, grpc=grpc):
+        mark = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        if _is_marked(mark, port) or not fits(port, grpc=grpc):
             mark.close()
             return False
         self._marks[port] = mark
@@ -65,6 +66,16 @@ class Ports:
         for mark in self._marks.values():
             mark.close()
         self._marks.clear()
+
+
+def _is_marked(mark: socket.socket, port: int) -> bool:
+    """Whether somebody else has the port's mark; if not, `mark` has it from now on."""
+    try:
+        mark.bind(f"\0latentfarm-port-{port}")
+    except OSError as error:
+        # Any other error says nothing of the port: macOS has no such names, and a sandbox may forbid them.
+        return error.errno == errno.EADDRINUSE
+    return False
 
 
 def is_free(port: int) -> bool:

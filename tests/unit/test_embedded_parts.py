@@ -1,5 +1,6 @@
 """The parts of the embedded stack that need no service."""
 
+import errno
 import os
 import signal
 import socket
@@ -12,10 +13,12 @@ import pytest
 
 from latentfarm.embedded import binaries, launch, leftovers, ports, process
 from latentfarm.embedded.errors import FolderBusyError, StackError
+from latentfarm.embedded.farm import Farm
 from latentfarm.embedded.folder import Folder
 from latentfarm.embedded.ports import Ports
 from latentfarm.embedded.program import Backoff, Program
 from latentfarm.embedded.seaweed import PARTS, Seaweed
+from latentfarm.embedded.stack import Stack
 from latentfarm.embedded.supervisor import Supervisor, start_order
 
 TREE = Path(__file__).parents[2]
@@ -82,6 +85,35 @@ class TestPorts:
         assert not others.take(port)
         own.close()
         assert others.take(port)
+
+    def test_a_system_without_such_names_does_without_marks(self, own, monkeypatch):
+        def refuse(_socket, _address):
+            raise PermissionError(errno.EPERM, "forbidden")
+
+        marks = type("Marks", (socket.socket,), {"bind": refuse})
+        monkeypatch.setattr(ports, "fits", lambda *_, **__: True)
+        monkeypatch.setattr(socket, "socket", marks)
+        port = own.draw()
+        assert not own.take(port), "it is kept"
+        own.close()
+        assert own.take(port)
+
+    def test_when_all_are_taken_it_says_so(self, own, monkeypatch):
+        monkeypatch.setattr(ports, "fits", lambda *_, **__: False)
+        with pytest.raises(StackError, match=f"no free port between {ports.LOWEST} and {ports.HIGHEST}"):
+            own.draw()
+
+    def test_a_farm_asks_for_its_port_and_has_another_where_somebody_has_it(self, own, tmp_path):
+        stacks = [Stack(tmp_path / name) for name in "ab"]
+        wanted = own.draw()
+        own.close()
+        try:
+            first, second = (Farm(stack, TREE, port=wanted, workers=[], devices="cpu") for stack in stacks)
+            assert first.port == wanted
+            assert second.port != wanted
+        finally:
+            for stack in stacks:
+                stack.ports.close()
 
     def test_two_that_start_at_once_never_share_a_port(self, own, others, monkeypatch):
         monkeypatch.setattr(ports, "LOWEST", 20_000)

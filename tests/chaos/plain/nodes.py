@@ -50,6 +50,11 @@ class Nodes(Place):
         self.supervisor.wait_ready(timeout=START_S)
         until("all nodes serve", lambda: len(self.roster.ready()) == CHILDREN * len(self.names()), START_S)
 
+    def stop(self) -> None:
+        """See `Place.stop`."""
+        super().stop()
+        self._ports.close()
+
     @property
     def redis_url(self) -> str:
         """See `Place.redis_url`."""
