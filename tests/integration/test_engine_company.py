@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
-from latentfarm.states import Stage
+from latentfarm.adapters import LoraUse
+from latentfarm.states import Lane, Stage
 from worker.engine.binding import bind
 from worker.engine.company import TOGETHER, read_together
 from worker.engine.order import Order
@@ -24,7 +25,7 @@ PROMPTS = ("a red circle", "a blue square", "a green cross " * 40)
 
 
 def order_of(spec: RenderSpec, stage: Stage = Stage.BASE) -> Order:
-    return Order(render_id=1, fence=1, stage=stage, spec=spec, seed=0, lane=spec.lane)
+    return Order(render_id=1, fence=1, stage=stage, spec=spec, seed=0, lane=Lane.BULK)
 
 
 def fresh(model: LoadedModel) -> LoadedModel:
@@ -82,6 +83,8 @@ def test_the_reproducible_are_read_alone_and_never_take_what_was_read_in_company
         {"clip_skip": 1},
         {"reproducible": True},
         {"prompt_weighting": "compel"},
+        {"embeddings": ("dots",)},
+        {"loras": (LoraUse(name="dots"),)},
         {"prompt": PROMPTS[0]},  # it is the first one's
     ],
     ids=lambda other: next(iter(other)),
@@ -90,11 +93,38 @@ def test_nothing_is_read_ahead_for_one_that_has_no_mate(
     other: dict[str, Any], make: MakeSpec, tiny: LoadedModel
 ) -> None:
     model = fresh(tiny)
-    first, second = make(prompt=PROMPTS[0]), make(**{"prompt": PROMPTS[1], **other})
+    first, second = make(prompt=PROMPTS[0]), make(prompt=PROMPTS[1]).model_copy(update=other)
     together(model, [first, second])
     together(model, [second, first])
     together(model, [first])
     assert model.prompts.encoded == 0
+
+
+def test_interactive_orders_wait_for_nobodys_prompt(make: MakeSpec, tiny: LoadedModel) -> None:
+    model = fresh(tiny)
+    orders = [dataclasses.replace(order_of(make(prompt=prompt)), lane=Lane.INTERACTIVE) for prompt in PROMPTS]
+    read_together(model, orders)
+    assert model.prompts.encoded == 0
+
+
+def test_a_bucket_of_one_reads_as_stock_does(make: MakeSpec, tiny: LoadedModel) -> None:
+    model = dataclasses.replace(fresh(tiny), bucket=1)
+    together(model, [make(prompt=prompt) for prompt in PROMPTS])
+    assert model.prompts.encoded == 0
+
+
+def test_one_that_reads_alone_does_not_wait_for_others(make: MakeSpec, tiny: LoadedModel) -> None:
+    model = fresh(tiny)
+    together(model, [make(prompt="a", reproducible=True), *(make(prompt=prompt) for prompt in PROMPTS)])
+    assert model.prompts.encoded == 0
+
+
+def test_each_prompt_is_kept_by_itself(make: MakeSpec, tiny: LoadedModel) -> None:
+    """A slice of what was read together would keep all of it."""
+    model, specs = fresh(tiny), [make(prompt=prompt) for prompt in PROMPTS]
+    together(model, specs)
+    embeds, *_ = encoded(model, specs[0])
+    assert embeds.untyped_storage().nbytes() == embeds.nbytes
 
 
 def test_what_the_first_needs_is_there_already(make: MakeSpec, tiny: LoadedModel) -> None:

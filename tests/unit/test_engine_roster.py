@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from latentfarm.errors import DeviceError, DeviceMemoryError, LatentsError, SpecError
+from latentfarm.spec import RenderSpec
 from latentfarm.states import Lane, Stage
 from worker.engine.desk import Desk
 from worker.engine.order import Counters, Order
@@ -19,8 +20,8 @@ from worker.engine.roster import GATHER_S, Entry, Phase, Roster, gathers_s, next
 BULK, INTERACTIVE = Lane.BULK, Lane.INTERACTIVE
 
 
-def order(render_id: int = 1, lane: Lane = BULK, *, alone: bool = False, reproducible: bool = False) -> Order:
-    spec = cast("Any", SimpleNamespace(reproducible=reproducible))
+def order(render_id: int = 1, lane: Lane = BULK, *, alone: bool = False, **fields: Any) -> Order:
+    spec = RenderSpec.model_validate({"prompt": "a", "model": "a", **fields})
     return Order(render_id, 1, Stage.BASE, spec, 0, lane, alone=alone)
 
 
@@ -200,8 +201,9 @@ def test_mates_are_those_that_wait_for_the_same() -> None:
         (order(1, INTERACTIVE), 4, False),
         (order(1, alone=True), 4, False),
         (order(1, reproducible=True), 4, False),
+        (order(1, prompt_weighting="compel"), 4, False),
     ],
-    ids=["bulk", "idle", "interactive", "alone", "reproducible"],
+    ids=["bulk", "idle", "interactive", "alone", "reproducible", "weighted"],
 )
 def test_a_bulk_order_waits_for_mates_while_there_is_enough_to_do(
     first: Order, stepping: int, *, waits: bool
@@ -212,6 +214,7 @@ def test_a_bulk_order_waits_for_mates_while_there_is_enough_to_do(
     entry = Entry(first, 99)
     left_s = gathers_s(entry, [*busy, *unprepared, entry], 4)
     assert (0 < left_s <= GATHER_S) if waits else left_s == 0
+    assert gathers_s(entry, [*busy, entry], 0) == 0, "no forward takes more than one"
     entry.came_at -= GATHER_S
     assert gathers_s(entry, [*busy, entry], 4) <= 0
 

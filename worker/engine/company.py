@@ -23,8 +23,8 @@ TOGETHER = 8
 def read_together(model: LoadedModel, orders: Sequence[Order]) -> None:
     """Remembers the prompts of several orders, if that of the first is not known.
 
-    Negative prompts are few, and known. Reproducible orders read for themselves, in a constant shape, and so do those
-    whose tokens or weights are their own. What goes wrong here goes wrong again for the order whose fault it is.
+    Negative prompts are few, and known. A model with a bucket of one does as stock diffusers does, which reads one prompt
+    at a time. What goes wrong here goes wrong again for the order whose fault it is.
 
     Args:
         orders: of one stage of the model; the first is about to be prepared.
@@ -32,8 +32,8 @@ def read_together(model: LoadedModel, orders: Sequence[Order]) -> None:
     Raises:
         Exception: the device cannot be trusted any more.
     """
-    readable = [order for order in orders if _is_plain(order)]
-    if len(readable) < 2 or readable[0] is not orders[0]:
+    readable = [order for order in orders if order.has_company]
+    if model.bucket == 1 or len(readable) < 2 or readable[0] is not orders[0]:
         return
     try:
         with model.encoding:
@@ -43,11 +43,6 @@ def read_together(model: LoadedModel, orders: Sequence[Order]) -> None:
             raise
         # Without its words, which may be a prompt's.
         _log.warning("%d prompts are read one by one: %s", len(readable), type(error).__name__)
-
-
-def _is_plain(order: Order) -> bool:
-    spec = order.spec
-    return not (spec.reproducible or spec.prompt_weighting or spec.embeddings or spec.loras)
 
 
 def _read(model: LoadedModel, orders: Sequence[Order]) -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from latentfarm.states import Lane
+
 if TYPE_CHECKING:
     import torch
     from PIL.Image import Image
 
     from latentfarm.errors import RenderError
     from latentfarm.spec import RenderSpec
-    from latentfarm.states import Lane, Stage
+    from latentfarm.states import Stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,17 @@ class Order(Errand):
     inputs: Inputs | None = None
     alone: bool = False
     checkpoint: Checkpoint | None = None
+
+    @property
+    def has_company(self) -> bool:
+        """Whether its prompt may be read together with others'.
+
+        Interactive orders wait for nobody, reproducible ones are read in a constant shape, and where tokens, weights or
+        encoders are an order's own they are no other's.
+        """
+        spec = self.spec
+        own = spec.reproducible or spec.prompt_weighting or spec.embeddings or spec.loras
+        return self.lane is not Lane.INTERACTIVE and not self.alone and not own
 
 
 @dataclass(frozen=True, slots=True)

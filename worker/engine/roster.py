@@ -71,11 +71,10 @@ def next_to_admit(entries: Iterable[Entry], room: int) -> Entry | None:
 def gathers_s(entry: Entry, entries: Iterable[Entry], enough: int) -> float:
     """Seconds that the entry, which may be prepared, should wait all the same for others to be prepared with it.
 
-    None of an interactive order, of a reproducible one, whose prompt is read alone, nor while fewer than `enough` samples
-    take steps.
+    None of an order whose prompt is read alone, none while fewer than `enough` samples take steps, and none at all where
+    `enough` is 0: a forward that takes one sample is always full.
     """
-    order = entry.order
-    if order.alone or order.lane is Lane.INTERACTIVE or order.spec.reproducible:
+    if not enough or not entry.order.has_company:
         return 0.0
     stepping = sum(1 for one in entries if one.phase is Phase.ADMITTED and one.sample is not None)
     return entry.came_at + GATHER_S - time.monotonic() if stepping >= enough else 0.0
