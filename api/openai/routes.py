@@ -81,7 +81,15 @@ def _wait(
     use: Services, request: Request, asked: ImagesRequest, job_id: UUID, tenant: str, key: str | None
 ) -> Wait:
     previews = asked.partial_images or 0
-    return Wait(use, request, job_id, tenant=tenant, keyed=key is not None, previews=previews)
+    return Wait(
+        use,
+        request,
+        job_id,
+        tenant=tenant,
+        keyed=key is not None,
+        previews=previews,
+        streamed=bool(asked.stream),
+    )
 
 
 async def _answer(

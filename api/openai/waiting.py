@@ -15,6 +15,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.concurrency import run_in_threadpool
 
 from api.deadline import LATE, PATIENCE
+from api.openai.patience import patience_s
 from api.openai.requests import MOST_IMAGES
 from api.problems import ProblemError
 from latentfarm.database import is_away
@@ -58,6 +59,7 @@ class Wait:
         keyed: whether the request has an Idempotency-Key. Such a job is not given up: whoever comes again
             with the key wants it. Without one nobody could ask for its images again.
         previews: of each image, at most, evenly spread over its steps.
+        streamed: whether the answer begins at once: a client's own limit is for silence then, and there is none.
 
     Attributes:
         wished: how many previews of each image.
@@ -65,7 +67,15 @@ class Wait:
     """
 
     def __init__(
-        self, use: Services, request: Request, job_id: UUID, *, tenant: str, keyed: bool, previews: int = 0
+        self,
+        use: Services,
+        request: Request,
+        job_id: UUID,
+        *,
+        tenant: str,
+        keyed: bool,
+        previews: int = 0,
+        streamed: bool = False,
     ) -> None:
         self._use = use
         self._request = request
@@ -78,11 +88,13 @@ class Wait:
         self._loop = asyncio.get_running_loop()
         self._stopping = False
         self._ended = False
-        self._until = self._loop.time() + use.settings.openai_wait_s
+        most_s = use.settings.openai_wait_s
+        self._limit_s = most_s if streamed else patience_s(request.headers, most_s)
+        self._until = self._loop.time() + self._limit_s
 
     async def __aenter__(self) -> Self:
         if PATIENCE in self._request.scope:
-            self._request.scope[PATIENCE].seconds += self._use.settings.openai_wait_s
+            self._request.scope[PATIENCE].seconds += self._limit_s
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -155,8 +167,9 @@ class Wait:
         """Until there is news, or `LOOK_S` are over."""
         look = self._loop.time() + LOOK_S
         while not self._news.is_set() and self._loop.time() < look:
+            left_s = max(0.0, min(GONE_S, self._until - self._loop.time()))
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._news.wait(), GONE_S)
+                await asyncio.wait_for(self._news.wait(), left_s)
             await self._check()
 
     async def _check(self) -> None:
@@ -169,7 +182,7 @@ class Wait:
             raise self._too_late()
 
     def _too_late(self) -> ProblemError:
-        waited = f"not done within {self._use.settings.openai_wait_s:g} s"
+        waited = f"not done within {self._limit_s:g} s"
         if self._keyed:
             detail = f"{waited}; the job goes on: ask again with the same Idempotency-Key"
             return ProblemError(HTTPStatus.GATEWAY_TIMEOUT, "too_late", detail, retry_s=_RETRY_S)
