@@ -124,7 +124,7 @@ class Patient(Response):
             # After the hub watches: what ended before that, nobody tells.
             if await self._is_final():
                 return True
-            until = self._seconds - self._earlier_s
+            until = max(0.0, self._seconds - self._earlier_s)
             await asyncio.wait({leaving, hearing}, timeout=until, return_when=asyncio.FIRST_COMPLETED)
             return not leaving.done() and await self._is_final()
         finally:

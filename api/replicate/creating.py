@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
@@ -80,6 +81,7 @@ class Creating:
         self._tenant = tenant
         self._key = key
         self._wait = wait
+        self._began = time.monotonic()
 
     async def answer(self, find: Callable[[Registry, PredictionRequest], ModelEntry]) -> Response:
         """The prediction, once it is kept, or once it has ended.
@@ -104,8 +106,10 @@ class Creating:
             return fresh
         ended = partial(_ended, use, teller, submitted.job_id, tenant, headers)
         job = (submitted.job_id, tenant)
+        # The client counts from its request, not from when its pictures were fetched and its job was kept.
+        earlier_s = EARLIER_S + time.monotonic() - self._began
         return Patient(
-            use.hub, use.repository, job, self._wait, accepted=fresh, ended=ended, earlier_s=EARLIER_S
+            use.hub, use.repository, job, self._wait, accepted=fresh, ended=ended, earlier_s=earlier_s
         )
 
 

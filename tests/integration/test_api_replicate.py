@@ -14,6 +14,9 @@ import trustme
 from replicate.client import Client
 from replicate.helpers import FileOutput
 
+from api.patient import Patient
+from api.replicate import creating
+from api.replicate.translation import to_spec
 from latentfarm.api_keys import Scope
 from latentfarm.errors import ErrorClass
 from latentfarm.key_ring import KeyRing
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from latentfarm.records import Claimed
     from latentfarm.repository.facade import Repository
     from latentfarm.settings import Settings
+    from latentfarm.spec import RenderSpec
     from latentfarm.storage import S3Store
 
 PREDICTIONS = "/replicate/v1/predictions"
@@ -107,6 +111,26 @@ def test_one_that_does_not_is_starting_whatever_it_is(http: httpx.Client, puppet
     assert (failed["status"], failed["output"]) == ("failed", None)
     assert "cannot be drawn" in failed["error"]
     assert failed["completed_at"]
+
+
+def test_the_wait_begins_with_the_request(http: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stock client hangs up half a second after it: what it takes to fetch pictures and to keep the job is part of it."""
+    earlier: list[float] = []
+
+    class Heard(Patient):
+        def __init__(self, *given: Any, earlier_s: float, **named: Any) -> None:
+            earlier.append(earlier_s)
+            super().__init__(*given, earlier_s=earlier_s, **named)
+
+    def slow(*given: Any) -> RenderSpec:
+        time.sleep(1.5)
+        return to_spec(*given)
+
+    monkeypatch.setattr(creating, "Patient", Heard)
+    monkeypatch.setattr(creating, "to_spec", slow)
+    answer = create(http, "wait=1")
+    assert (answer.status_code, answer.json()["status"]) == (201, "starting")
+    assert earlier[0] >= creating.EARLIER_S + 1.5
 
 
 def test_a_key_makes_one_job_of_two_requests(http: httpx.Client, repository: Repository) -> None:
