@@ -38,7 +38,7 @@ OLDEST = UUID(int=0)
 FileName = Annotated[str, Path(description="Id of a file.", max_length=128)]
 _READ = needs(Scope.READ, any_bearer=True)
 _WRITE = needs(Scope.SUBMIT, any_bearer=True)
-_NOT_THERE = failures(HTTPStatus.NOT_FOUND)
+_NOT_THERE = failures(HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
 _CONTENT: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The bytes of the file.",

@@ -98,12 +98,12 @@ class Sorting:
         except (InvalidInput, ProblemError) as error:
             problem = refused([error]) if isinstance(error, InvalidInput) else error
             told |= {"n": 0, "status": int(status_of(problem)), "error": error_of(problem)}
-            names = [asked.custom_id]
+            names = []
             row = None
         else:
             told |= what
             names = [name_of(asked.custom_id, k, several=what["n"] > 1) for k in range(what["n"])]
-        if not self._are_new(names, line.number) or self.errors:
+        if not self._are_new([asked.custom_id, *names], line.number) or self.errors:
             return
         if row is None:
             self.refused += 1

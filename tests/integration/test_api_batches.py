@@ -89,6 +89,8 @@ def test_a_batch_is_answered_line_by_line(desk: Desk, monkeypatch: pytest.Monkey
         (b"[]\n", "invalid_json_line", 1),
         (jsonl(line("a"), line("b"), line("a", steps=1)), "duplicate_custom_id", 3),
         (jsonl(line("a", n=2), line("a-1")), "duplicate_custom_id", 2),
+        (jsonl(line("a"), line("a", n=2)), "duplicate_custom_id", 2),
+        (jsonl(line("a", n=2), line("a")), "duplicate_custom_id", 2),
         (jsonl({**line("a"), "url": "/v1/images/edits"}), "mismatched_endpoint", 1),
         (jsonl({**line("a"), "method": "GET"}), "invalid_method", 1),
         (jsonl({**line("a"), "custom_id": ""}), "invalid_custom_id", 1),
