@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def client(settings: Settings) -> Iterator[OpenAI]:
-    with serve(settings) as url, OpenAI(base_url=f"{url}/v1", api_key="k", timeout=6) as client:
+    with serve(settings) as url, OpenAI(base_url=f"{url}/v1", api_key="k", timeout=15) as client:
         yield client
 
 
