@@ -166,9 +166,7 @@ def test_a_lost_device_is_not_one_orders_error() -> None:
 
 
 def asking(render_id: int, model: str, lane: Lane = BULK, stage: Stage = Stage.BASE, **more: Any) -> Order:
-    return Order(
-        render_id, 1, stage, cast("Any", SimpleNamespace(model=model, reproducible=False)), 0, lane, **more
-    )
+    return Order(render_id, 1, stage, RenderSpec(prompt="a", model=model), 0, lane, **more)
 
 
 def test_mates_are_those_that_wait_for_the_same() -> None:

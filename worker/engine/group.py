@@ -56,8 +56,8 @@ def choose(
 
     The leader is whoever was passed over too long, else an interactive sample, else the oldest of those
     that fill a forward, and with too few of them the oldest. Reproducible samples whose rows are taken
-    wait for the next forward. Many that want the same rows are passed over too long by each other, and would lead for ever: so interactive samples go first in three
-    forwards of four, however long others wait.
+    wait for the next forward. Many that want the same rows are passed over too long by each other, and would
+    lead for ever: so interactive samples go first in three forwards of four, however long others wait.
 
     Args:
         active: at least one sample, none finished.
