@@ -56,7 +56,8 @@ class PatientConnection(psycopg.Connection[Any]):
     def wait(self, gen: PQGen[T], interval: float = 0.1, timeout: float | None = None) -> T:
         """As psycopg's, which has no limit of its own."""
         if timeout is not None:
-            return super().wait(gen, interval, timeout)
+            # Those who listen: else each would be woken ten times a second to look at its clock.
+            return super().wait(gen, max(interval, timeout), timeout)
         try:
             return super().wait(gen, interval, self.answer_s)
         except psycopg.errors._WaitTimeout as error:  # noqa: SLF001 - it has no public name

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from latentfarm.storage import S3Store
 
 LOOK_S = 0.5
+"""Seconds between two looks of a pass that has nothing to do, whichever of its threads looks."""
 AWAY_S = 2.0
 MEMORY = 64 * 1024 * 1024
 """Bytes of a Parquet manifest that are kept in memory rather than in a file."""
@@ -54,7 +55,8 @@ class Arrivals:
         self._datasets = datasets
         self._turns = Turns()
         self._stopping = threading.Event()
-        loops = [("inserting", self._insert_some), *[("checking", self._check_one)] * CHECKERS]
+        loops = [("inserting", self._insert_some, 0, 1)]
+        loops += [("checking", self._check_one, number, CHECKERS) for number in range(CHECKERS)]
         self._threads = [
             threading.Thread(target=self._loop, args=given, name=given[0], daemon=True) for given in loops
         ]
@@ -73,11 +75,13 @@ class Arrivals:
         for thread in self._threads:
             thread.join(timeout_s)
 
-    def _loop(self, phase: str, some: Callable[[], bool]) -> None:
+    def _loop(self, phase: str, some: Callable[[], bool], number: int, threads: int) -> None:
+        # By turns: three that look each half a second would ask for the same three times.
+        self._stopping.wait(number * LOOK_S)
         while not self._stopping.is_set():
             try:
                 if not some():
-                    self._stopping.wait(LOOK_S)
+                    self._stopping.wait(threads * LOOK_S)
             except (LatentfarmError, SQLAlchemyError) as error:
                 get_logger().warning("arrivals_failed", phase=phase, error=str(error).splitlines()[0])
                 self._stopping.wait(AWAY_S)
