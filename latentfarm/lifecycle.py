@@ -125,11 +125,13 @@ class Farm:
         tenant: str = "",
         key: str | None = None,
         brought: Mapping[bytes, bytes] | None = None,
+        scale: bool = False,
     ) -> Submitted:
         """Validates a spec, stores the job, and sends its first renders when they are interactive.
 
         Args:
             brought: pictures that came with the request, by the SHA-256 that the spec names them by.
+            scale: see `fit_pictures`.
 
         Raises:
             InvalidInput: the spec does not fit its model, its pictures are not there or do not fit it, or
@@ -142,7 +144,7 @@ class Farm:
             # Before anything is fetched: what came by an upload or a URL may be gone when a key comes again.
             if key is not None and (before := self.records.known_key(tenant, key)) is not None:
                 return replayed(before, fingerprint)
-            full = self._with_pictures(full, tenant, brought)
+            full = self._with_pictures(full, tenant, brought, scale=scale)
         if full.seed is None:
             full = full.model_copy(update={"seed": secrets.randbelow(SEED_RANGE)})
         full = self.with_term(full)
@@ -206,10 +208,11 @@ class Farm:
         brought: Mapping[bytes, bytes] | None = None,
         *,
         keep: bool = True,
+        scale: bool = False,
     ) -> RenderSpec:
         if self.pictures is None:
             raise NotSupported("image", "this farm keeps no pictures", "leave it out")
-        fit = partial(_fit, self.registry.get(spec.model))
+        fit = partial(_fit, self.registry.get(spec.model), scale)
         return self.pictures.resolve(spec, tenant=tenant, fit=fit, brought=brought, keep=keep)
 
     def send_now(self, stored: int | Picked) -> None:
@@ -267,6 +270,6 @@ def replayed(known: tuple[bytes, UUID], fingerprint: bytes) -> Submitted:
     return Submitted(known[1], replayed=True)
 
 
-def _fit(entry: ModelEntry, spec: RenderSpec, shapes: dict[str, Shape]) -> RenderSpec:
+def _fit(entry: ModelEntry, scale: bool, spec: RenderSpec, shapes: dict[str, Shape]) -> RenderSpec:
     sizes = {field: (shape.height, shape.width) for field, shape in shapes.items()}
-    return fit_pictures(spec, entry, sizes["image"], sizes.get("mask_image"))
+    return fit_pictures(spec, entry, sizes["image"], sizes.get("mask_image"), scale=scale)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from latentfarm.errors import InvalidInput
@@ -106,7 +107,12 @@ def _check_refiner_fields(spec: RenderSpec, refiner: RefinerSpec) -> None:
 
 
 def fit_pictures(
-    spec: RenderSpec, entry: ModelEntry, image: PixelSize, mask: PixelSize | None = None
+    spec: RenderSpec,
+    entry: ModelEntry,
+    image: PixelSize,
+    mask: PixelSize | None = None,
+    *,
+    scale: bool = False,
 ) -> RenderSpec:
     """A complete spec with the size that its pictures decide.
 
@@ -115,6 +121,7 @@ def fit_pictures(
             rounded down to whole latents.
         image: upright size of the picture.
         mask: of the mask.
+        scale: a picture that the model cannot render in the size of is scaled, not refused.
 
     Raises:
         InvalidInput: the mask is not of the image's size, or the model cannot render in that size.
@@ -123,7 +130,8 @@ def fit_pictures(
         raise InvalidInput("mask_image", f"is {_text(mask)}, the image is {_text(image)}", _text(image))
     if spec.height is not None and spec.width is not None:
         return spec
-    height, width = spec.height or image[0] - image[0] % 8, spec.width or image[1] - image[1] % 8
+    own = scaled_size(image, entry) if scale else _whole(image)
+    height, width = spec.height or own[0], spec.width or own[1]
     if not all(entry.min_size <= side <= entry.max_size for side in (height, width)):
         raise InvalidInput(
             "image",
@@ -131,6 +139,24 @@ def fit_pictures(
             f"{entry.min_size} to {entry.max_size} either side, or width and height of the result",
         )
     return spec.model_copy(update={"height": height, "width": width})
+
+
+def scaled_size(picture: PixelSize, entry: ModelEntry) -> PixelSize:
+    """The size in which a model renders from a picture: the picture's own, where the model can.
+
+    Else in the picture's proportions and with as many pixels as the model's own size, where it is at its best; a
+    side that is beyond the model's limits even so is at the limit.
+    """
+    low, high = entry.min_size, entry.max_size
+    if all(low <= side <= high for side in _whole(picture)):
+        return _whole(picture)
+    factor = math.sqrt(math.prod(entry.native_size) / math.prod(picture))
+    height, width = (8 * round(min(max(side * factor, low), high) / 8) for side in picture)
+    return height, width
+
+
+def _whole(picture: PixelSize) -> PixelSize:
+    return picture[0] - picture[0] % 8, picture[1] - picture[1] % 8
 
 
 def _text(size: PixelSize) -> str:

@@ -12,6 +12,7 @@ from latentfarm import strict_json
 from latentfarm.errors import InvalidInput
 from latentfarm.explain import is_text
 from latentfarm.inputs.decoding import mask_from_alpha
+from latentfarm.mode_rules import scaled_size
 from latentfarm.references import content
 from latentfarm.spec import RenderSpec
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from api.openai.forms import Form, Part
+    from latentfarm.registry import ModelEntry
 
 _FILES = {"image": "image", "image[]": "image", "mask": "mask"}
 _NAME = re.compile(r"(\w{1,64})((?:\[\w{1,64}\])*)(\[\])?")
@@ -42,11 +44,14 @@ def request_of(form: Form) -> EditRequest:
     return checked(strict_json.loads(json.dumps(found).encode()), EditRequest)
 
 
-def origin_of(form: Form) -> dict[str, Any]:
+def origin_of(form: Form, entry: ModelEntry) -> dict[str, Any]:
     """The fields of a spec that the files of a form decide.
 
     A mask is as large as its picture, and so decides the size too where the request does not: an edit of a
     part should leave the rest where it is.
+
+    Args:
+        entry: the model's.
 
     Raises:
         InvalidInput: files are missing, too many, or no pictures.
@@ -69,8 +74,8 @@ def origin_of(form: Form) -> dict[str, Any]:
     origin: dict[str, Any] = {"image": content(form.digest(files["image"][0]))}
     for part in files["mask"]:
         mask, shape = mask_from_alpha("mask", form.content(part))
-        sides = {"width": shape.width - shape.width % 8, "height": shape.height - shape.height % 8}
-        origin |= {"mask_image": content(form.add(mask)), **sides}
+        height, width = scaled_size((shape.height, shape.width), entry)
+        origin |= {"mask_image": content(form.add(mask)), "width": width, "height": height}
     return origin
 
 

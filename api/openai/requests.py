@@ -32,7 +32,7 @@ class ImagesRequest(BaseModel):
         None,
         max_length=16,
         description="`WIDTHxHEIGHT` within the model's limits, or `auto`: the model's own size, or that of the"
-        " picture that is edited.",
+        " picture that is edited, scaled where the model cannot render in it.",
     )
     response_format: Literal["b64_json", "url"] | None = Field(
         None,

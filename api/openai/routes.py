@@ -16,7 +16,7 @@ from api.openai.edits import origin_of, request_of
 from api.openai.events import ImageEvents
 from api.openai.forms import read_form
 from api.openai.requests import GenerationRequest, ImagesRequest
-from api.openai.translation import shown_quality, to_spec
+from api.openai.translation import model_of, shown_quality, to_spec
 from api.openai.waiting import Wait
 from latentfarm import strict_json
 from latentfarm.api_keys import Scope
@@ -69,8 +69,9 @@ async def edit(request: Request, use: Use, tenant: Tenant, key: IdempotencyKey) 
         body = request_of(form)
 
         def submit() -> Submitted:
-            spec = to_spec(body, use.registry, origin_of(form))
-            return use.farm.submit(spec, tenant=tenant, key=key, brought=form)
+            origin = origin_of(form, use.registry.get(model_of(body)))
+            spec = to_spec(body, use.registry, origin)
+            return use.farm.submit(spec, tenant=tenant, key=key, brought=form, scale=True)
 
         submitted = await run_in_threadpool(submit)
     wait = _wait(use, request, body, submitted.job_id, tenant, key)

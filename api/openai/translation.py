@@ -61,7 +61,7 @@ def to_fields(
     """
     origin = origin or {}
     _check(asked, origin)
-    model = RenderSpec.model_fields["model"].default if asked.model is None else asked.model
+    model = model_of(asked)
     given = {
         **_quality(asked, registry.get(model)),
         **origin,
@@ -75,6 +75,12 @@ def to_fields(
     if people := _people(asked):
         given["metadata"] = given.get("metadata", {}) | people
     return given
+
+
+def model_of(asked: ImagesRequest) -> str:
+    """The name of the model that a request is for."""
+    default: str = RenderSpec.model_fields["model"].default
+    return default if asked.model is None else asked.model
 
 
 def shown_quality(asked: ImagesRequest) -> str:

@@ -182,6 +182,25 @@ def test_pictures_that_do_not_fit_are_refused(
     assert allowed in caught.value.allowed
 
 
+@pytest.mark.parametrize(
+    ("image", "fitted"),
+    [
+        ((71, 130), (64, 128)),
+        ((256, 71), (256, 64)),
+        ((3024, 4032), (96, 128)),
+        ((63, 100), (88, 136)),
+        ((4000, 200), (256, 64)),
+    ],
+)
+def test_pictures_that_do_not_fit_are_scaled_where_that_is_asked(
+    image: tuple[int, int], fitted: tuple[int, int]
+) -> None:
+    full = fit_pictures(complete(spec(**IMAGE), ENTRY), ENTRY, image, scale=True)
+    assert (full.height, full.width) == fitted
+    wide = fit_pictures(complete(spec(**IMAGE, width=256), ENTRY), ENTRY, image, scale=True)
+    assert (wide.height, wide.width) == (fitted[0], 256)
+
+
 def test_a_unet_of_nine_channels_only_paints_into_pictures(tmp_path: Path) -> None:
     (tmp_path / "unet").mkdir()
     (tmp_path / "unet" / "config.json").write_text(json.dumps({"in_channels": 9}))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from functools import partial
 from typing import Any
 
 import pytest
@@ -16,7 +17,9 @@ from api.openai.edits import origin_of, request_of
 from api.openai.forms import read_form
 from api.problems import ProblemError
 from latentfarm.errors import InvalidInput
+from latentfarm.registry import ModelEntry
 
+ENTRY = ModelEntry(name="toy", base="/nowhere/base")
 BOUNDARY = "----b0undary"
 KIND = f"multipart/form-data; boundary={BOUNDARY}"
 
@@ -181,9 +184,12 @@ def test_texts_that_cannot_be_are_refused(text: bytes) -> None:
 )
 def test_an_edit_has_one_picture(files: tuple[str, ...], told: str) -> None:
     with pytest.raises(InvalidInput, match=told):
-        read(whole(*(part(name, b"x", file="x.png") for name in files)), act=origin_of)
+        read(whole(*(part(name, b"x", file="x.png") for name in files)), act=partial(origin_of, entry=ENTRY))
 
 
 def test_the_picture_of_an_edit_is_named_by_its_content() -> None:
-    found = read(whole(part("prompt", b"a"), part("image[]", b"data", file="x.png")), act=origin_of)
+    found = read(
+        whole(part("prompt", b"a"), part("image[]", b"data", file="x.png")),
+        act=partial(origin_of, entry=ENTRY),
+    )
     assert found == {"image": f"sha256:{hashlib.sha256(b'data').hexdigest()}"}
