@@ -51,7 +51,7 @@ async def infer(
 
         def submit() -> Submitted:
             spec, brought = to_spec(body.asked, model, body.picture)
-            return use.farm.submit(spec, tenant=tenant, key=key, brought=brought)
+            return use.farm.submit(spec, tenant=tenant, key=key, brought=brought, scale=True)
 
         submitted = await run_in_threadpool(submit)
     async with Wait(use, request, submitted.job_id, tenant=tenant, keyed=key is not None) as wait:

@@ -98,7 +98,7 @@ class Creating:
         webhook = webhook_of(self._body)
         with naming_inputs():
             spec = to_spec(given, entry).model_copy(update={"webhook": webhook} if webhook else {})
-            submitted = use.farm.submit(spec, tenant=tenant, key=self._key)
+            submitted = use.farm.submit(spec, tenant=tenant, key=self._key, scale=True)
         teller = telling.teller_of(use, self._request)
         headers = {"Idempotency-Replayed": "true"} if submitted.replayed else {}
         fresh = _json(telling.accepted(use, teller, submitted.job_id, tenant=tenant), headers)

@@ -21,6 +21,7 @@ from latentfarm.api_keys import Scope
 from latentfarm.errors import ErrorClass
 from latentfarm.key_ring import KeyRing
 from latentfarm.signed_links import Linked, LinkSigner
+from tests.drawing import picture
 from tests.integration.pictures import BLUE, RED, count
 from tests.integration.serving import Puppet, serve
 
@@ -200,6 +201,13 @@ def test_a_prediction_is_taken_back(http: httpx.Client, puppet: Puppet) -> None:
 
 def upload(http: httpx.Client, data: bytes) -> httpx.Response:
     return http.post(FILES, files={"content": ("a name.png", data, "application/octet-stream")})
+
+
+def test_a_photograph_is_scaled_where_no_size_is_asked_for(http: httpx.Client) -> None:
+    photo = upload(http, picture(400, 300)).json()["urls"]["get"]
+    sides = [create(http, image=photo, **more) for more in ({"width": None, "height": None}, {})]
+    specs = [http.get(f"/v1/jobs/{made.json()['id']}").json()["spec"] for made in sides]
+    assert [(spec["width"], spec["height"]) for spec in specs] == [(144, 112), (64, 64)]
 
 
 def test_a_file_is_kept_named_and_taken_back(http: httpx.Client, repository: Repository) -> None:
