@@ -205,7 +205,7 @@ def upload(http: httpx.Client, data: bytes) -> httpx.Response:
 
 def test_a_photograph_is_scaled_where_no_size_is_asked_for(http: httpx.Client) -> None:
     photo = upload(http, picture(400, 300)).json()["urls"]["get"]
-    sides = [create(http, image=photo, **more) for more in ({"width": None, "height": None}, {})]
+    sides = [create(http, image=photo, width=None, height=None), create(http, image=photo)]
     specs = [http.get(f"/v1/jobs/{made.json()['id']}").json()["spec"] for made in sides]
     assert [(spec["width"], spec["height"]) for spec in specs] == [(144, 112), (64, 64)]
 
