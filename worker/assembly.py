@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
@@ -18,15 +17,6 @@ if TYPE_CHECKING:
     from latentfarm.states import Stage
     from worker.engine.order import Engine, Listener
     from worker.latents import Framework
-
-
-SWITCH_S = 1e-4
-"""Seconds after which a thread that computes in Python lets another have the interpreter.
-
-The render thread gives it up at each of thousands of operations. With Python's 5 ms, whoever takes it then may keep
-it for longer than many operations take: a thread that is busy for a tenth of the time made a forward on a CPU a
-quarter slower, and with this a few percent (docs/why.md).
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +86,6 @@ def load(
 
     # Before any other thread exists: they inherit it, and the count is part of what makes bits equal.
     torch.set_num_threads(threads)
-    sys.setswitchinterval(SWITCH_S)
     models: dict[str, LoadedModel] = {}
     unusable: dict[str, str] = {}
     for entry in entries:

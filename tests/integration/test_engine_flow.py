@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,18 @@ def test_batches_are_full_while_there_is_work(make: MakeSpec, tiny: LoadedModel)
     assert counters.full_bucket_rows > 0, "never 8 in flight"
     assert counters.full_rows / counters.full_bucket_rows >= 0.75
     assert counters.steps == sum(4 + i % 5 for i in range(24))
+
+
+def test_no_thread_keeps_the_interpreter_for_long(make: MakeSpec, tiny: LoadedModel) -> None:
+    """Else each of the render thread's operations may wait 5 ms for one that computes in Python."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(0.005)
+    try:
+        with Rig(tiny) as rig:
+            rig.picture(rig.submit(make()))
+            assert sys.getswitchinterval() < 0.001
+    finally:
+        sys.setswitchinterval(before)
 
 
 def test_progress_counts_every_evaluation_once(make: MakeSpec, tiny: LoadedModel) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -153,14 +152,6 @@ class Nobody:
     def checkpointed(self, *_: object) -> None: ...
     def finished(self, *_: object) -> None: ...
     def failed(self, *_: object) -> None: ...
-
-
-def test_a_process_that_renders_gives_the_interpreter_up_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else each of thousands of operations may wait 5 ms for a thread that computes in Python."""
-    asked: list[float] = []
-    monkeypatch.setattr(sys, "setswitchinterval", asked.append)
-    load([], STAGES, device="cpu", threads=1, checkpoint_s=0.0, listener=Nobody())
-    assert max(asked, default=1.0) < 0.001
 
 
 @pytest.mark.parametrize("name", ["base.ckpt", "renamed.safetensors", "ruined.safetensors", "nowhere"])
