@@ -103,7 +103,8 @@ def counted(use: Services, found: Standing, *, tenant: str) -> Standing:
     """The same with its counts.
 
     Exact where every request asks for one image, and once the batch has ended. While one is at work whose requests
-    ask for several, the images that are done are taken for as many requests as they are on average.
+    ask for several, the images that are done are taken for as many requests as they are on average; so are those
+    that came of it, once the file is gone that tells which request asked for which.
     """
     batch, dataset, progress = found.batch, found.dataset, found.progress
     if found.status == "failed":
@@ -115,9 +116,12 @@ def counted(use: Services, found: Standing, *, tenant: str) -> Standing:
         share = valid / max(1, dataset.images)
         completed = int((progress.ended - progress.failed) * share)
         return _with(found, completed, batch.refused + min(progress.failed, valid - completed))
-    completed = (
-        progress.packed if batch.single else sum(not one.missing for one in outcomes(use, found, tenant))
-    )
+    if batch.single:
+        completed = progress.packed
+    elif _size(use, found, tenant) is None:
+        completed = int(progress.packed * valid / max(1, dataset.images))
+    else:
+        completed = sum(not one.missing for one in outcomes(use, found, tenant))
     return _with(found, completed, batch.requests - completed)
 
 
@@ -147,11 +151,8 @@ class Outcome:
 
 def outcomes(use: Services, found: Standing, tenant: str) -> Iterator[Outcome]:
     """What became of each request, in the order of the file. A page of it is in memory."""
-    lines = found.batch.lines
-    if lines is None:
-        return
-    size = use.repository.transact(lambda c: files.size_of_lines(c, lines, tenant=tenant))
-    if size is None:
+    lines, size = found.batch.lines, _size(use, found, tenant)
+    if lines is None or size is None:
         return
     absent, first = _Absent(use, found), 0
     for line in read_lines(_blocks(use, file_key(lines), size)):
@@ -160,6 +161,14 @@ def outcomes(use: Services, found: Standing, tenant: str) -> Iterator[Outcome]:
         refused = [batches.Missing(first, failed=True, message=None)] if "error" in told else []
         yield Outcome(told, first, refused or absent.between(first, end))
         first = end
+
+
+def _size(use: Services, found: Standing, tenant: str) -> int | None:
+    """Bytes of the file that tells of each request; None when it is kept no longer, or there never was one."""
+    lines = found.batch.lines
+    if lines is None:
+        return None
+    return use.repository.transact(lambda c: files.size_of_lines(c, lines, tenant=tenant))
 
 
 def _blocks(use: Services, key: str, size: int) -> Iterator[bytes]:

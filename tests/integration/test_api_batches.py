@@ -78,6 +78,9 @@ def test_a_batch_is_answered_line_by_line(desk: Desk, monkeypatch: pytest.Monkey
     assert (ill["custom_id"], ill["response"]["status_code"]) == ("ill", 500)
     assert "no such thing" in ill["response"]["body"]["error"]["message"]
     assert len({one["id"] for one in (*output, wrong, ill)}) == 6
+    # Kept for a while after the images, and then no longer.
+    desk.change("DELETE FROM files WHERE id = (SELECT lines FROM batches)")
+    assert desk.show(made)["request_counts"] == {"total": 6, "completed": 4, "failed": 2}
 
 
 @pytest.mark.parametrize(
