@@ -14,7 +14,8 @@ BRIEF := awk '/^ *(Downloading|Installing|Processing)/ { print "    " substr($$0
 PYTEST := $(BIN)/python -m pytest
 # Processes with services of their own; the large files come first. What has limits in seconds runs afterwards, with
 # no more than one other beside it, and a farm under fire alone.
-SHARED := --numprocesses 3 --dist loadfile --no-loadscope-reorder
+# Three on two cores, and six at most: each takes up to 2 GB.
+SHARED := --numprocesses $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 5 ? n + 1 : 6))) --dist loadfile --no-loadscope-reorder
 PAIRED := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 help: ## Show this list
