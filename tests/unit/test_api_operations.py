@@ -205,7 +205,14 @@ def test_a_route_that_is_late_can_know_it() -> None:
     assert seen == [True]
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.com"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "0.0.0.0",
+        *(pytest.param(host, marks=pytest.mark.long) for host in ("::", "192.168.1.5")),
+        "example.com",
+    ],
+)
 def test_the_api_is_not_opened_while_nobody_can_tell_who_has_keys(host: str) -> None:
     nowhere = "postgresql+psycopg://nobody@127.0.0.1:1/none"
     environment = {**os.environ, "LATENTFARM_API_HOST": host, "LATENTFARM_DATABASE_URL": nowhere}

@@ -55,7 +55,9 @@ def test_the_unets_have_the_published_number_of_parameters(stage: Stage, unet: A
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("rows", [1, 2, 8])
+@pytest.mark.parametrize(
+    "rows", [pytest.param(1, marks=pytest.mark.long), 2, pytest.param(8, marks=pytest.mark.long)]
+)
 def test_latents_of_each_size_pass_the_unets(size: int, rows: int, stage: Stage, unet: Any) -> None:
     _, _, width, numbers = UNETS[stage]
     latents = torch.empty(rows, 4, size // 8, size // 8, device="meta")
