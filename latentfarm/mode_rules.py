@@ -147,7 +147,8 @@ def scaled_size(picture: PixelSize, entry: ModelEntry) -> PixelSize:
     Else in the picture's proportions and with as many pixels as the model's own size, where it is at its best; a
     side that is beyond the model's limits even so is at the limit.
     """
-    low, high = entry.min_size, entry.max_size
+    # An entry may have limits that no size of whole latents meets.
+    low, high = -(-entry.min_size // 8) * 8, entry.max_size - entry.max_size % 8
     if all(low <= side <= high for side in _whole(picture)):
         return _whole(picture)
     factor = math.sqrt(math.prod(entry.native_size) / math.prod(picture))

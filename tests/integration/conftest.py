@@ -1,10 +1,11 @@
-"""Fixtures that need the tiny model's files; and those of pictures on their way in."""
+"""Fixtures that need the tiny model's files; those of pictures on their way in; and an API with who works for it."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 import torch
 
@@ -16,12 +17,14 @@ from latentfarm.spec import RenderSpec
 from latentfarm.states import Stage
 from latentfarm.validation import complete
 from tests.integration.https_server import HttpsServer, fetcher, serve_https
+from tests.integration.serving import Puppet, serve
 from worker.engine.model import LoadedModel, load_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from latentfarm.repository.facade import Repository
+    from latentfarm.settings import Settings
     from latentfarm.storage import S3Store
     from tests.rig import MakeSpec
 
@@ -63,3 +66,16 @@ def resolver(repository: Repository, store: S3Store, https_server: HttpsServer) 
 @pytest.fixture
 def uploads(repository: Repository, store: S3Store) -> Uploads:
     return Uploads(repository, store, new_id, good_s=600)
+
+
+@pytest.fixture
+def http(settings: Settings) -> Iterator[httpx.Client]:
+    """A client of a real API."""
+    with serve(settings) as url, httpx.Client(base_url=url, timeout=120) as client:
+        yield client
+
+
+@pytest.fixture
+def puppet(repository: Repository, store: S3Store) -> Puppet:
+    """Who does what workers do."""
+    return Puppet(repository, store)

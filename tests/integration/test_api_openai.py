@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from latentfarm.records import Claimed
     from latentfarm.repository.facade import Repository
     from latentfarm.settings import Settings
-    from latentfarm.storage import S3Store
 
 GENERATIONS = "/v1/images/generations"
 BODY = {"prompt": "a red circle", "size": "64x64", "seed": 5}
@@ -41,11 +40,6 @@ def url(settings: Settings) -> Iterator[str]:
 def http(url: str) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=url, timeout=120) as client:
         yield client
-
-
-@pytest.fixture
-def puppet(repository: Repository, store: S3Store) -> Puppet:
-    return Puppet(repository, store)
 
 
 def until(condition: Callable[[], Any], patience_s: float = 60.0) -> Any:

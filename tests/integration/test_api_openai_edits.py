@@ -6,35 +6,22 @@ import io
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
 from PIL import Image
 
 from latentfarm.keys import input_key
 from tests.drawing import picture
 from tests.integration.pictures import RED, count
-from tests.integration.serving import Puppet, serve
 from tests.integration.test_api_openai import claimed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import httpx
 
     from latentfarm.repository.facade import Repository
-    from latentfarm.settings import Settings
     from latentfarm.storage import S3Store
+    from tests.integration.serving import Puppet
 
 EDITS = "/v1/images/edits"
-
-
-@pytest.fixture
-def http(settings: Settings) -> Iterator[httpx.Client]:
-    with serve(settings) as url, httpx.Client(base_url=url, timeout=120) as client:
-        yield client
-
-
-@pytest.fixture
-def puppet(repository: Repository, store: S3Store) -> Puppet:
-    return Puppet(repository, store)
 
 
 def see_through(*box: int, shape: tuple[int, int] = (72, 64)) -> bytes:

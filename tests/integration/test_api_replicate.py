@@ -26,30 +26,18 @@ from tests.integration.pictures import BLUE, RED, count
 from tests.integration.serving import Puppet, serve
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from latentfarm.records import Claimed
     from latentfarm.repository.facade import Repository
     from latentfarm.settings import Settings
     from latentfarm.spec import RenderSpec
-    from latentfarm.storage import S3Store
 
 PREDICTIONS = "/replicate/v1/predictions"
 FILES = "/replicate/v1/files"
 OF_TINY = "/replicate/v1/models/latentfarm/tiny/predictions"
 INPUT = {"prompt": "a red circle", "width": 64, "height": 64, "seed": 5}
-
-
-@pytest.fixture
-def http(settings: Settings) -> Iterator[httpx.Client]:
-    with serve(settings) as url, httpx.Client(base_url=url, timeout=120) as client:
-        yield client
-
-
-@pytest.fixture
-def puppet(repository: Repository, store: S3Store) -> Puppet:
-    return Puppet(repository, store)
 
 
 def until(condition: Callable[[], Any], patience_s: float = 60.0) -> Any:

@@ -6,7 +6,6 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
 from sqlalchemy import text
 from typer.testing import CliRunner
@@ -16,30 +15,17 @@ from latentfarm.client import Client
 from latentfarm.errors import Conflict, Ended, ErrorClass
 from latentfarm.repository import retaining
 from tests.integration.refining import ENSEMBLE, accepted, by_index, problem, submit
-from tests.integration.serving import Puppet, serve
 from tests.integration.test_events import read
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import httpx
 
     from latentfarm.records import Claimed
     from latentfarm.repository.facade import Repository
-    from latentfarm.settings import Settings
-    from latentfarm.storage import S3Store
+    from tests.integration.serving import Puppet
 
 STATES = "SELECT ordinal, state, stage, fence, tries, starts FROM renders WHERE job_id = :id ORDER BY ordinal"
 JOB = "SELECT state, remaining, queued, failed, finished_at FROM jobs WHERE id = :id"
-
-
-@pytest.fixture
-def http(settings: Settings) -> Iterator[httpx.Client]:
-    with serve(settings) as url, httpx.Client(base_url=url, timeout=60) as client:
-        yield client
-
-
-@pytest.fixture
-def puppet(repository: Repository, store: S3Store) -> Puppet:
-    return Puppet(repository, store)
 
 
 def rows(repository: Repository, statement: str, job: str) -> list[tuple[Any, ...]]:

@@ -201,6 +201,12 @@ def test_pictures_that_do_not_fit_are_scaled_where_that_is_asked(
     assert (wide.height, wide.width) == (fitted[0], 256)
 
 
+def test_a_scaled_picture_is_within_limits_that_are_no_whole_latents() -> None:
+    entry = ENTRY.model_copy(update={"min_size": 61, "max_size": 255})
+    full = fit_pictures(complete(spec(**IMAGE), entry), entry, (4000, 200), scale=True)
+    assert (full.height, full.width) == (248, 64)
+
+
 def test_a_unet_of_nine_channels_only_paints_into_pictures(tmp_path: Path) -> None:
     (tmp_path / "unet").mkdir()
     (tmp_path / "unet" / "config.json").write_text(json.dumps({"in_channels": 9}))
